@@ -1,0 +1,359 @@
+"""Everything that can be named in a config file, and the module that holds it.
+
+Adding a task, a method, a metric, a figure or a stage is one file and one entry here. The tables are plain data
+so that the config, the Snakefile and ``compgraph --help`` can read them without importing the libraries behind them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+BOTH = ("transformer", "sequential")
+TRANSFORMER = ("transformer",)
+SEQUENTIAL = ("sequential",)
+
+
+@dataclass(frozen=True)
+class Option:
+    """A setting that belongs to one method: a key of its config entry and a flag of its verb.
+
+    Attributes
+    ----------
+    name : str
+        Key in the config, keyword of the method's function; the flag is the same with dashes.
+    default : int, float, str or bool
+        Its value where the config is silent; its type is the option's type.
+    help : str
+        One sentence for the config's comments and the verb's help.
+    minimum : float, optional
+        Smallest valid number.
+    choices : tuple of str
+        The valid words, if the option is a word from a list.
+    """
+
+    name: str
+    default: int | float | str | bool
+    help: str
+    minimum: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered thing.
+
+    Attributes
+    ----------
+    name : str
+        Its name in config files and on the command line.
+    module : str
+        The module that holds it.
+    summary : str
+        One line for help texts and reports.
+    function : str
+        The function of the module that does the work.
+    serves : tuple of str
+        The kinds of network it is defined for: ``"transformer"``, ``"sequential"``.
+    needs_counterfactual : bool
+        Whether it reads a corrupted input for every clean one.
+    needs_answers : bool
+        Whether it compares with the right answers.
+    needs_reference : bool
+        Whether it compares with the clean run of the whole model: it is flat there.
+    differentiable : bool
+        Whether it has a gradient.
+    at_clean : bool
+        Whether the gradient it uses is that of the clean run.
+    uses_gradient : bool
+        Whether it differentiates the metric.
+    requires : tuple of str
+        Importable libraries that are not part of the plain installation.
+    options : tuple of Option
+        Its own settings, beyond those that all methods of the section share.
+    stage : str
+        For figures: the section whose results it draws.
+    per : str
+        For figures: one for each ``"result"``, for each ``"place"`` (all results of the stage at one model,
+        checkpoint and dataset), or for each ``"model"`` (all checkpoints of one model and dataset).
+    reads : tuple of str
+        For figures: what it reads besides: the ``"graph"`` its result was made from, or the results of other
+        sections for the same model and dataset.
+    """
+
+    name: str
+    module: str
+    summary: str
+    function: str
+    serves: tuple[str, ...] = BOTH
+    needs_counterfactual: bool = False
+    needs_answers: bool = False
+    needs_reference: bool = False
+    at_clean: bool = False
+    uses_gradient: bool = True
+    differentiable: bool = True
+    requires: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
+    stage: str = ""
+    per: str = "result"
+    reads: tuple[str, ...] = ()
+
+
+Table = dict[str, Entry]
+
+
+def _table(*entries: Entry) -> Table:
+    return {entry.name: entry for entry in entries}
+
+
+def _task(name: str, summary: str) -> Entry:
+    return Entry(name, f"compgraph.data.tasks.{name}", summary, "generate", serves=TRANSFORMER)
+
+
+TASKS: Table = _table(
+    _task("ioi", "indirect object identification: who received the thing"),
+    _task("greater_than", "a year's end must be later than its beginning"),
+    _task("agreement", "subject-verb agreement, with attractors between"),
+    _task("induction", "repeat what followed the same token earlier"),
+    _task("modular_addition", "a + b modulo a prime"),
+    _task("gendered_pronoun", "the pronoun that fits a name"),
+    _task("docstring", "the next argument name in a docstring"),
+)
+
+STRUCTURAL: Table = _table(
+    Entry(
+        "composition",
+        "compgraph.connectivity.structural.composition",
+        "norm of the product of what one part writes and the other reads, over the product of norms",
+        "compute",
+        serves=TRANSFORMER,
+    ),
+    Entry(
+        "weight-norm",
+        "compgraph.connectivity.structural.weight_norm",
+        "norm of the weights between two parts of neighbouring layers",
+        "compute",
+        serves=SEQUENTIAL,
+    ),
+)
+
+FUNCTIONAL: Table = _table(
+    Entry(
+        "pearson",
+        "compgraph.connectivity.functional.pearson",
+        "correlation of activations over the data, streamed in one pass",
+        "compute",
+    ),
+)
+
+_STEPS = Option("steps", 5, "Points on the path.", minimum=1)
+
+EFFECTIVE: Table = _table(
+    Entry(
+        "eap",
+        "compgraph.connectivity.effective.eap",
+        "edge attribution patching: change of the write times gradient at the read",
+        "compute",
+        at_clean=True,
+    ),
+    Entry(
+        "clean-corrupted",
+        "compgraph.connectivity.effective.clean_corrupted",
+        "as eap, with the gradient averaged over the clean and the baseline run",
+        "compute",
+    ),
+    Entry(
+        "eap-ig-inputs",
+        "compgraph.connectivity.effective.eap_ig_inputs",
+        "as eap, with gradients integrated along the input from baseline to clean",
+        "compute",
+        options=(_STEPS,),
+    ),
+    Entry(
+        "eap-ig-activations",
+        "compgraph.connectivity.effective.eap_ig_activations",
+        "as eap, with gradients integrated along the write of each site in turn",
+        "compute",
+        options=(_STEPS,),
+    ),
+    Entry(
+        "information-flow-routes",
+        "compgraph.connectivity.effective.information_flow_routes",
+        "share of the stream that each source contributes, without metric or gradient",
+        "compute",
+        serves=TRANSFORMER,
+        uses_gradient=False,
+    ),
+    Entry(
+        "exact",
+        "compgraph.connectivity.effective.exact",
+        "change of the metric when the edge alone is ablated, by running it",
+        "compute",
+        uses_gradient=False,
+    ),
+)
+
+
+def _metric(name: str, summary: str, *, reference: bool = False, differentiable: bool = True) -> Entry:
+    return Entry(
+        name,
+        "compgraph.metrics",
+        summary,
+        name,
+        needs_answers=not reference,
+        needs_reference=reference,
+        differentiable=differentiable,
+    )
+
+
+METRICS: Table = _table(
+    _metric("logit_difference", "logit of the answers minus logit of the distractors"),
+    _metric("probability", "probability of the answers"),
+    _metric("probability_difference", "probability of the answers minus that of the distractors"),
+    _metric("cross_entropy", "minus log probability of the answers"),
+    _metric("kl", "Kullback-Leibler divergence from the whole model's output", reference=True),
+    _metric("total_variation", "total variation distance from the whole model's output", reference=True),
+    _metric("accuracy", "share of examples whose most probable output is an answer", differentiable=False),
+)
+
+BASELINES: Table = _table(
+    Entry(
+        "counterfactual",
+        "compgraph.ablation.baselines",
+        "the value on the corrupted input",
+        "counterfactual",
+        needs_counterfactual=True,
+    ),
+    Entry("zero", "compgraph.ablation.baselines", "zero", "zero"),
+)
+
+ROIS: Table = _table(
+    Entry("kmeans", "compgraph.rois.kmeans", "k-means on the units' correlation profiles", "find"),
+    Entry(
+        "sbm",
+        "compgraph.rois.sbm",
+        "blocks of a stochastic block model of the correlations",
+        "find",
+        requires=("graph_tool",),
+    ),
+)
+
+RUNS = Option("n_runs", 10, "Searches from different seeds; the best is kept.", minimum=1)
+RESOLUTION = Option("resolution", 1.0, "Above 1 finds smaller communities, below 1 larger ones.", minimum=0.0)
+
+COMMUNITIES: Table = _table(
+    Entry(
+        "louvain",
+        "compgraph.communities.louvain",
+        "ordinary or signed modularity, by greedy moves on several levels",
+        "find",
+        options=(
+            RUNS,
+            RESOLUTION,
+            Option(
+                "negative",
+                "auto",
+                "What a negative weight means: its ends belong apart (signed), or only its size counts (magnitude).",
+                choices=("auto", "signed", "magnitude"),
+            ),
+        ),
+    ),
+    Entry(
+        "leiden-layered",
+        "compgraph.communities.leiden_layered",
+        "modularity against what the architecture allows, for directed graphs",
+        "find",
+        options=(RUNS, RESOLUTION),
+    ),
+)
+
+FAMILIES: Table = _table(
+    *(
+        Entry(name, "compgraph.models.families", summary, name, serves=TRANSFORMER)
+        for name, summary in {
+            "gpt2": "GPT-2",
+            "gpt_neox": "GPT-NeoX and Pythia",
+            "llama": "Llama",
+            "mistral": "Mistral",
+            "qwen2": "Qwen 2",
+            "qwen3": "Qwen 3",
+            "gemma2": "Gemma 2",
+        }.items()
+    )
+)
+
+STATISTICS: Table = _table(
+    *(
+        Entry(name, "compgraph.statistics.measures", summary, name)
+        for name, summary in {
+            "density": "kept edges as a share of those the architecture allows",
+            "gini": "inequality of the absolute weights",
+            "modularity": "weight inside communities beyond what strengths explain",
+            "assortativity": "correlation of strengths across edges",
+        }.items()
+    )
+)
+
+
+def _figure(name: str, stage: str, summary: str, per: str = "result", reads: tuple[str, ...] = ()) -> Entry:
+    return Entry(name, f"compgraph.figures.{name}", summary, "draw", stage=stage, per=per, reads=reads)
+
+
+FIGURES: Table = _table(
+    _figure("structural", "structural", "structural connectivity between the nodes"),
+    _figure("functional", "functional", "functional connectivity between the nodes"),
+    _figure("effective", "effective", "the strongest effective edges, drawn by level"),
+    _figure("faithfulness", "ablation", "faithfulness against the share of edges kept", per="place"),
+    _figure("blocks", "sbm", "the weight matrix sorted by block", reads=("graph",)),
+    _figure("emergence", "statistics", "what changes during training", per="model", reads=("ablation", "sbm")),
+)
+
+
+def _stage(name: str, module: str, summary: str) -> Entry:
+    return Entry(name, f"compgraph.cli.{module}", summary, "command")
+
+
+STAGES: Table = _table(
+    _stage("train", "train", "Train a model from its recipe and save its checkpoints."),
+    _stage("import-model", "import_model", "Register a pretrained model: a folder or a hub name."),
+    _stage("data", "data", "Make a dataset: prompts, text windows or images, for one model."),
+    _stage("activations", "activations", "Record activations into one buffer."),
+    _stage("structural", "structural", "Structural graph: from the weights alone."),
+    _stage("functional", "functional", "Functional graph: co-variation of recorded activations."),
+    _stage("effective", "effective", "Effective graph: causal influence between parts."),
+    _stage("rois", "rois", "Regions of interest: groups of similar units."),
+    _stage("ablation", "ablation", "Faithfulness curve: keep fewer and fewer edges or nodes."),
+    _stage("communities", "communities", "Communities of a graph."),
+    _stage("sbm", "sbm", "Stochastic block model of a graph."),
+    _stage("statistics", "statistics", "Network statistics of a graph."),
+    _stage("figure", "figure", "Draw one figure."),
+    _stage("report", "report", "One HTML page of every figure and how it was made."),
+)
+
+SECTIONS: Mapping[str, Table] = {
+    "structural": STRUCTURAL,
+    "functional": FUNCTIONAL,
+    "effective": EFFECTIVE,
+    "rois": ROIS,
+    "communities": COMMUNITIES,
+}
+"""Sections of the config whose entries name a ``method``."""
+
+
+def load(entry: Entry) -> Callable[..., Any]:
+    """Import an entry's module and return its function.
+
+    Parameters
+    ----------
+    entry : Entry
+        From one of the tables above.
+
+    Returns
+    -------
+    callable
+        ``entry.function`` of ``entry.module``.
+    """
+    function: Callable[..., Any] = getattr(importlib.import_module(entry.module), entry.function)
+    return function

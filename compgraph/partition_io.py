@@ -1,0 +1,72 @@
+"""The folder of a partition: `partition.json` (names, reasons) and `labels.npy` (all labels in a row)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compgraph.errors import GraphError
+
+if TYPE_CHECKING:
+    from compgraph.partition import Partition
+
+FORMAT = 1
+
+
+def write(partition: Partition, folder: Path) -> None:
+    """Write a partition; the same partition gives the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    page = {
+        "format": FORMAT,
+        "kind": partition.kind,
+        "digest": partition.digest,
+        "sites": [
+            {"site": site, "units": len(labels), "names": list(partition.names[site])}
+            for site, labels in partition.labels.items()
+        ],
+        "reasons": {
+            site: {why: list(units) for why, units in whys.items()}
+            for site, whys in partition.reasons.items()
+        },
+        "empty": {site: list(parts) for site, parts in partition.empty.items()},
+    }
+    (folder / "partition.json").write_text(json.dumps(page, sort_keys=True, indent=1) + "\n")
+    joined = np.concatenate([np.zeros(0, np.int32), *partition.labels.values()]).astype("<i4")
+    np.save(folder / "labels.npy", joined, allow_pickle=False)
+
+
+def read(folder: Path) -> tuple[dict[str, Any], str]:
+    """Arguments of `Partition` and the digest recorded with them.
+
+    Raises
+    ------
+    GraphError
+        If a file is missing, torn, of another format, or the two disagree.
+    """
+    page_path, labels_path = folder / "partition.json", folder / "labels.npy"
+    try:
+        page = json.loads(page_path.read_text())
+        joined = np.load(labels_path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise GraphError(f"{folder} is not a readable partition: {error}") from error
+    if not isinstance(page, dict) or page.get("format") != FORMAT:
+        raise GraphError(f"{page_path}: format must be {FORMAT}, as this version of compgraph writes it")
+    try:
+        ends = np.cumsum([entry["units"] for entry in page["sites"]], dtype=np.int64)
+        sites = [entry["site"] for entry in page["sites"]]
+        arguments = {
+            "names": {entry["site"]: tuple(entry["names"]) for entry in page["sites"]},
+            "kind": page["kind"],
+            "reasons": page["reasons"],
+            "empty": {site: tuple(names) for site, names in page["empty"].items()},
+        }
+        digest = page["digest"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise GraphError(f"{page_path} lacks what a partition needs: {error}") from error
+    if joined.shape != ((ends[-1] if len(ends) else 0),):
+        raise GraphError(f"{labels_path} has shape {joined.shape}, which disagrees with {page_path}")
+    pieces = np.split(joined, ends[:-1]) if len(ends) else []
+    return {"labels": dict(zip(sites, pieces, strict=True)), **arguments}, digest
