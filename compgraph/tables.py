@@ -1,0 +1,48 @@
+"""Small tables as Parquet files with reproducible bytes and checksums."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compgraph.checksums import REMAKE
+from compgraph.disk import explained
+from compgraph.errors import StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a small table as Parquet: the same table gives the same bytes.
+
+    The index is not kept. Pages carry checksums, which `read_table` compares.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with explained(Path(path)):
+        arrow = pa.Table.from_pandas(table, preserve_index=False)
+        pq.write_table(arrow, os.fspath(path), compression="zstd", write_page_checksum=True)
+
+
+def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read what `write_table` wrote.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing, is not Parquet or is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # One plain file, not a dataset: the folder names above it are not columns.
+        with pq.ParquetFile(os.fspath(path), page_checksum_verification=True) as file:
+            return file.read().to_pandas()
+    except FileNotFoundError:
+        raise StoreError(f"there is no table {path}") from None
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{path} is not a readable table: {error}; {REMAKE}") from error
