@@ -1,0 +1,1 @@
+"""Networks: one engine for transformers, one for chains (CNN, MLP), behind one interface."""
