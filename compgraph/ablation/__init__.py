@@ -1,0 +1,1 @@
+"""Running a network with parts replaced: node ablation and edge ablation."""

@@ -1,0 +1,218 @@
+"""Running circuits over data: the public calls of edge and node ablation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compgraph.ablation.baselines import baseline_units, silent_sites
+from compgraph.ablation.chain_runner import ChainRunner
+from compgraph.ablation.circuits import CircuitMasks, masks_for
+from compgraph.ablation.stream_runner import StreamRunner
+from compgraph.data.batches import Batch, batches
+from compgraph.errors import GraphError, ModelError
+from compgraph.graph import ComputationalGraph
+from compgraph.models.network import Network
+from compgraph.models.sequential import Sequential
+from compgraph.models.transformer import Transformer
+from compgraph.partition import Partition
+from compgraph.progress import track
+
+ABLATIONS = ("edge", "node")
+MEMORY_PER_BATCH = 2**28
+"""Bytes that one batch may take; decides the batch size where none is given."""
+NODE_BATCH = 64
+"""Examples per pass of node ablation, which needs no more memory than a forward pass."""
+
+
+def run_graph(
+    net: Network,
+    circuit: ComputationalGraph,
+    pairs: Any,
+    *,
+    ablation: str = "edge",
+    baseline: str = "counterfactual",
+    batch_size: int | None = None,
+) -> Tensor:
+    """Run the network as a circuit.
+
+    Parameters
+    ----------
+    net
+        Transformer or chain.
+    circuit
+        Edges that are kept (not pruned here: call `.prune()` yourself if you mean it; under zero ablation it
+        changes the result).
+    pairs
+        `PromptPairs` or `ImagePairs`.
+    ablation
+        `edge`: every node reads the baseline plus the changes of its kept sources. `node`: nodes without any
+        kept edge hold their baseline value in an ordinary forward pass.
+    baseline
+        See `compgraph.ablation.baselines`.
+    batch_size
+        Examples per pass; chosen to bound memory where None. The result does not depend on it.
+
+    Returns
+    -------
+    Tensor
+        Logits [n, classes] at the scored positions, in the network's dtype on the CPU.
+
+    Raises
+    ------
+    GraphError, DataError, ModelError
+        The circuit was made for another network; the data lack what the baseline needs.
+    """
+    return run_circuits(net, [circuit], pairs, ablation=ablation, baseline=baseline, batch_size=batch_size)[0]
+
+
+def run_circuits(
+    net: Network,
+    circuits: Sequence[ComputationalGraph],
+    pairs: Any,
+    *,
+    ablation: str = "edge",
+    baseline: str = "counterfactual",
+    batch_size: int | None = None,
+) -> Tensor:
+    """Run several circuits of one partition; the baseline runs once per batch for all of them.
+
+    Returns
+    -------
+    Tensor
+        Logits [circuits, n, classes].
+    """
+    frame = _frame(net, circuits)
+    masks = np.stack([frame.mask(circuit) for circuit in circuits])
+    runs = run_masks(net, frame, masks, pairs, ablation=ablation, baseline=baseline, batch_size=batch_size)
+    return torch.cat([logits.cpu() for _, logits in runs], 1)
+
+
+def run_masks(
+    net: Network,
+    frame: CircuitMasks,
+    masks: np.ndarray,
+    pairs: Any,
+    *,
+    ablation: str = "edge",
+    baseline: str = "counterfactual",
+    batch_size: int | None = None,
+) -> Iterator[tuple[Batch, Tensor]]:
+    """Run circuits given as masks, a batch at a time, so that outputs need not be kept.
+
+    Parameters
+    ----------
+    frame
+        The architectural graph whose edges the masks select.
+    masks
+        bool [circuits, edges].
+
+    Yields
+    ------
+    (batch, logits [circuits, batch, classes])
+    """
+    if ablation not in ABLATIONS:
+        raise GraphError(f"ablation {ablation!r} is not known; valid are {', '.join(ABLATIONS)}")
+    partition = frame.partition
+    if ablation == "node":
+        yield from _node_runs(net, partition, [frame.nodes(mask) for mask in masks], pairs, baseline, batch_size)
+        return
+    runner = _runner(net, partition)
+    size = batch_size or int(np.clip(MEMORY_PER_BATCH // runner.bytes_per_example(_time(pairs)), 1, pairs.n))
+    kept = [frame.kept(mask) for mask in masks]
+    with torch.no_grad():
+        for batch in _tracked(net, pairs, size, "edge ablation"):
+            base = runner.baseline(batch, baseline)
+            yield batch, torch.stack([runner.run(base, one) for one in kept])
+
+
+def ablate_nodes(
+    net: Network,
+    partition: Partition,
+    keep: Sequence[np.ndarray],
+    pairs: Any,
+    *,
+    baseline: str = "counterfactual",
+    batch_size: int | None = None,
+) -> Tensor:
+    """Ordinary forward passes in which the nodes that are not kept hold their baseline value.
+
+    Parameters
+    ----------
+    keep
+        One bool [n_nodes] per run, in the order of the partition's nodes. Output nodes (`logits`) cannot be
+        ablated and count as kept.
+
+    Returns
+    -------
+    Tensor
+        Logits [runs, n, classes] at the scored positions.
+    """
+    partition.check(net)
+    runs = _node_runs(net, partition, keep, pairs, baseline, batch_size)
+    return torch.cat([logits.cpu() for _, logits in runs], 1)
+
+
+def _node_runs(
+    net: Network,
+    partition: Partition,
+    keep: Sequence[np.ndarray],
+    pairs: Any,
+    baseline: str,
+    batch_size: int | None,
+) -> Iterator[tuple[Batch, Tensor]]:
+    sites = [site.name for site in net.architecture.node_sites[:-1]]
+    with torch.no_grad():
+        for batch in _tracked(net, pairs, batch_size or NODE_BATCH, "node ablation"):
+            units = baseline_units(net, batch, baseline, sites)
+            yield (
+                batch,
+                torch.stack([_run_nodes(net, partition, batch, units, one, baseline) for one in keep]),
+            )
+
+
+def _run_nodes(
+    net: Network, partition: Partition, batch: Batch, base: dict[str, Tensor], keep: np.ndarray, baseline: str
+) -> Tensor:
+    edit, silent, whole = {}, [], silent_sites(partition, baseline)
+    for name, value in base.items():
+        parts = keep[partition.node_slice(name)]
+        labels = partition.labels[name]
+        kept = np.append(parts, False)[labels]  # label -1 picks the appended False: dead units are not kept
+        if kept.all():
+            continue
+        if name in whole:
+            silent.append(name)
+        mask = torch.from_numpy(kept).to(value.device)
+        edit[name] = lambda x, m=mask, b=value: torch.where(m, x, b)
+    if isinstance(net, Transformer):
+        run = net.run(batch.clean, batch.mask, positions=batch.positions, edit=edit, silent=silent)
+    else:
+        run = net.run(batch.clean, batch.mask, positions=batch.positions, edit=edit)
+    return run.logits
+
+
+def _frame(net: Network, circuits: Sequence[ComputationalGraph]) -> CircuitMasks:
+    if not circuits:
+        raise ValueError("no circuits to run")
+    return masks_for(net, circuits[0])
+
+
+def _runner(net: Network, partition: Partition) -> StreamRunner | ChainRunner:
+    if isinstance(net, Transformer):
+        return StreamRunner(net, partition)
+    if isinstance(net, Sequential):
+        return ChainRunner(net, partition)
+    raise ModelError(f"edge ablation has no runner for {type(net).__name__}")
+
+
+def _time(pairs: Any) -> int:
+    return int(pairs.clean.shape[1]) if pairs.clean.ndim == 2 else 1
+
+
+def _tracked(net: Network, pairs: Any, size: int, what: str) -> Any:
+    return track(batches(net, pairs, size), description=what, total=-(-pairs.n // size), unit="batch")

@@ -1,0 +1,1 @@
+"""The three kinds of connectivity: structural (weights), functional (co-variation), effective (causes)."""

@@ -1,0 +1,39 @@
+"""Refusing before the start what cannot fit into memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from compgraph.errors import DataError
+
+BYTES_PER_PAIR = 100
+"""Four float64 copies of the square of sums at the end, and the columns of the edges, per pair of nodes."""
+
+
+def check_memory(n_nodes: int, available: int | None = None) -> None:
+    """Refuse a complete graph of n nodes that needs more memory than there is.
+
+    Raises
+    ------
+    DataError
+        With the estimate and what to do.
+    """
+    free = _available() if available is None else available
+    needed = n_nodes * (n_nodes - 1) // 2 * BYTES_PER_PAIR
+    if free is not None and needed > free:
+        raise DataError(
+            f"functional: all pairs of {n_nodes} nodes need about {needed / 1e9:.1f} GB, and "
+            f"{free / 1e9:.1f} GB are free; use a coarser partition, or fewer sites at a time (`sites`)"
+        )
+
+
+def _available() -> int | None:
+    """Bytes that can be had without swapping; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None

@@ -1,0 +1,195 @@
+"""Edge and node ablation against brute force, in float64, over every family and random masks."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from compgraph.ablation.run import ablate_nodes, run_circuits, run_graph
+from compgraph.architectural import architectural_edges
+from compgraph.data.prompts import PromptPairs
+from compgraph.errors import DataError, GraphError
+from compgraph.graph import ComputationalGraph
+from compgraph.partition import Partition
+from tests.brute import BruteForce
+from tests.connectivity.effective.test_eap import SPLITTABLE, Images, chain, make_pairs
+from tests.models.tiny import tiny_network
+
+
+def base_units(net, pairs, baseline):
+    sites = [s.name for s in net.architecture.node_sites[:-1]]
+    tokens = torch.from_numpy(pairs.clean)
+    if baseline == "zero":
+        return {s: torch.zeros(*tokens.shape, net.architecture.site(s).n_units, dtype=net.dtype) for s in sites}
+    with torch.no_grad():
+        return net.run(torch.from_numpy(pairs.corrupted), torch.from_numpy(pairs.mask), capture=sites).units
+
+
+def by_brute_force(net, partition, pairs, mask, baseline, split_qkv=True):
+    brute = BruteForce(net, partition, split_qkv)
+    with torch.no_grad():
+        return brute.run(
+            torch.from_numpy(pairs.clean),
+            torch.from_numpy(pairs.positions),
+            base_units(net, pairs, baseline),
+            torch.from_numpy(mask.astype(float)),
+            zero=baseline == "zero",
+            padding=torch.from_numpy(pairs.mask),
+        )
+
+
+def random_circuit(net, partition, density, seed, split_qkv=True):
+    full = ComputationalGraph.from_architecture(net, partition, split_qkv=split_qkv)
+    mask = np.random.default_rng(seed).random(full.n_edges) < density
+    return full, mask, full.subgraph(mask)
+
+
+@pytest.mark.parametrize("variant", SPLITTABLE)
+@pytest.mark.parametrize("baseline", ["counterfactual", "zero"])
+@pytest.mark.parametrize("granularity", ["heads", "modules"])
+def test_equals_brute_force(variant, baseline, granularity):
+    net, pairs = tiny_network(variant, dtype=torch.float64), make_pairs(padded=True)
+    partition = getattr(Partition, granularity)(net)
+    for density in (0.1, 0.5, 0.9):
+        _, mask, circuit = random_circuit(net, partition, density, seed=int(100 * density))
+        expected = by_brute_force(net, partition, pairs, mask, baseline)
+        logits = run_graph(net, circuit, pairs, baseline=baseline)
+        np.testing.assert_allclose(logits.numpy(), expected.numpy(), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("variant", ["gpt2", "neox", "llama", "gemma2"])
+@pytest.mark.parametrize("baseline", ["counterfactual", "zero"])
+def test_groups_of_heads_and_neurons_and_joined_channels(variant, baseline):
+    net, pairs = tiny_network(variant, dtype=torch.float64), make_pairs()
+    rng = np.random.default_rng(0)
+    labels = {}
+    for site in net.architecture.node_sites:
+        if site.kind == "attn":
+            labels[site.name] = np.repeat(np.arange(site.n_heads) % 2, site.n_units // site.n_heads)
+        elif site.kind in ("mlp", "embed"):
+            labels[site.name] = np.concatenate([[0, 1, 2], rng.integers(0, 3, site.n_units - 3)])
+        else:
+            labels[site.name] = np.zeros(site.n_units, int)
+    partition = Partition.from_labels(labels)
+    for split in (True, False):
+        _, mask, circuit = random_circuit(net, partition, 0.4, 3, split)
+        expected = by_brute_force(net, partition, pairs, mask, baseline, split)
+        logits = run_graph(net, circuit, pairs, baseline=baseline)
+        np.testing.assert_allclose(logits.numpy(), expected.numpy(), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("variant", SPLITTABLE)
+def test_full_graph_is_the_model_and_empty_graph_the_baseline_run(variant):
+    net, pairs = tiny_network(variant, dtype=torch.float64), make_pairs(padded=True)
+    positions, mask = torch.from_numpy(pairs.positions), torch.from_numpy(pairs.mask)
+    full, _, _ = random_circuit(net, Partition.heads(net), 1.0, 0)
+    empty = full.subgraph(np.zeros(full.n_edges, bool))
+    with torch.no_grad():
+        clean = net.run(torch.from_numpy(pairs.clean), mask, positions=positions).logits
+        corrupted = net.run(torch.from_numpy(pairs.corrupted), mask, positions=positions).logits
+    both = run_circuits(net, [full, empty], pairs)
+    np.testing.assert_allclose(both[0].numpy(), clean.numpy(), atol=1e-10)
+    np.testing.assert_allclose(both[1].numpy(), corrupted.numpy(), atol=1e-10)
+    np.testing.assert_allclose(run_graph(net, full, pairs, baseline="zero").numpy(), clean.numpy(), atol=1e-10)
+
+
+def test_batch_size_and_company_do_not_matter():
+    net, pairs = tiny_network("gpt2", dtype=torch.float64), make_pairs(n=7, padded=True)
+    partition = Partition.heads(net)
+    circuits = [random_circuit(net, partition, d, k)[2] for k, d in enumerate((0.2, 0.5, 0.8))]
+    together = run_circuits(net, circuits, pairs)
+    for k, circuit in enumerate(circuits):
+        for size in (1, 3):
+            alone = run_graph(net, circuit, pairs, batch_size=size)
+            np.testing.assert_allclose(alone.numpy(), together[k].numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize("variant", ["gpt2", "neox", "llama"])
+@pytest.mark.parametrize("baseline", ["counterfactual", "zero"])
+def test_node_ablation_is_the_complete_graph_without_the_node(variant, baseline):
+    """Removing nodes from a pass equals cutting their out-edges: they write their baseline, all else computes."""
+    net, pairs = tiny_network(variant, dtype=torch.float64), make_pairs()
+    partition = Partition.heads(net)
+    full = ComputationalGraph.from_architecture(net, partition)
+    rng = np.random.default_rng(5)
+    for _ in range(4):
+        keep = rng.random(partition.n_nodes) < 0.6
+        logits = ablate_nodes(net, partition, [keep], pairs, baseline=baseline)[0]
+        cut = full.subgraph(keep[full.source])
+        np.testing.assert_allclose(logits.numpy(), run_graph(net, cut, pairs, baseline=baseline).numpy(), atol=1e-10)
+
+
+def test_node_ablation_of_a_circuit_keeps_the_nodes_with_an_edge():
+    net, pairs = tiny_network("llama", dtype=torch.float64), make_pairs()
+    partition = Partition.heads(net)
+    _full, _, circuit = random_circuit(net, partition, 0.02, 2)
+    keep = np.zeros(partition.n_nodes, bool)
+    keep[np.concatenate([circuit.source, circuit.target])] = True
+    assert 0 < keep.sum() < len(keep)
+    a = run_graph(net, circuit, pairs, ablation="node")
+    b = ablate_nodes(net, partition, [keep], pairs)[0]
+    assert torch.equal(a, b)
+
+
+def chain_by_brute_force(net, partition, pairs, mask, zero):
+    """Explicit dense matrices, one block per edge."""
+    source, target, _ = architectural_edges(net, partition)
+    edge = {(int(s), int(t)): m for s, t, m in zip(source, target, mask, strict=True)}
+    sites = [s.name for s in net.architecture.node_sites]
+    with torch.no_grad():
+        base = net.run(torch.from_numpy(pairs.corrupted), capture=sites[:-1]).units
+        if zero:
+            base = {name: torch.zeros_like(value) for name, value in base.items()}
+        x = net.input_units(torch.from_numpy(pairs.clean))
+        for u, v in itertools.pairwise(sites):
+            matrix = net.reader(v).matrix().clone()
+            own = net.pre_labels(v, partition.labels[v])
+            for i in range(len(own)):
+                for j, label in enumerate(partition.labels[u]):
+                    keep = own[i] >= 0 and label >= 0
+                    keep = (
+                        keep and edge[(partition.node_slice(u).start + label, partition.node_slice(v).start + own[i])]
+                    )
+                    matrix[i, j] *= float(keep)
+            pre = net.pre_activations(v, base[u]) + ((x - base[u]) @ matrix.T).reshape(pairs.n, *net.pre_shape(v))
+            x = net.units_from(v, pre)
+    return x
+
+
+@pytest.mark.parametrize("granularity", ["modules", "channels", "stripes"])
+@pytest.mark.parametrize("zero", [False, True])
+def test_chain_equals_brute_force(granularity, zero):
+    net, pairs = chain(), Images(n=2)
+    if granularity == "stripes":  # parts that cut through channels
+        labels = {
+            s.name: (np.arange(s.n_units) // 2) % 2 if s.kind != "logits" else np.arange(s.n_units)
+            for s in net.architecture.node_sites
+        }
+        partition = Partition.from_labels(labels)
+    else:
+        partition = getattr(Partition, granularity)(net)
+    for density in (0.0, 0.3, 1.0):
+        _, mask, circuit = random_circuit(net, partition, density, 1)
+        expected = chain_by_brute_force(net, partition, pairs, mask, zero)
+        logits = run_graph(net, circuit, pairs, baseline="zero" if zero else "counterfactual")
+        np.testing.assert_allclose(logits.numpy(), expected.numpy(), atol=1e-12)
+
+
+def test_refuses_foreign_circuits():
+    net, pairs = tiny_network("gpt2", dtype=torch.float64), make_pairs()
+    other = tiny_network("llama", dtype=torch.float64)
+    foreign = ComputationalGraph.from_architecture(other, Partition.heads(other))
+    with pytest.raises(GraphError, match="units"):
+        run_graph(net, foreign, pairs)
+    undirected = ComputationalGraph.from_matrix(np.ones((3, 3)))
+    with pytest.raises(GraphError, match="directed graph over a partition"):
+        run_graph(net, undirected, pairs)
+    own = ComputationalGraph.from_architecture(net, Partition.heads(net))
+    with pytest.raises(GraphError, match="ablation 'edges'"):
+        run_graph(net, own, pairs, ablation="edges")
+    alone = PromptPairs(pairs.clean, None, pairs.answers, pairs.distractors)
+    with pytest.raises(DataError, match="counterfactual"):
+        run_graph(net, own, alone)

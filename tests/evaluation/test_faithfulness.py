@@ -1,0 +1,109 @@
+"""Faithfulness curves: ends, pooling, intervals, areas, refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from compgraph.ablation.run import run_graph
+from compgraph.connectivity.effective import effective_connectivity
+from compgraph.errors import DataError, GraphError
+from compgraph.evaluation.faithfulness import FRACTIONS, faithfulness
+from compgraph.metrics import Targets, kl, logit_difference
+from compgraph.partition import Partition
+from tests.connectivity.effective.test_eap import Images, chain, make_pairs
+from tests.models.tiny import tiny_network
+
+
+@pytest.fixture(scope="module")
+def setting():
+    net, pairs = tiny_network("gpt2", dtype=torch.float64), make_pairs(n=12)
+    return net, pairs, effective_connectivity(net, pairs, Partition.heads(net))
+
+
+def test_equals_direct_computation(setting):
+    net, pairs, graph = setting
+    curve = faithfulness(net, graph, pairs, [0.05, 0.3, 1.0], metrics=["logit_difference", "kl"])
+    table = curve.table
+    assert list(table["fraction"].unique()) == pytest.approx(
+        [int(f * graph.n_edges) / graph.n_edges for f in (0.05, 0.3, 1)]
+    )
+    with torch.no_grad():
+        model, empty = (
+            net.run(torch.from_numpy(x), positions=torch.from_numpy(pairs.positions)).logits
+            for x in (pairs.clean, pairs.corrupted)
+        )
+    targets = Targets(torch.from_numpy(pairs.answers), torch.from_numpy(pairs.distractors), model)
+    for n, rows in table.groupby("n_edges"):
+        logits = run_graph(net, graph.top(int(n)), pairs)
+        for name, metric in (("logit_difference", logit_difference), ("kl", kl)):
+            m, e, c = (float(metric(x, targets).mean()) for x in (model, empty, logits))
+            row = rows[rows["metric"] == name].iloc[0]
+            assert row["value"] == pytest.approx(c, abs=1e-10)
+            assert row["faithfulness"] == pytest.approx((c - e) / (m - e), abs=1e-10)
+            assert row["low"] <= row["faithfulness"] <= row["high"]
+    full = table[table["fraction"] == 1]
+    np.testing.assert_allclose(full["faithfulness"], 1, atol=1e-10)
+
+
+def test_sizes_as_numbers_and_shares(setting):
+    net, pairs, graph = setting
+    curve = faithfulness(net, graph, pairs, [0, 7, graph.n_edges])
+    assert list(curve.table["n_edges"]) == [0, 7, graph.n_edges]
+    assert curve.table["faithfulness"].iloc[0] == pytest.approx(0, abs=1e-12)
+    with pytest.raises(GraphError, match=r"size 1\.5"):
+        faithfulness(net, graph, pairs, [1.5])
+    with pytest.raises(GraphError, match="size 100000"):
+        faithfulness(net, graph, pairs, [100000])
+
+
+def test_pruning_changes_nothing_under_counterfactuals(setting):
+    net, pairs, graph = setting
+    plain, pruned = (faithfulness(net, graph, pairs, [0.1, 0.3], prune=p).table for p in (False, True))
+    np.testing.assert_allclose(plain["value"], pruned["value"], atol=1e-10)
+    assert (pruned["n_edges"] <= plain["n_edges"]).all()
+
+
+def test_tasks_have_rows_of_their_own_and_pool_to_all(setting):
+    net, pairs, graph = setting
+    pairs = pairs.subset(np.arange(pairs.n))
+    pairs.task[:5] = "first"
+    table = faithfulness(net, graph, pairs, [0.2], by_task=True).table.set_index("task")
+    assert set(table.index) == {"all", "first", "prompts"}
+    pooled = (5 * table.loc["first", "value"] + 7 * table.loc["prompts", "value"]) / 12
+    assert table.loc["all", "value"] == pytest.approx(pooled)
+
+
+def test_areas(setting):
+    net, pairs, graph = setting
+    curve = faithfulness(net, graph, pairs, FRACTIONS)
+    x, y = curve.table["fraction"].to_numpy(), curve.table["faithfulness"].to_numpy()
+    steps = np.diff(x)
+    assert curve.cpr("logit_difference") == pytest.approx((steps * (y[1:] + y[:-1]) / 2).sum())
+    d = np.abs(1 - y)
+    assert curve.cmd("logit_difference") == pytest.approx((steps * (d[1:] + d[:-1]) / 2).sum())
+
+
+def test_nothing_to_be_faithful_to(setting):
+    net, pairs, graph = setting
+    same = type(pairs)(pairs.clean, pairs.clean, pairs.answers, pairs.distractors)
+    row = faithfulness(net, graph, same, [0.2]).table.iloc[0]
+    assert np.isnan(row["faithfulness"]) and "nothing to be faithful to" in row["reason"]
+
+
+def test_chain_and_node_ablation():
+    net, pairs = chain(), Images(n=8)
+    graph = effective_connectivity(net, pairs, Partition.channels(net))
+    for ablation in ("edge", "node"):
+        table = faithfulness(
+            net, graph, pairs, [0.2, 1.0], ablation=ablation, metrics=["accuracy", "kl"]
+        ).table
+        full = table[table["fraction"] == 1]
+        np.testing.assert_allclose(full["value"], full["model"], atol=1e-12)
+
+
+def test_unknown_metric(setting):
+    net, pairs, graph = setting
+    with pytest.raises(DataError, match="logit_diff'"):
+        faithfulness(net, graph, pairs, [0.5], metrics=["logit_diff"])
