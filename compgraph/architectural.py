@@ -8,6 +8,7 @@ import numpy.typing as npt
 from compgraph.architecture import Architecture
 from compgraph.errors import GraphError
 from compgraph.partition import HasArchitecture, Partition
+from compgraph.patterns import pattern_of, served_parts, with_patterns
 
 EdgeArrays = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int8]]
 """Source and target node (int32 [E]) and index into `edge_channels` (int8 [E])."""
@@ -15,11 +16,8 @@ EdgeArrays = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.
 
 def edge_channels(net: HasArchitecture, split_qkv: bool = True) -> tuple[str, ...]:
     """Channels of the architectural graph: ("",), or with attention split ("", "q", "k", "v")."""
-    names: dict[str, None] = {"": None}
-    if split_qkv:
-        for channels in net.architecture.channels.values():
-            names |= dict.fromkeys(channels)
-    return tuple(names)
+    used = {name for names in net.architecture.channels.values() for name in names} if split_qkv else set()
+    return ("", *(name for name in ("q", "k", "v") if name in used))
 
 
 def architectural_edges(net: HasArchitecture, partition: Partition, split_qkv: bool = True) -> EdgeArrays:
@@ -46,28 +44,56 @@ def architectural_edges(net: HasArchitecture, partition: Partition, split_qkv: b
     GraphError
         If the partition does not fit, or has nodes at a mere view of the stream (`resid.3`).
     """
-    architecture = net.architecture
-    partition.check(architecture)
-    _refuse_views(architecture, partition)
+    partition.check(net)
+    _refuse_views(net.architecture, partition)
+    architecture, partition = with_patterns(net, partition)
     codes = {name: code for code, name in enumerate(edge_channels(architecture, split_qkv))}
-    pieces: list[EdgeArrays] = []
-    for site in partition.sites:
-        nodes = partition.node_slice(site)
-        targets = np.arange(nodes.start, nodes.stop, dtype=np.int32)
-        sources = _source_nodes(architecture, partition, site)
-        names = architecture.channels.get(site, ("",)) if split_qkv else ("",)
-        channels = np.array([codes[name] for name in names], dtype=np.int8)
-        pieces.append(
-            (
-                np.tile(sources, len(targets) * len(channels)),
-                np.repeat(targets, len(channels) * len(sources)),
-                np.tile(np.repeat(channels, len(sources)), len(targets)),
-            )
-        )
+    pieces = [_into_site(architecture, partition, site, split_qkv, codes) for site in partition.sites]
     if not pieces:
         return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int8)
     source, target, channel = (np.concatenate(column) for column in zip(*pieces, strict=True))
     return source, target, channel
+
+
+def _into_site(
+    architecture: Architecture, partition: Partition, site: str, split_qkv: bool, codes: dict[str, int]
+) -> EdgeArrays:
+    """Edges into the nodes of one site, in the canonical order."""
+    nodes = partition.node_slice(site)
+    targets = np.arange(nodes.start, nodes.stop, dtype=np.int32)
+    sources = _source_nodes(architecture, partition, site)
+    names = architecture.channels.get(site, ("",)) if split_qkv else ("",)
+    channels = np.array([codes[name] for name in names], dtype=np.int8)
+    if pattern_of(site) in partition.labels:
+        return _into_parts_of_heads(architecture, partition, site, targets, sources, channels)
+    return (
+        np.tile(sources, len(targets) * len(channels)),
+        np.repeat(targets, len(channels) * len(sources)),
+        np.tile(np.repeat(channels, len(sources)), len(targets)),
+    )
+
+
+def _into_parts_of_heads(
+    architecture: Architecture,
+    partition: Partition,
+    site: str,
+    targets: npt.NDArray[np.int32],
+    sources: npt.NDArray[np.int32],
+    channels: npt.NDArray[np.int8],
+) -> EdgeArrays:
+    """Per part: the patterns that serve it (channel ""), then every other source (channel v)."""
+    patterns = partition.node_slice(pattern_of(site))
+    values = sources[(sources < patterns.start) | (sources >= patterns.stop)]
+    served = served_parts(architecture.site(site), partition)
+    rows = [(patterns.start + np.flatnonzero(row)).astype(np.int32) for row in served]
+    source = [np.concatenate([row, values]) for row in rows]
+    channel = [
+        np.concatenate([np.zeros(len(row), np.int8), np.full(len(values), channels[0], np.int8)]) for row in rows
+    ]
+    counts = [len(row) + len(values) for row in rows]
+    if not rows:
+        return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int8)
+    return np.concatenate(source), np.repeat(targets, counts), np.concatenate(channel)
 
 
 def input_sites(architecture: Architecture) -> frozenset[str]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-SiteKind = Literal["embed", "attn", "mlp", "resid", "input", "conv", "linear", "logits"]
+SiteKind = Literal["embed", "attn", "pattern", "mlp", "resid", "input", "conv", "linear", "logits"]
 
 
 @dataclass(frozen=True)

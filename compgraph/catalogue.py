@@ -7,6 +7,7 @@ so that the config, the Snakefile and ``compgraph --help`` can read them without
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -196,6 +197,66 @@ EFFECTIVE: Table = _table(
 )
 
 
+_BY = Option(
+    "by",
+    "abs",
+    "What strong means: large absolute, positive (signed) or negative scores.",
+    choices=("abs", "signed", "negative"),
+)
+_SUPPORT = "Sign of a supporting edge: negative where the metric is high if the model does well, else signed."
+
+SELECTIONS: Table = _table(
+    Entry("top", "compgraph.circuits.strongest", "the n strongest edges", "top", options=(_BY,)),
+    Entry(
+        "threshold",
+        "compgraph.circuits.strongest",
+        "every edge at least as strong as a threshold",
+        "threshold",
+        options=(Option("at", 0.0, "Least strength of a kept edge."), _BY),
+    ),
+    Entry(
+        "greedy",
+        "compgraph.circuits.greedy",
+        "grown from the output, always the strongest edge into what is reached",
+        "greedy",
+        options=(_BY,),
+    ),
+    Entry(
+        "ratio",
+        "compgraph.circuits.strongest",
+        "a share of the strongest supporting edges, the rest by absolute score",
+        "ratio",
+        options=(
+            Option("share", 0.7, "Share of edges chosen by signed score.", minimum=0.0),
+            Option("by", "negative", _SUPPORT, choices=("negative", "signed")),
+        ),
+    ),
+    Entry(
+        "stable-sign",
+        "compgraph.circuits.stable",
+        "the strongest of the edges whose sign is certain, then of the others",
+        "stable_sign",
+        options=(
+            Option("level", 0.95, "Coverage of the interval that must not contain 0.", minimum=0.0),
+            Option("fill", True, "Fill up with uncertain edges where fewer are certain."),
+        ),
+    ),
+    Entry(
+        "ilp",
+        "compgraph.circuits.programme",
+        "the connected circuit of the largest total strength, by integer programming",
+        "ilp",
+        options=(
+            _BY,
+            Option("share", 0.0, "Least share of supporting edges; 0 asks for none.", minimum=0.0),
+            Option("support", "negative", _SUPPORT, choices=("negative", "signed")),
+            Option("time_limit", 60.0, "Seconds for the solver; the gap that is left is reported.", minimum=0.0),
+        ),
+    ),
+)
+"""From a scored graph to a circuit; see `compgraph.select_circuit`."""
+
+
 def _metric(name: str, summary: str, *, reference: bool = False, differentiable: bool = True) -> Entry:
     return Entry(
         name,
@@ -288,10 +349,16 @@ STATISTICS: Table = _table(
     *(
         Entry(name, "compgraph.statistics.measures", summary, name)
         for name, summary in {
-            "density": "kept edges as a share of those the architecture allows",
-            "gini": "inequality of the absolute weights",
-            "modularity": "weight inside communities beyond what strengths explain",
+            "density": "pairs with weight, as a share of those that could have some",
+            "gini": "inequality of the absolute weights over all pairs that could have an edge",
+            "strength_gini": "inequality of the nodes' strengths",
+            "modularity": "weight inside communities beyond what strengths and the architecture explain",
             "assortativity": "correlation of strengths across edges",
+            "level_assortativity": "correlation of levels across edges (layered graphs)",
+            "span": "mean number of levels that an edge spans (layered graphs)",
+            "trophic_incoherence": "share of the flow that does not go up one trophic level (directed graphs)",
+            "effective_paths": "effective number of paths from input to output (layered graphs)",
+            "clustering": "mean weighted clustering (undirected graphs)",
         }.items()
     )
 )
@@ -311,8 +378,8 @@ FIGURES: Table = _table(
 )
 
 
-def _stage(name: str, module: str, summary: str) -> Entry:
-    return Entry(name, f"compgraph.cli.{module}", summary, "command")
+def _stage(name: str, module: str, summary: str, requires: tuple[str, ...] = ()) -> Entry:
+    return Entry(name, f"compgraph.cli.{module}", summary, "command", requires=requires)
 
 
 STAGES: Table = _table(
@@ -326,7 +393,7 @@ STAGES: Table = _table(
     _stage("rois", "rois", "Regions of interest: groups of similar units."),
     _stage("ablation", "ablation", "Faithfulness curve: keep fewer and fewer edges or nodes."),
     _stage("communities", "communities", "Communities of a graph."),
-    _stage("sbm", "sbm", "Stochastic block model of a graph."),
+    _stage("sbm", "sbm", "Stochastic block model of a graph.", requires=("graph_tool",)),
     _stage("statistics", "statistics", "Network statistics of a graph."),
     _stage("figure", "figure", "Draw one figure."),
     _stage("report", "report", "One HTML page of every figure and how it was made."),
@@ -340,6 +407,11 @@ SECTIONS: Mapping[str, Table] = {
     "communities": COMMUNITIES,
 }
 """Sections of the config whose entries name a ``method``."""
+
+
+def missing(entry: Entry) -> list[str]:
+    """Libraries that an entry needs and that are not installed; nothing is imported to find out."""
+    return [library for library in entry.requires if importlib.util.find_spec(library) is None]
 
 
 def load(entry: Entry) -> Callable[..., Any]:

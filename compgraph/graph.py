@@ -22,6 +22,7 @@ from compgraph.architecture import Architecture
 from compgraph.errors import GraphError
 from compgraph.graph_select import Order, on_path, strength, strongest
 from compgraph.partition import HasArchitecture, NodeColumns, Partition
+from compgraph.patterns import with_patterns
 
 if TYPE_CHECKING:
     import graph_tool
@@ -180,9 +181,12 @@ class ComputationalGraph:
         split_qkv: bool = True,
         **options: Any,
     ) -> ComputationalGraph:
-        """All edges the architecture allows, in the canonical order, with the given weights (default 1)."""
-        architecture = net.architecture
-        source, target, channel = architectural_edges(architecture, partition, split_qkv)
+        """All edges the architecture allows, in the canonical order, with the given weights (default 1).
+
+        Where parts are finer than heads, the graph has pattern nodes too (`compgraph.patterns`).
+        """
+        source, target, channel = architectural_edges(net, partition, split_qkv)
+        architecture, partition = with_patterns(net, partition)
         return cls(
             partition,
             source,

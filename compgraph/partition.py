@@ -259,9 +259,7 @@ class Partition:
     @cached_property
     def node_names(self) -> tuple[str, ...]:
         """Names of all nodes, in their order."""
-        return tuple(
-            f"{site}/{part}" if part else site for site, parts in self.names.items() for part in parts
-        )
+        return tuple(_node_name(site, part) for site, parts in self.names.items() for part in parts)
 
     @cached_property
     def _offsets(self) -> dict[str, int]:
@@ -385,6 +383,12 @@ class Partition:
         if loaded.digest != digest:
             raise GraphError(f"{path}: labels.npy holds other labels than partition.json was written for")
         return loaded
+
+
+def _node_name(site: str, part: str) -> str:
+    if site.endswith(".pattern"):  # the patterns of `attn.3` are called attn.3/head.5/pattern
+        return f"{site.removesuffix('.pattern')}/{part}/pattern"
+    return f"{site}/{part}" if part else site
 
 
 def _by_granularity(net: HasArchitecture, word: str) -> Partition:

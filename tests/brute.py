@@ -14,13 +14,15 @@ from torch import Tensor
 from compgraph.architectural import architectural_edges, edge_channels
 from compgraph.models.transformer import Transformer
 from compgraph.partition import Partition
+from compgraph.patterns import with_patterns
 
 
 class BruteForce:
     """Edge-masked forward passes of a transformer over one batch."""
 
     def __init__(self, net: Transformer, partition: Partition, split_qkv: bool = True) -> None:
-        self.net, self.partition = net, partition
+        self.net = net
+        self.architecture, self.partition = with_patterns(net, partition)
         names = edge_channels(net, split_qkv)
         source, target, channel = architectural_edges(net, partition, split_qkv)
         self.edge = {
@@ -29,11 +31,11 @@ class BruteForce:
         self.split = split_qkv
 
     def writes(self, site: str, units: Tensor, zero_bias: bool) -> dict[int, Tensor]:
-        """Node -> its write [b, t, d]."""
+        """Node -> its write [b, t, d]; that of the dead units is left in `dead`."""
         net, labels = self.net, torch.from_numpy(self.partition.labels[site].copy())
         nodes = self.partition.node_slice(site)
         out = {}
-        for k in range(self.partition.n_parts(site)):
+        for k in (-1, *range(self.partition.n_parts(site))):
             own = units * (labels == k)
             if site == "embed":
                 out[nodes.start + k] = own
@@ -44,9 +46,16 @@ class BruteForce:
                 total = units @ rows + (0 if bias is None else bias)
                 scale = torch.rsqrt(total.pow(2).mean(-1, keepdim=True) + net.spec.norm_eps)
                 write = write * scale * post.gain
-            elif site.startswith("mlp") and self.partition.n_parts(site) == 1 and bias is not None and not zero_bias:
+            elif (
+                k == 0
+                and site.startswith("mlp")
+                and self.partition.n_parts(site) == 1
+                and bias is not None
+                and not zero_bias
+            ):
                 write = write + bias
             out[nodes.start + k] = write
+        self.dead = out.pop(nodes.start - 1)
         return out
 
     def constant(self, site: str) -> Tensor | float:
@@ -56,6 +65,36 @@ class BruteForce:
         _, bias, post = self.net.decoder(site)
         whole_mlp = site.startswith("mlp") and self.partition.n_parts(site) == 1
         return 0.0 if bias is None or (whole_mlp and post is None) else bias
+
+    def fine_units(self, site, labels, stream, start, reads, patterns, context, mask, base, nudge) -> Tensor:
+        """Units of an attention site whose parts cut through heads: every unit by itself."""
+        net, spec = self.net, self.net.spec
+        layer = int(site.name.split(".")[1])
+        block = net.weights.blocks[layer]
+        group = spec.n_heads // spec.n_kv_heads
+        nodes = self.partition.node_slice(site.name)
+        first = self.partition.node_slice(f"{site.name}.pattern").start
+        q, k = patterns[f"{site.name}.pattern"]["q"], patterns[f"{site.name}.pattern"]["k"]
+        q, k, _ = net.rotated(layer, {"q": q, "k": k, "v": k}, context)
+        current = net.pattern(layer, q, k, context)
+        columns = []
+        for unit in range(site.n_units):
+            head, coordinate = divmod(unit, spec.d_head)
+            node = nodes.start + int(labels[unit]) if labels[unit] >= 0 else None
+            y = net.gain(net.normalise(stream(node, "v", start, reads))[0], block.attn_norm)
+            v = y @ block.w_v[head // group][:, coordinate]
+            if block.b_v is not None:
+                v = v + block.b_v[head // group][coordinate]
+            if node is None:
+                columns.append(torch.einsum("bqk,bk->bq", current[:, head], v))
+                continue
+            edge = self.edge[(node, "", first + head)]
+            old = base[f"{site.name}.pattern"][:, head]
+            pattern = mask[edge] * current[:, head] + (1 - mask[edge]) * old
+            if nudge is not None:
+                pattern = pattern + nudge[0][edge] * nudge[1][first + head]
+            columns.append(torch.einsum("bqk,bk->bq", pattern, v))
+        return torch.stack(columns, -1)
 
     def run(
         self,
@@ -83,20 +122,25 @@ class BruteForce:
         constant = net.add_positions(torch.zeros_like(base["embed"]), context)
         before = constant
 
-        def stream(node: int, channel: str, start: Tensor, sources: tuple[str, ...]) -> Tensor:
+        def stream(node: int | None, channel: str, start: Tensor, sources: tuple[str, ...]) -> Tensor:
+            """What a node reads; dead units (None) read the current stream."""
             x = start
             for site in sources:
                 nodes = self.partition.node_slice(site)
                 for s in range(nodes.start, nodes.stop):
+                    if node is None:
+                        x = x + current[s]
+                        continue
                     m = mask[self.edge[(node, channel if self.split else "", s)]]
                     x = x + m * current[s] + (1 - m) * baseline[s]
                     if nudge is not None:
                         x = x + nudge[0][self.edge[(node, channel if self.split else "", s)]] * nudge[1][s]
             return x
 
-        for site in net.architecture.node_sites[1:]:
+        patterns: dict[str, dict[str, Tensor]] = {}
+        for site in self.architecture.node_sites[1:]:
             nodes = self.partition.node_slice(site.name)
-            reads = net.architecture.reads[site.name]
+            reads = net.architecture.reads.get(site.name.removesuffix(".pattern"), ())
             start = before if spec.parallel and site.kind == "mlp" else constant
             if site.kind == "logits":
                 x = stream(nodes.start, "", constant, reads)
@@ -104,7 +148,21 @@ class BruteForce:
                 return net.logits(net.read_logits(x).pre[""])
             layer = int(site.name.split(".")[1])
             labels = torch.from_numpy(self.partition.labels[site.name].copy())
-            if site.kind == "attn":
+            if site.kind == "pattern":
+                block = net.weights.blocks[layer]
+                group = spec.n_heads // spec.n_kv_heads
+                found = {}
+                for channel, reader in (("q", block.w_q), ("k", block.w_k)):
+                    heads = []
+                    for h in range(spec.n_heads):
+                        y = net.gain(net.normalise(stream(nodes.start + h, channel, start, reads))[0], block.attn_norm)
+                        heads.append(y @ reader[h // (group if channel == "k" else 1)])
+                    found[channel] = torch.stack(heads, -2)
+                patterns[site.name] = found
+                continue
+            if site.kind == "attn" and f"{site.name}.pattern" in patterns:
+                units = self.fine_units(site, labels, stream, start, reads, patterns, context, mask, base, nudge)
+            elif site.kind == "attn":
                 block = net.weights.blocks[layer]
                 pre = {}
                 for channel, reader in (("q", block.w_q), ("k", block.w_k), ("v", block.w_v)):
@@ -119,30 +177,32 @@ class BruteForce:
             else:
                 block = net.weights.blocks[layer]
                 pre = {"": 0.0} | ({} if block.w_gate is None else {"gate": 0.0})
-                for k in range(self.partition.n_parts(site.name)):
-                    y = net.gain(net.normalise(stream(nodes.start + k, "", start, reads))[0], block.mlp_norm)
+                for k in (-1, *range(self.partition.n_parts(site.name))):
+                    node = None if k < 0 else nodes.start + k
+                    y = net.gain(net.normalise(stream(node, "", start, reads))[0], block.mlp_norm)
                     own = (labels == k).to(y.dtype)
                     pre[""] = pre[""] + (y @ block.w_in) * own
                     if block.w_gate is not None:
                         pre["gate"] = pre["gate"] + (y @ block.w_gate) * own
                 units = net.mlp_units(layer, pre)
             current |= self.writes(site.name, units, False)
+            dead = self.dead
             baseline |= self.writes(site.name, base[site.name], zero)
             if edit is not None and edit[0] == site.name:
                 for node in self.writes(site.name, units, False):
                     current[node] = edit[1] * current[node] + (1 - edit[1]) * baseline[node]
             before = constant
-            constant = constant + self.constant(site.name)
+            constant = constant + self.constant(site.name) + dead
         raise AssertionError("no logits site")
 
 
 def base_units(net: Transformer, tokens: Tensor, corrupted: Tensor, padding: Tensor | None, zero: bool):
     """Site -> units of the baseline run."""
     sites = [s.name for s in net.architecture.node_sites[:-1]]
-    if zero:
-        return {s: torch.zeros(*tokens.shape, net.architecture.site(s).n_units, dtype=net.dtype) for s in sites}
+    patterns = [f"{s}.pattern" for s in sites if s.startswith("attn")]
     with torch.no_grad():
-        return net.run(corrupted, padding, capture=sites).units
+        units = net.run(tokens if zero else corrupted, padding, capture=[*sites, *patterns]).units
+    return {s: torch.zeros_like(u) for s, u in units.items()} if zero else units
 
 
 def gradient_scores(
@@ -170,7 +230,14 @@ def gradient_scores(
     for b in range(len(tokens)):
         one = {s: u[b : b + 1] for s, u in base.items()}
         change: dict[int, Tensor] = {}
-        for site in base:
+        for site in brute.partition.labels:
+            if site.endswith(".pattern"):
+                first = brute.partition.node_slice(site).start
+                moved = one[site] - clean[site][b : b + 1]
+                change |= {first + h: moved[:, h] for h in range(moved.shape[1])}
+                continue
+            if site == "logits":
+                continue
             new = brute.writes(site, one[site], zero)
             old = brute.writes(site, clean[site][b : b + 1], False)
             change |= {node: new[node] - old[node] for node in new}

@@ -9,6 +9,7 @@ from compgraph.architectural import architectural_edges, edge_channels, input_si
 from compgraph.architecture import Architecture, Site, transformer_architecture
 from compgraph.errors import GraphError
 from compgraph.partition import Partition
+from compgraph.patterns import with_patterns
 
 
 def gpt2_small(**changes) -> Architecture:
@@ -50,7 +51,7 @@ def test_parallel_blocks_hide_a_layers_attention_from_its_mlp() -> None:
 
 
 @pytest.mark.parametrize("split", [True, False])
-@pytest.mark.parametrize("word", ["modules", "heads", "units"])
+@pytest.mark.parametrize("word", ["modules", "heads"])
 def test_against_the_definition_edge_by_edge(word: str, split: bool) -> None:
     part = getattr(Partition, word)(TINY)
     nodes = part.nodes(TINY)
@@ -66,8 +67,47 @@ def test_against_the_definition_edge_by_edge(word: str, split: bool) -> None:
     assert found == expected
 
 
+def crossing() -> Partition:
+    """Parts of attn.0 that cut through its heads; attn.1 stays by head."""
+    labels = {site.name: np.zeros(site.n_units, int) for site in TINY.node_sites}
+    size = TINY.site("attn.0").n_units
+    labels["attn.0"] = np.arange(size) * 3 // size
+    labels["attn.1"] = np.arange(size) // (size // TINY.site("attn.1").n_heads)
+    return Partition.from_labels(labels)
+
+
+@pytest.mark.parametrize("split", [True, False])
+@pytest.mark.parametrize("part", [Partition.units(TINY), crossing()], ids=["units", "crossing"])
+def test_patterns_are_nodes_where_parts_cut_through_heads(part: Partition, split: bool) -> None:
+    architecture, refined = with_patterns(TINY, part)
+    names = edge_channels(TINY, split)
+    nodes = refined.nodes(architecture)
+    expected = set()
+    for v, site in enumerate(nodes["site"]):
+        fine = f"{site}.pattern" in refined.labels
+        pattern = site.endswith(".pattern")
+        real = site.removesuffix(".pattern")
+        if pattern:
+            channels = ("q", "k")
+        else:
+            channels = ("v",) if fine else TINY.channels.get(site, ("",))
+        for u, other in enumerate(nodes["site"]):
+            if other in TINY.reads.get(real, ()):
+                expected |= {(u, v, names.index(c) if split else 0) for c in channels}
+            if other == f"{site}.pattern":
+                size = TINY.site(site).n_units // TINY.site(site).n_heads
+                units = np.flatnonzero(refined.labels[site] == nodes["label"][v]) // size
+                if nodes["label"][u] in units:
+                    expected.add((u, v, 0))
+    found = list(zip(*(column.tolist() for column in architectural_edges(TINY, part, split)), strict=True))
+    assert len(found) == len(set(found)) and set(found) == expected
+    assert [t for _, t, _ in found] == sorted(t for _, t, _ in found)
+    assert "attn.0/head.1/pattern" in refined.node_names
+    assert with_patterns(architecture, refined) == (architecture, refined)
+
+
 def test_types_and_no_edges_inside_a_site() -> None:
-    part = Partition.units(TINY)
+    part = Partition.heads(TINY)
     source, target, channel = architectural_edges(TINY, part)
     assert (source.dtype, target.dtype, channel.dtype) == (np.int32, np.int32, np.int8)
     sites = part.nodes()["site"]

@@ -30,12 +30,16 @@ def counterfactual(net: Network, batch: Batch, sites: Collection[str]) -> Units:
 
 
 def zero(net: Network, batch: Batch, sites: Collection[str]) -> Units:
-    """Zeros, one per unit."""
+    """Zeros, one per unit (patterns of attention: per query and key)."""
     lead = batch.clean.shape[:2] if net.kind == "transformer" else batch.clean.shape[:1]
-    return {
-        name: torch.zeros(*lead, net.architecture.site(name).n_units, dtype=net.dtype, device=net.device)
-        for name in sites
-    }
+
+    def shape(name: str) -> tuple[int, ...]:
+        if name.endswith(".pattern"):
+            heads = net.architecture.site(name.removesuffix(".pattern")).n_heads
+            return lead[0], heads, lead[1], lead[1]
+        return *lead, net.architecture.site(name).n_units
+
+    return {name: torch.zeros(shape(name), dtype=net.dtype, device=net.device) for name in sites}
 
 
 def baseline_units(net: Network, batch: Batch, baseline: str, sites: Collection[str]) -> Units:

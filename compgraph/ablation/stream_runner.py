@@ -20,7 +20,7 @@ from torch import Tensor
 from compgraph.ablation.baselines import Units, baseline_units, silent_sites
 from compgraph.data.batches import Batch
 from compgraph.models.transformer import Context, Reading, Transformer
-from compgraph.models.writes import check_writes
+from compgraph.models.writes import check_heads, check_writes
 from compgraph.partition import Partition
 from compgraph.parts import Parts
 
@@ -69,7 +69,8 @@ class StreamRunner:
     """
 
     def __init__(self, net: Transformer, partition: Partition) -> None:
-        check_writes(net, partition)
+        check_writes(net)
+        check_heads(net, partition)
         self.net, self.partition = net, partition
         self.sites = [site.name for site in net.architecture.node_sites]
         self.sources = self.sites[:-1]

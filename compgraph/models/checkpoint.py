@@ -89,9 +89,7 @@ def open_checkpoint(path_or_hub_name: str | Path, revision: str | None = None) -
         folder: Path | None = path
         fetch = _local(path)
     elif _looks_like_a_path(path_or_hub_name):
-        raise ModelError(
-            f"{name}: no such folder; give a folder that holds {CONFIG}, or a hub name (owner/model)."
-        )
+        raise ModelError(f"{name}: no such folder; give a folder that holds {CONFIG}, or a hub name (owner/model).")
     else:
         fetch = _hub(name, revision)
         folder = None
@@ -110,13 +108,7 @@ def open_checkpoint(path_or_hub_name: str | Path, revision: str | None = None) -
 def _looks_like_a_path(name: str | Path) -> bool:
     if isinstance(name, Path):
         return True
-    return (
-        name.startswith((".", "/", "~"))
-        or "\\" in name
-        or name.count("/") > 1
-        or name.endswith("/")
-        or not name
-    )
+    return name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1 or name.endswith("/") or not name
 
 
 def _local(folder: Path) -> Callable[[str], Path | None]:
@@ -137,9 +129,7 @@ def _hub(name: str, revision: str | None) -> Callable[[str], Path | None]:
             with _quiet_hub():
                 path = Path(hf_hub_download(name, file, revision=commit[0] if commit else revision))
         except (errors.GatedRepoError, errors.DisabledRepoError) as error:
-            raise ModelError(
-                f"{name}: the hub does not give access to this model (gated or disabled)."
-            ) from error
+            raise ModelError(f"{name}: the hub does not give access to this model (gated or disabled).") from error
         except errors.RepositoryNotFoundError as error:
             raise ModelError(
                 f"{name}: no such folder, and the hub has no public model of that name; check the spelling, "
@@ -160,9 +150,7 @@ def _hub(name: str, revision: str | None) -> Callable[[str], Path | None]:
         except errors.EntryNotFoundError:
             return None
         except errors.HfHubHTTPError as error:
-            raise ModelError(
-                f"{name}: the hub answered with an error for {file} ({_line(error)})."
-            ) from error
+            raise ModelError(f"{name}: the hub answered with an error for {file} ({_line(error)}).") from error
         if not commit:
             commit.append(path.parent.name)
         return path
@@ -214,15 +202,11 @@ def read_headers(checkpoint: Checkpoint) -> dict[str, TensorHeader]:
         raise ModelError(_without_safetensors(checkpoint))
     placed = read_json(index_path).get("weight_map")
     if not isinstance(placed, dict) or not placed or not all(isinstance(v, str) for v in placed.values()):
-        raise ModelError(
-            f"{index_path}: weight_map is missing or empty; it must name a file for every tensor."
-        )
+        raise ModelError(f"{index_path}: weight_map is missing or empty; it must name a file for every tensor.")
     names = sorted(set(placed.values()))
     odd = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
     if odd:
-        raise ModelError(
-            f"{index_path}: weight_map names {odd[0]!r}; valid are .safetensors files of that folder."
-        )
+        raise ModelError(f"{index_path}: weight_map names {odd[0]!r}; valid are .safetensors files of that folder.")
     files = {name: checkpoint.fetch(name) for name in names}
     missing = [name for name, path in files.items() if path is None]
     if missing:
@@ -238,9 +222,7 @@ def read_headers(checkpoint: Checkpoint) -> dict[str, TensorHeader]:
 
 
 def _without_safetensors(checkpoint: Checkpoint) -> str:
-    found = sorted(
-        path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in checkpoint.folder.glob(pattern)
-    )
+    found = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in checkpoint.folder.glob(pattern))
     if checkpoint.on_hub and not found:
         found = _hub_pickles(checkpoint)
     if found:
@@ -277,9 +259,7 @@ def read_header(path: Path) -> dict[str, TensorHeader]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or not 2 <= length <= size - 8:
-            raise ModelError(
-                f"{path}: truncated or not a safetensors file ({size} bytes, header of {length})."
-            )
+            raise ModelError(f"{path}: truncated or not a safetensors file ({size} bytes, header of {length}).")
         raw = file.read(length)
     try:
         entries = json.loads(raw)
@@ -294,17 +274,13 @@ def read_header(path: Path) -> dict[str, TensorHeader]:
         raise ModelError(f"{path}: not a safetensors file (its header cannot be read).") from error
     if 8 + length + end != size:
         what = "truncated" if size < 8 + length + end else "too long"
-        raise ModelError(
-            f"{path}: {what}; its header describes {8 + length + end} bytes, the file has {size}."
-        )
+        raise ModelError(f"{path}: {what}; its header describes {8 + length + end} bytes, the file has {size}.")
     if sum(sizes.values()) != end:
         raise ModelError(f"{path}: damaged; its header's ranges do not tile the data.")
     known = ITEM_SIZES | OTHER_SIZES
     for name, (dtype, shape, _) in tensors.items():
         if dtype in known and known[dtype] * math.prod(shape) != sizes[name]:
-            raise ModelError(
-                f"{path}: damaged; {name} is {dtype}{list(shape)}, but takes {sizes[name]} bytes."
-            )
+            raise ModelError(f"{path}: damaged; {name} is {dtype}{list(shape)}, but takes {sizes[name]} bytes.")
     return {name: TensorHeader(path, dtype, shape) for name, (dtype, shape, _) in tensors.items()}
 
 

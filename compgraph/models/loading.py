@@ -66,7 +66,7 @@ def load_network(
 
     Returns
     -------
-    The network. Its digest covers the tensors of the checkpoint (names, shapes, bytes in the dtype of the
+    The network; its `tokenizer` is read when first asked for. Its digest covers the tensors of the checkpoint (names, shapes, bytes in the dtype of the
     file) and what the engine reads from the configuration; it depends on neither device, dtype nor sharding.
 
     Raises
@@ -89,7 +89,7 @@ def load_network(
         digest = _digest(config, headers, targets, torch_dtype)
         model = _load(checkpoint, config, torch_device, torch_dtype)
     _, weights = from_transformers(model)
-    return Transformer(spec, weights, digest)
+    return Transformer(spec, weights, digest, open_tokenizer=lambda: load_tokenizer(path_or_hub_name, revision))
 
 
 def load_tokenizer(path_or_hub_name: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -116,9 +116,7 @@ def load_tokenizer(path_or_hub_name: str | Path, revision: str | None = None) ->
 
     with quiet_transformers():
         try:
-            return AutoTokenizer.from_pretrained(
-                checkpoint.folder, trust_remote_code=False, local_files_only=True
-            )
+            return AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
         except Exception as error:  # the tokenizers library raises bare Exception for a malformed file
             reason = " ".join(str(error).split())[:200]
             raise ModelError(f"{checkpoint.name}: its tokenizer cannot be read ({reason}).") from error
@@ -188,9 +186,7 @@ def _read_config(checkpoint: Checkpoint) -> PreTrainedConfig:
     from transformers import AutoConfig
 
     if checkpoint.config.get("transformers_weights") is not None:
-        raise ModelError(
-            f"{checkpoint.name}: transformers_weights in {CONFIG} is set; only the usual names are read."
-        )
+        raise ModelError(f"{checkpoint.name}: transformers_weights in {CONFIG} is set; only the usual names are read.")
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             checkpoint.folder, trust_remote_code=False, local_files_only=True
@@ -240,9 +236,7 @@ def _check_tensors(
     for name in targets:
         if headers[name].dtype not in ITEM_SIZES:
             valid = ", ".join(ITEM_SIZES)
-            raise ModelError(
-                f"{headers[name].file}: {name} is stored as {headers[name].dtype}; valid are {valid}."
-            )
+            raise ModelError(f"{headers[name].file}: {name} is stored as {headers[name].dtype}; valid are {valid}.")
     return targets
 
 
@@ -274,9 +268,7 @@ def _digest(
     from safetensors import safe_open
 
     frequencies, _ = rotary_frequencies(config)
-    settings = asdict(spec_of(config)) | {
-        "frequencies": None if frequencies is None else frequencies.tolist()
-    }
+    settings = asdict(spec_of(config)) | {"frequencies": None if frequencies is None else frequencies.tolist()}
     state = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     with contextlib.ExitStack() as stack:
         files: dict[Path, Any] = {}
@@ -286,9 +278,7 @@ def _digest(
                 files[header.file] = stack.enter_context(safe_open(header.file, framework="pt"))
             tensor = files[header.file].get_tensor(name)
             if not bool(torch.isfinite(tensor).all()):
-                raise ModelError(
-                    f"{header.file}: {name} holds NaN or infinite values; weights must be finite."
-                )
+                raise ModelError(f"{header.file}: {name} holds NaN or infinite values; weights must be finite.")
             if dtype == torch.float16 and not bool(torch.isfinite(tensor.to(dtype)).all()):
                 raise ModelError(f"{header.file}: {name} overflows in float16; use bfloat16 or float32.")
             state.update(f"{target} {header.dtype} {header.shape}\n".encode())

@@ -130,7 +130,9 @@ def _describe(index: int, part: nn.Module, shape: tuple[int, ...]) -> Layer:
         return _describe_pool(index, part)
     if isinstance(part, nn.AdaptiveAvgPool2d):
         if part.output_size not in (1, (1, 1)) or len(shape) != 3:
-            raise ModelError(f"layer {index} ({name}): output {part.output_size}; only 1 (the whole image) is supported")
+            raise ModelError(
+                f"layer {index} ({name}): output {part.output_size}; only 1 (the whole image) is supported"
+            )
         return {"type": "avg-pool", "kernel": list(shape[1:])}
     if isinstance(part, nn.Flatten):
         if (part.start_dim, part.end_dim) != (1, -1):

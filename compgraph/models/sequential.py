@@ -231,9 +231,7 @@ class Sequential:
     def input_units(self, values: Tensor) -> Tensor:
         """Pixels [batch, n_units] of images [batch, *input_shape] (or flat already)."""
         if values.shape[1:] not in (self.input_shape, (prod(self.input_shape),)):
-            raise ModelError(
-                f"images have shape {tuple(values.shape[1:])}; this model takes {self.input_shape}"
-            )
+            raise ModelError(f"images have shape {tuple(values.shape[1:])}; this model takes {self.input_shape}")
         return values.to(self.device, self.dtype).flatten(1)
 
     def reader(self, site: str) -> Reader:
@@ -394,9 +392,7 @@ def _reader(stage: Stage, weights: Mapping[str, Tensor]) -> Reader:
     if layer["type"] == "linear":
         return Reader("linear", stage.in_shape, stage.pre_shape, weight, bias)
     stride, padding, dilation = (tuple(layer[name]) for name in ("stride", "padding", "dilation"))
-    return Reader(
-        "conv", stage.in_shape, stage.pre_shape, weight, bias, stride, padding, dilation, layer["groups"]
-    )
+    return Reader("conv", stage.in_shape, stage.pre_shape, weight, bias, stride, padding, dilation, layer["groups"])
 
 
 def _tail(layer: Layer, x: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name every torch user knows)
@@ -51,10 +53,12 @@ class Tape:
 
     Every pre-activation on the tape can be differentiated with respect to: where nothing before it needs a
     gradient it becomes a leaf, so that the backward pass stops there. Keys and values get one copy per query
-    head, because each query head's k and v is a destination of its own (design, section 9).
+    head, because each query head's k and v is a destination of its own (design, section 9). `units` holds the
+    units of sites at which a gradient is wanted too.
     """
 
     readings: dict[str, Reading] = field(default_factory=dict)
+    units: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, site: str, reading: Reading, per_head: int = 0) -> None:
         for channel, pre in reading.pre.items():
@@ -95,11 +99,20 @@ class Transformer:
         As made by `compgraph.models.parameters`; all floating tensors of one dtype on one device.
     digest
         Content digest of the weights file, for provenance.
+    open_tokenizer
+        Reads the model's tokenizer when it is first asked for.
     """
 
     kind = "transformer"
 
-    def __init__(self, spec: TransformerSpec, weights: Weights, digest: str = "") -> None:
+    def __init__(
+        self,
+        spec: TransformerSpec,
+        weights: Weights,
+        digest: str = "",
+        open_tokenizer: Callable[[], Any] | None = None,
+    ) -> None:
+        self._open_tokenizer = open_tokenizer
         self.spec = spec
         self.weights = weights
         self.digest = digest
@@ -121,6 +134,17 @@ class Transformer:
     @property
     def family(self) -> str:
         return self.spec.family
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer that came with the model, or None.
+
+        Raises
+        ------
+        ModelError
+            The model's folder has none.
+        """
+        return None if self._open_tokenizer is None else self._open_tokenizer()
 
     @property
     def device(self) -> torch.device:
@@ -150,7 +174,8 @@ class Transformer:
         edit
             Site -> function of its units [batch, time, n_units] that returns what to use in their place.
             `embed` edits the token embedding, before learned positions are added. `<site>/write` edits what
-            an attention or MLP site adds to the stream, [batch, time, d_model].
+            an attention or MLP site adds to the stream, [batch, time, d_model]. `attn.<layer>.pattern`, which can
+            be captured too, stands for the attention patterns [batch, heads, query, key].
         silent
             Sites whose output bias is withheld too: a whole MLP ablated to zero writes nothing.
         tape
@@ -185,7 +210,9 @@ class Transformer:
             if kind == "attn":
                 before = x
                 reading = hooks.keep(site, self.read_attention(layer, x), self.spec.n_heads)
-                units = self.attend(layer, reading.pre, context)
+                q, k, v = self.rotated(layer, reading.pre, context)
+                pattern = hooks.pass_through(f"{site}.pattern", self.pattern(layer, q, k, context))
+                units = self.mix(pattern, v)
             else:
                 reading = hooks.keep(site, self.read_mlp(layer, before if self.spec.parallel else x))
                 units = self.mlp_units(layer, reading.pre)
@@ -270,8 +297,16 @@ class Transformer:
             [m] int64: `pre` holds these query heads only (each with a key and value of its own); None for all.
         """
         q, k, v = self.rotated(layer, pre, context, heads)
-        pattern = self.pattern(layer, q, k, context)
+        return self.mix(self.pattern(layer, q, k, context), v)
+
+    @staticmethod
+    def mix(pattern: Tensor, v: Tensor) -> Tensor:
+        """Values weighted by patterns: [b, heads, query, key], [b, key, heads, d_head] -> [b, query, units]."""
         return torch.einsum("bhqk,bkhe->bqhe", pattern, v).flatten(-2)
+
+    def values(self, layer: int, pre: Tensor, heads: Tensor | None = None) -> Tensor:
+        """Values with their bias, one per query head, from raw ones [.., heads, d_head]."""
+        return self.per_query_head(self._biased(pre, self.weights.blocks[layer].b_v, heads), heads)
 
     def rotated(
         self, layer: int, pre: Mapping[str, Tensor], context: Context, heads: Tensor | None = None
@@ -280,8 +315,7 @@ class Transformer:
         block = self.weights.blocks[layer]
         q = self._finish_head(pre["q"], block.b_q, block.q_norm, context, heads)
         k = self._finish_head(pre["k"], block.b_k, block.k_norm, context, heads)
-        v = self._biased(pre["v"], block.b_v, heads)
-        return q, self.per_query_head(k, heads), self.per_query_head(v, heads)
+        return q, self.per_query_head(k, heads), self.values(layer, pre["v"], heads)
 
     def per_query_head(self, value: Tensor, heads: Tensor | None = None) -> Tensor:
         """Repeat grouped keys or values [.., n_kv_heads, d_head] to one per query head."""

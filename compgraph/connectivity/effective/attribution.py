@@ -124,14 +124,14 @@ def attribute(
     measure = get_metric(metric, differentiable=True)
     partition.check(net)
     scorer = _scorer(net, partition, split_qkv)
-    tally = EdgeTally(net, partition, split_qkv)
+    tally = EdgeTally(net, partition, split_qkv, scorer.per_example)
     size = batch_size or int(np.clip(MEMORY_PER_BATCH // scorer.bytes_per_example(pairs), 1, pairs.n))
     steps = -(-pairs.n // size)
     for batch in track(batches(net, pairs, size), description=method, total=steps, unit="batch"):
         scores = _scores(net, partition, scorer, batch, passes, measure, baseline).double()
         if not torch.isfinite(scores).all():
-            row = int((~torch.isfinite(scores)).any(1).int().argmax())
-            raise DataError(f"{method}: scores of example {pairs.ids[batch.rows[row]]!r} are not finite")
+            row = batch.rows[int((~torch.isfinite(scores)).any(1).int().argmax())]
+            raise DataError(f"{method}: scores of example {pairs.ids[row]!r} (or of its batch) are not finite")
         tally.add(scores.cpu().numpy())
     return tally.graph(pairs.n, {"method": method, "metric": metric, "baseline": baseline})
 

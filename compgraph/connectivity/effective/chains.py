@@ -34,6 +34,8 @@ class ChainScorer:
         A part is so fine that overlapping pooling windows make one pre-activation feed several parts.
     """
 
+    per_example = True
+
     def __init__(self, net: Sequential, partition: Partition) -> None:
         self.net = net
         self.sites = [site.name for site in net.architecture.node_sites]

@@ -28,6 +28,7 @@ from compgraph.metrics import NEEDS_REFERENCE, get_metric
 from compgraph.models.network import Network
 from compgraph.models.sequential import Sequential
 from compgraph.models.transformer import Reading, Transformer
+from compgraph.models.writes import check_heads
 from compgraph.partition import Partition
 from compgraph.progress import progress
 
@@ -103,11 +104,13 @@ class TransformerEdges:
 
     def __init__(self, net: Transformer, partition: Partition, split_qkv: bool, batch: Batch, baseline: str) -> None:
         self.net, self.batch, self.split_qkv = net, batch, split_qkv
+        check_heads(net, partition)
         self.scorer = StreamScorer(net, partition, split_qkv)
         sources = self.scorer.sources
         units = baseline_units(net, batch, baseline, sources)
         clean = net.run(batch.clean, batch.mask, capture=sources, positions=batch.positions).units
-        self.changes = self.scorer.change(clean, units, silent_sites(partition, baseline))
+        change = self.scorer.change(clean, units, silent_sites(partition, baseline))
+        self.changes = self.scorer.all_streams(change)
         self.context = net.context(batch.clean, batch.mask)
         streams = 8 * batch.clean.numel() * net.spec.d_model * net.weights.embedding.element_size()
         self.chunk = max(1, MEMORY_PER_STEP // streams)

@@ -24,6 +24,7 @@ from compgraph.connectivity.effective.walk import walk
 from compgraph.data.batches import Batch, batches
 from compgraph.graph import ComputationalGraph
 from compgraph.models.transformer import Transformer
+from compgraph.models.writes import check_heads
 from compgraph.partition import Partition
 from compgraph.progress import track
 
@@ -42,6 +43,7 @@ def compute(
     """See `compgraph.effective_connectivity`; `metric` and `baseline` play no part."""
     partition.check(net)
     tally = EdgeTally(net, partition, split_qkv)
+    check_heads(net, partition)
     scorer = StreamScorer(net, partition, split_qkv)
     size = batch_size or min(pairs.n, 64)
     steps = -(-pairs.n // size)
@@ -55,7 +57,8 @@ def _shares(scorer: StreamScorer, partition: Partition, batch: Batch) -> Tensor:
     """[batch, edges] in canonical order."""
     net = scorer.net
     clean = net.run(batch.clean, batch.mask, capture=scorer.sources, positions=batch.positions).units
-    writes = -scorer.change(clean, zero(net, batch, scorer.sources), silent_sites(partition, "zero"))
+    change = scorer.change(clean, zero(net, batch, scorer.sources), silent_sites(partition, "zero"))
+    writes = -scorer.all_streams(change)
     real = torch.ones_like(batch.clean, dtype=torch.bool) if batch.mask is None else batch.mask
     at = torch.arange(len(batch), device=writes.device)
     columns = []

@@ -66,6 +66,7 @@ class Scorer(Protocol):
     """Scores of all edges of one kind of network (`streams.StreamScorer`, `chains.ChainScorer`)."""
 
     sources: Sequence[str]
+    per_example: bool
 
     def bytes_per_example(self, pairs: Any) -> int:
         """Memory that the scores of one example need at their peak."""
@@ -81,5 +82,5 @@ class Scorer(Protocol):
         ...
 
     def scores(self, change: Any, result: PassResult, batch: Batch) -> Tensor:
-        """[batch, edges] in the order of `architectural_edges`."""
+        """In the order of `architectural_edges`: [batch, edges], or sums [1, edges] if not `per_example`."""
         ...

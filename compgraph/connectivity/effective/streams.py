@@ -9,26 +9,54 @@ R_v = (g_v / σ) (γ r_v):
 
 Everything is a batched matrix product over (time · width): one forward and one backward pass serve all edges,
 no node has a pass of its own. A destination reads at every position except `logits`, which reads at the scored
-one only.
+one only. Where parts are finer than heads, patterns are nodes (`compgraph.patterns`): their q and k are read as
+those of whole heads, and the score of pattern -> part is the pattern's change times the gradient at the pattern
+through the part's units.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from compgraph.ablation.baselines import Units
+from compgraph.connectivity.effective.endpoints import (
+    Destination,
+    Projection,
+    Source,
+    change_of,
+    destinations,
+    projection,
+)
 from compgraph.connectivity.effective.passes import Edit, PassResult
+from compgraph.connectivity.effective.products import (
+    is_few,
+    streams_with_streams,
+    streams_with_units,
+    units_with_streams,
+    units_with_units,
+)
 from compgraph.data.batches import Batch
 from compgraph.metrics import Metric, Targets
-from compgraph.models.spec import NormWeights
 from compgraph.models.transformer import Reading, Tape, Transformer
 from compgraph.models.writes import check_writes
 from compgraph.partition import Partition
 from compgraph.parts import Parts
+from compgraph.patterns import pattern_of, served_parts, splits_heads
+
+
+@dataclass
+class Change:
+    """What ablation changes: `streams` [few sources, batch, time, d_model] of the sites whose nodes are few,
+    `sources` of the others, and `patterns`, the change of the units of fine attention sites by their patterns."""
+
+    streams: Tensor
+    sources: dict[str, Source]
+    patterns: Units
 
 
 class StreamScorer:
@@ -37,159 +65,205 @@ class StreamScorer:
     Parameters
     ----------
     net, partition
-        Attention parts must consist of whole heads.
+        The nodes.
     split_qkv
         Whether q, k and v of a head are destinations of their own.
 
-    Raises
-    ------
-    GraphError
-        A part holds only some units of a head.
+    Attributes
+    ----------
+    per_example
+        Whether scores are those of every example ([batch, edges]) or sums over the batch ([1, edges]), which
+        is so where some edge joins two sites of many nodes each.
     """
 
     def __init__(self, net: Transformer, partition: Partition, split_qkv: bool) -> None:
-        check_writes(net, partition)
+        check_writes(net)
         self.net, self.split_qkv = net, split_qkv
-        self.sites = net.architecture.node_sites
-        self.parts = {
-            s.name: Parts.from_labels(partition.labels[s.name], partition.n_parts(s.name), net.device)
-            for s in self.sites
-            if s.name != "logits"
+        sites = net.architecture.node_sites
+        self.sites = [site.name for site in sites]
+        labels = partition.labels
+        self.served = {
+            site.name: torch.from_numpy(served_parts(site, partition)).to(net.device)
+            for site in sites
+            if site.kind == "attn" and splits_heads(site, labels[site.name])
         }
-        self.sources = [s.name for s in self.sites if s.name != "logits"]
-        self.count = dict(zip(self.sources, (len(self.parts[s]) for s in self.sources), strict=True))
+        self.parts = {s: Parts.from_labels(labels[s], partition.n_parts(s), net.device) for s in self.sites[:-1]}
+        self.count = {site: len(parts) for site, parts in self.parts.items()}
+        self.few = [site for site in self.sites[:-1] if is_few(self.parts[site])]
+        many = [site for site in self.sites[1:-1] if site not in self.few]
+        self.per_example = len(many) < 2
+        head, n = net.spec.d_head, net.spec.n_heads
+        self.heads = Parts(list(torch.arange(n * head, device=net.device).split(head)), head, n * head)
+
+    @property
+    def sources(self) -> list[str]:
+        """Sites whose units (and patterns) a pass must keep."""
+        return [*self.sites[:-1], *(pattern_of(site) for site in self.served)]
 
     def bytes_per_example(self, pairs: Any) -> int:
-        """Writes of all sources and the R of the largest destination site."""
+        """Writes of few-node sites, units of the others, and the pulled-back gradients of one site."""
         channels = 3 if self.split_qkv else 1
-        rows = sum(self.count.values()) + channels * max(self.count.values())
-        return int(rows * pairs.clean.shape[1] * self.net.spec.d_model * self.net.weights.embedding.element_size())
+        widest = max((self.count[s] for s in self.few), default=0)
+        streams = (sum(self.count[s] for s in self.few) + channels * widest) * self.net.spec.d_model
+        units = 4 * sum(self.parts[s].n_units for s in self.sites[:-1])
+        return int((streams + units) * pairs.clean.shape[1] * self.net.weights.embedding.element_size())
 
     def run(self, batch: Batch, edit: Mapping[str, Edit], metric: Metric, targets: Targets) -> PassResult:
-        """Forward pass with a tape."""
+        """Forward pass with a tape; units of fine attention sites stay differentiable on it."""
         tape = Tape()
         out = self.net.run(
             batch.clean, batch.mask, capture=self.sources, positions=batch.positions, edit=edit, tape=tape
         )
+        tape.units = {site: out.units[site] for site in self.served}
         units = {name: value.detach() for name, value in out.units.items()}
         return PassResult(units, metric(out.logits, targets), tape)
 
-    # ------------------------------------------------------------ sources
-
-    def change(self, clean: Units, baseline: Units, silent: Collection[str] = ()) -> Tensor:
-        """Change of every source's write, [sources, batch, time, d_model]."""
+    def change(self, clean: Units, baseline: Units, silent: Collection[str] = ()) -> Change:
+        """Change of every source's write."""
         with torch.no_grad():
-            difference = {
-                name: self._scaled(name, baseline[name]) - self._scaled(name, clean[name]) for name in self.sources
+            sources = {
+                site: change_of(self.net, site, clean, baseline, silent, self.parts[site]) for site in self.sites[:-1]
             }
-            return self._writes(difference, silent)
+            streams = [sources.pop(site).writes() for site in self.few]
+            patterns = {site: baseline[pattern_of(site)] - clean[pattern_of(site)] for site in self.served}
+            return Change(torch.cat(streams), sources, patterns)
 
-    def _scaled(self, name: str, units: Tensor) -> Tensor:
-        """Units times the scale of a post-norm, so that writes are linear in them."""
-        if name == "embed" or self.net.decoder(name)[2] is None:
-            return units
-        reading = Reading(units, None, {})
-        self.net.write(name, units, reading)
-        assert reading.write_scale is not None
-        return units * reading.write_scale
-
-    def _writes(self, change: Units, silent: Collection[str]) -> Tensor:
-        """Writes of units, per source; sites in `silent` lose their output bias too."""
-        out = []
-        for name in self.sources:
-            parts = self.parts[name]
-            if name == "embed":
-                out.append(parts.masked(change[name]))
-                continue
-            rows, bias, post = self.net.decoder(name)
-            rows = rows if post is None or post.gain is None else rows * post.gain
-            written = parts.product(change[name], rows)
-            if name in silent and bias is not None:
-                written = written - bias
-            out.append(written)
-        return torch.cat(out) if len(out) > 1 else out[0]
-
-    # ------------------------------------------------------------ destinations
-
-    @staticmethod
-    def _gradients(tape: Tape, total: Tensor) -> dict[str, dict[str, Tensor]]:
-        """Gradient of `total` at every pre-activation on the tape: site -> channel -> tensor."""
-        keys = [(site, channel) for site, reading in tape.readings.items() for channel in reading.pre]
-        values = torch.autograd.grad(total, [tape.readings[s].pre[c] for s, c in keys])
-        out: dict[str, dict[str, Tensor]] = {}
-        for (site, channel), value in zip(keys, values, strict=True):
-            out.setdefault(site, {})[channel] = value
-        return out
-
-    def _gradient_writes(self, name: str, reading: Reading, gradient: Mapping[str, Tensor]) -> Tensor:
-        """R_v of every destination of a site: [channels · parts, batch, time, d] (logits: [1, batch, d])."""
-        inverse = reading.inverse_scale
-        if name == "logits":
-            g = gradient[""] if inverse is None else gradient[""] * inverse
-            return self._gained(g @ self.net.weights.unembedding, self.net.weights.final_norm)[None]
-        block = self.net.weights.blocks[int(name.split(".")[1])]
-        if name.startswith("mlp."):
-            assert block.w_in is not None and block.mlp_norm is not None
-            readers = {"": block.w_in.T}
-            if block.w_gate is not None:
-                readers["gate"] = block.w_gate.T
-            per_channel = [self._read(name, gradient[c], readers[c], inverse) for c in readers]
-            return self._gained(sum(per_channel[1:], per_channel[0]), block.mlp_norm)
-        per_channel = []
-        for channel, reader in (("q", block.w_q), ("k", block.w_k), ("v", block.w_v)):
-            rows = reader.repeat_interleave(self.net.spec.n_heads // reader.shape[0], 0).transpose(1, 2)
-            g = gradient[channel].flatten(-2)
-            per_channel.append(self._read(name, g, rows.reshape(-1, rows.shape[-1]), inverse))
-        joined = torch.cat(per_channel) if self.split_qkv else per_channel[0] + per_channel[1] + per_channel[2]
-        return self._gained(joined, block.attn_norm)
-
-    def _read(self, name: str, g: Tensor, rows: Tensor, inverse: Tensor | None) -> Tensor:
-        return self.parts[name].product(g if inverse is None else g * inverse, rows)
-
-    @staticmethod
-    def _gained(value: Tensor, norm: NormWeights) -> Tensor:
-        return value if norm.gain is None else value * norm.gain
+    def all_streams(self, change: Change) -> Tensor:
+        """Change of the write of every source, many-node sites too: [sources, batch, time, d_model]."""
+        few = dict(zip(self.few, change.streams.split([self.count[s] for s in self.few]), strict=True))
+        return torch.cat([few[s] if s in few else change.sources[s].writes() for s in self.sites[:-1]])
 
     # ------------------------------------------------------------ scores
 
-    def scores(self, change: Tensor, result: PassResult, batch: Batch) -> Tensor:
-        """Score of every edge for every example, [batch, edges] in canonical order."""
+    def scores(self, change: Change, result: PassResult, batch: Batch) -> Tensor:
+        """Scores of every edge in canonical order: [batch, edges], or [1, edges] (see `per_example`)."""
         tape: Tape = result.tape
-        gradients = self._gradients(tape, result.metric.sum())
+        gradients, at_units = self._gradients(tape, result.metric.sum())
+        columns = []
         with torch.no_grad():
-            columns = [
-                self._site_scores(site.name, change, tape.readings[site.name], gradients.pop(site.name), batch)
-                for site in self.sites
-                if site.name in tape.readings
-            ]
+            for site in self.sites[1:]:
+                if site in self.served:
+                    columns += self._into_fine_attention(site, change, tape, gradients.pop(site), at_units[site])
+                else:
+                    reads = self._reads(site, tape.readings[site], gradients.pop(site))
+                    block = self._into(site, change, reads, tape.readings[site], batch)
+                    columns.append(block.transpose(1, 2).flatten(1))
         return torch.cat(columns, 1)
 
-    def _site_scores(
-        self, name: str, change: Tensor, reading: Reading, gradient: Mapping[str, Tensor], batch: Batch
+    @staticmethod
+    def _gradients(tape: Tape, total: Tensor) -> tuple[dict[str, dict[str, Tensor]], Units]:
+        """Gradient of `total` at every pre-activation (site -> channel -> tensor) and at the tape's units."""
+        keys = [(site, channel) for site, reading in tape.readings.items() for channel in reading.pre]
+        inputs = [tape.readings[s].pre[c] for s, c in keys] + list(tape.units.values())
+        values = torch.autograd.grad(total, inputs)
+        out: dict[str, dict[str, Tensor]] = {}
+        for (site, channel), value in zip(keys, values, strict=False):
+            out.setdefault(site, {})[channel] = value
+        return out, dict(zip(tape.units, values[len(keys) :], strict=True))
+
+    def _reads(self, site: str, reading: Reading, gradient: Mapping[str, Tensor]) -> list[list[Destination]]:
+        """Destinations of a site, grouped by the graph's channels: those of a group are added up."""
+        parts = self.parts[site] if site != "logits" else _whole(gradient[""].shape[-1])
+        found = destinations(self.net, site, reading, gradient, dict.fromkeys(gradient, parts))
+        return [[one] for one in found] if self.split_qkv and site.startswith("attn") else [found]
+
+    def _into(
+        self, site: str, change: Change, reads: list[list[Destination]], reading: Reading, batch: Batch | None
     ) -> Tensor:
-        """[batch, edges] of the edges into one site."""
-        n = sum(self.count[s] for s in self.net.architecture.reads[name])
-        d, r = change[:n], self._gradient_writes(name, reading, gradient)
-        if name == "logits":
-            d = d[:, torch.arange(len(batch), device=d.device), batch.positions]
-        return self._canonical(self._products(d, r, reading), name)
+        """[batch or 1, channels, nodes, sources] of the edges into the nodes of a site."""
+        project = projection(self.net, reading)
+        if site == "logits":
+            assert batch is not None and batch.positions is not None
+            change = _at_positions(change, batch.positions)
+            project = replace(project, xhat=None if project.xhat is None else project.xhat[:, None])
+            reads = [[replace(one, gradient=one.gradient[:, None]) for one in group] for group in reads]
+        of_group = self._into_few if is_few(reads[0][0].parts) else self._into_many
+        sources = [s for s in self.net.architecture.reads[site] if s in self.parts]
+        return torch.stack([self._joined(of_group(group, change, project, sources), sources) for group in reads], 1)
 
-    def _products(self, d: Tensor, r: Tensor, reading: Reading) -> Tensor:
-        """[batch, destinations, sources] products of writes with the pull-back of R through the norm."""
-        if self.net.spec.norm == "layer":
-            r = r - r.mean(-1, keepdim=True)
-        if self.net.spec.norm != "none":
-            xhat = reading.xhat.detach()
-            r = torch.addcmul(r, xhat, _along(r, xhat), value=-1 / r.shape[-1])
-        return torch.bmm(r.flatten(2).transpose(0, 1), d.flatten(2).permute(1, 2, 0))
+    def _joined(self, blocks: Iterator[tuple[str, Tensor]], sources: list[str]) -> Tensor:
+        """Blocks [batch, nodes, sources] of few-node and many-node sites side by side, in the order of sources."""
+        found = {}
+        for name, block in blocks:
+            if not self.per_example and len(block) > 1:
+                block = block.sum(0, keepdim=True)
+            if name:
+                found[name] = block
+            else:
+                few = [s for s in self.few if s in sources]
+                found |= dict(zip(few, block.split([self.count[s] for s in few], -1), strict=True))
+        return torch.cat([found[s] for s in sources], -1)
 
-    def _canonical(self, block: Tensor, site: str) -> Tensor:
-        """[batch, channels · parts, sources] -> [batch, edges] by target node, then channel, then source."""
-        channels = len(self.net.architecture.channels[site]) if self.split_qkv else 1
-        return block.unflatten(1, (channels, -1)).transpose(1, 2).flatten(1)
+    def _streams(self, change: Change, sources: list[str]) -> Tensor:
+        """Streams of the few-node sources among these, which come first in the order of sites."""
+        return change.streams[: sum(self.count[s] for s in self.few if s in sources)]
+
+    def _into_few(
+        self, group: list[Destination], change: Change, project: Projection, sources: list[str]
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Blocks of all few-node sources at once (named ""), then of each many-node source."""
+        pulled = group[0].pulled()
+        for other in group[1:]:
+            pulled = pulled + other.pulled()
+        pulled = project(pulled)
+        yield "", streams_with_streams(self._streams(change, sources), pulled)
+        for name in sources:
+            if name not in self.few:
+                yield name, units_with_streams(change.sources[name], pulled)
+
+    def _into_many(
+        self, group: list[Destination], change: Change, project: Projection, sources: list[str]
+    ) -> Iterator[tuple[str, Tensor]]:
+        projected = project(self._streams(change, sources))
+        yield "", torch.stack([streams_with_units(projected, one) for one in group]).sum(0)
+        for name in sources:
+            if name not in self.few:
+                blocks = [units_with_units(change.sources[name], one, project) for one in group]
+                yield name, torch.stack(blocks).sum(0)[None]
+
+    # ------------------------------------------------------------ attention finer than heads
+
+    def _into_fine_attention(
+        self, site: str, change: Change, tape: Tape, gradient: Mapping[str, Tensor], at_units: Tensor
+    ) -> list[Tensor]:
+        """Edges into the patterns of a site, then into its parts, each [batch or 1, edges]."""
+        reading = tape.readings[site]
+        parts = {"q": self.heads, "k": self.heads, "v": self.parts[site]}
+        q, k, v = destinations(self.net, site, reading, gradient, parts)
+        patterns = self._into(site, change, [[q], [k]] if self.split_qkv else [[q, k]], reading, None)
+        values = self._into(site, change, [[v]], reading, None)[:, 0]
+        both = torch.cat([self._from_patterns(site, change, reading, at_units), values], -1)
+        served = self.served[site]
+        keep = torch.cat([served, served.new_ones(len(served), values.shape[-1])], 1)
+        return [patterns.transpose(1, 2).flatten(1), both[:, keep]]
+
+    def _from_patterns(self, site: str, change: Change, reading: Reading, at_units: Tensor) -> Tensor:
+        """[batch or 1, parts, heads]: change of each pattern times the gradient at it through each part's units."""
+        layer = int(site.split(".")[1])
+        v = self.net.values(layer, reading.pre["v"])
+        moved = self.net.mix(change.patterns[site], v)
+        effect = (at_units * moved).sum(1)
+        if not self.per_example:
+            effect = effect.sum(0, keepdim=True)
+        by_head = effect.unflatten(-1, (self.net.spec.n_heads, -1))
+        rows = [self.parts[site].sums(_only(by_head, h).flatten(-2)) for h in range(self.net.spec.n_heads)]
+        return torch.stack(rows, -1)
 
 
-def _along(x: Tensor, direction: Tensor) -> Tensor:
-    """Inner products over the last axis: [n, .., d] with [.., d] -> [n, .., 1]."""
-    flat = torch.bmm(x.reshape(len(x), -1, x.shape[-1]).transpose(0, 1), direction.reshape(-1, x.shape[-1], 1))
-    return flat.transpose(0, 1).reshape(*x.shape[:-1], 1)
+def _only(by_head: Tensor, head: int) -> Tensor:
+    out = torch.zeros_like(by_head)
+    out[:, head] = by_head[:, head]
+    return out
+
+
+def _whole(n_units: int) -> Parts:
+    return Parts([torch.arange(n_units)], n_units, n_units)
+
+
+def _at_positions(change: Change, positions: Tensor) -> Change:
+    """The change at the scored position alone, with a time axis of one."""
+    rows = torch.arange(len(positions), device=positions.device)
+    sources = {
+        site: replace(source, change=source.change[rows, positions][:, None]) for site, source in change.sources.items()
+    }
+    return Change(change.streams[:, rows, positions][:, :, None], sources, {})

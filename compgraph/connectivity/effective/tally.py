@@ -13,9 +13,16 @@ from compgraph.partition import Partition
 
 
 class EdgeTally:
-    """Sums over examples, in float64, in the canonical order of edges."""
+    """Sums over examples, in float64, in the canonical order of edges.
 
-    def __init__(self, net: Network, partition: Partition, split_qkv: bool) -> None:
+    Parameters
+    ----------
+    per_example
+        Whether scores come example by example; where they come as sums there is no standard error.
+    """
+
+    def __init__(self, net: Network, partition: Partition, split_qkv: bool, per_example: bool = True) -> None:
+        self.per_example = per_example
         self.net, self.partition, self.split_qkv = net, partition, split_qkv
         self.n_edges = len(architectural_edges(net, partition, split_qkv)[0])
         self.total, self.squares = np.zeros(self.n_edges), np.zeros(self.n_edges)
@@ -29,7 +36,10 @@ class EdgeTally:
     def graph(self, n_examples: int, attributes: dict[str, Any]) -> ComputationalGraph:
         """The mean over examples, a true one whatever the batches were, with its standard error."""
         mean = self.total / n_examples
-        variance = np.maximum(self.squares / n_examples - mean**2, 0) * n_examples / max(n_examples - 1, 1)
+        columns = {}
+        if self.per_example:
+            variance = np.maximum(self.squares / n_examples - mean**2, 0) * n_examples / max(n_examples - 1, 1)
+            columns["stderr"] = np.sqrt(variance / n_examples)
         return ComputationalGraph.from_architecture(
             self.net,
             self.partition,
@@ -37,5 +47,5 @@ class EdgeTally:
             split_qkv=self.split_qkv,
             kind="effective",
             attributes=attributes | {"split_qkv": self.split_qkv, "n_examples": int(n_examples)},
-            columns={"stderr": np.sqrt(variance / n_examples)},
+            columns=columns,
         )

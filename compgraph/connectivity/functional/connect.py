@@ -35,8 +35,6 @@ def functional_connectivity(
         As the method says.
     """
     if method not in catalogue.FUNCTIONAL:
-        raise ConfigError(
-            f"functional method {method!r} is not known; valid are {', '.join(catalogue.FUNCTIONAL)}"
-        )
+        raise ConfigError(f"functional method {method!r} is not known; valid are {', '.join(catalogue.FUNCTIONAL)}")
     graph: ComputationalGraph = catalogue.load(catalogue.FUNCTIONAL[method])(buffer, partition, **options)
     return graph

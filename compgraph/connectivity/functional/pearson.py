@@ -73,9 +73,7 @@ def compute(
     if threshold is not None and not 0 <= threshold <= 1:
         raise ValueError(f"threshold must be between 0 and 1, not {threshold}")
     if buffer.n_rows < 2:
-        raise DataError(
-            f"functional: a correlation needs at least 2 rows, but the buffer has {buffer.n_rows}"
-        )
+        raise DataError(f"functional: a correlation needs at least 2 rows, but the buffer has {buffer.n_rows}")
     names = chosen_sites(buffer, partition, sites)
     plans = {site: site_signals(buffer, partition, site) for site in names}
     nodes = np.concatenate([plan.nodes for plan in plans.values()])
@@ -144,6 +142,5 @@ def _graph(
 def _check_two(nodes: npt.NDArray[np.int64], sites: Sequence[str], what: str) -> None:
     if len(nodes) < 2:
         raise DataError(
-            f"functional: {len(nodes)} nodes of {listed(sites)} have {what} that vary; a correlation needs "
-            "at least 2"
+            f"functional: {len(nodes)} nodes of {listed(sites)} have {what} that vary; a correlation needs at least 2"
         )

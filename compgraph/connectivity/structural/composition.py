@@ -32,7 +32,7 @@ from torch import Tensor
 from compgraph.graph import ComputationalGraph
 from compgraph.models.spec import NormWeights
 from compgraph.models.transformer import Transformer
-from compgraph.models.writes import check_writes
+from compgraph.models.writes import check_heads, check_writes
 from compgraph.partition import Partition
 
 
@@ -67,7 +67,8 @@ def compute(net: Transformer, partition: Partition, *, seed: int = 0) -> Computa
         The partition does not fit the network, or splits heads.
     """
     partition.check(net)
-    check_writes(net, partition)
+    check_writes(net)
+    check_heads(net, partition)
     sites = net.architecture.node_sites
     with torch.no_grad():
         writers = {site.name: _writer(net, partition, site.name) for site in sites[:-1]}

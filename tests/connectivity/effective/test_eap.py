@@ -10,14 +10,14 @@ import torch
 
 import compgraph.metrics as metrics
 from compgraph.architectural import architectural_edges
-from compgraph.connectivity.effective import effective_connectivity
+from compgraph.connectivity.effective import effective_connectivity, products
 from compgraph.data.prompts import PromptPairs
 from compgraph.errors import DataError, GraphError, ModelError
 from compgraph.models.modules import from_module
 from compgraph.models.sequential import Sequential
 from compgraph.partition import Partition
 from tests.brute import gradient_scores
-from tests.models.tiny import VARIANTS, VOCABULARY, tiny_network
+from tests.models.tiny import ONE_PER_FAMILY, VARIANTS, VOCABULARY, tiny_network
 
 
 def make_pairs(n: int = 3, t: int = 6, seed: int = 0, padded: bool = False) -> PromptPairs:
@@ -99,6 +99,67 @@ def test_neuron_parts_and_groups_of_heads(variant):
     expected = by_autograd(net, pairs, partition, metric="cross_entropy").mean(0).numpy()
     graph = effective_connectivity(net, pairs, partition, metric="cross_entropy")
     np.testing.assert_allclose(graph.weight, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+
+
+def cutting(net, seed=0):
+    """Parts that cut through heads at every second attention site, random groups of neurons elsewhere."""
+    rng = np.random.default_rng(seed)
+    labels = {}
+    for site in net.architecture.node_sites:
+        if site.kind == "attn" and site.name.endswith("1"):
+            labels[site.name] = np.repeat(np.arange(site.n_heads), site.n_units // site.n_heads)
+        elif site.kind in ("mlp", "attn"):
+            labels[site.name] = np.concatenate([[0, 1, 2, -1], rng.integers(0, 3, site.n_units - 4)])
+        else:
+            labels[site.name] = np.zeros(site.n_units, int)
+    return Partition.from_labels(labels)
+
+
+@pytest.mark.parametrize("variant", [v for v in ONE_PER_FAMILY])
+@pytest.mark.parametrize("few", [64, 2])
+@pytest.mark.parametrize("zero", [False, True])
+def test_patterns_as_nodes(variant, few, zero, monkeypatch):
+    """Whatever the order of the products: nodes carried as streams (few) or as units."""
+    monkeypatch.setattr(products, "FEW", few)
+    net, pairs = tiny_network(variant, dtype=torch.float64), make_pairs(n=2, t=4, padded=True)
+    partition = cutting(net)
+    for split in (True, False):
+        expected = by_autograd(net, pairs, partition, zero=zero, split_qkv=split)
+        graph = effective_connectivity(
+            net, pairs, partition, baseline="zero" if zero else "counterfactual", split_qkv=split
+        )
+        atol = 1e-10 * float(expected.abs().max())
+        np.testing.assert_allclose(graph.weight, expected.mean(0).numpy(), rtol=0, atol=atol)
+        if few == 64:
+            np.testing.assert_allclose(graph.columns["stderr"], expected.std(0).numpy() / 2**0.5, atol=1e-6)
+        else:
+            assert "stderr" not in graph.columns
+
+
+@pytest.mark.parametrize("variant", ["gpt2", "llama", "gemma2"])
+def test_any_partition_is_the_sum_of_its_refinement(variant):
+    """units -> parts that cut through heads -> heads -> modules, along both ends of every edge."""
+    net, pairs = tiny_network(variant, dtype=torch.float64), make_pairs(n=2, t=4)
+    units = effective_connectivity(net, pairs, Partition.units(net))
+    heads = effective_connectivity(net, pairs, Partition.heads(net))
+    site, label = units.node_columns["site"], units.node_columns["label"]
+    names = []
+    for s, k in zip(site, label, strict=True):
+        if s.startswith("attn"):
+            head = int(k) if s.endswith("pattern") else int(k) // net.spec.d_head
+            names.append(f"{s.removesuffix('.pattern')}/head.{head}")
+        else:
+            names.append(s)
+    order = {name: k for k, name in enumerate(heads.node_names)}
+    coarse = np.array([order[name] for name in names])
+    sums: dict[tuple[int, int, str], float] = {}
+    for s, t, c, w in zip(units.source, units.target, units.channel, units.weight, strict=True):
+        if coarse[s] != coarse[t]:  # pattern -> part stays inside the head
+            key = (coarse[s], coarse[t], units.channels[c])
+            sums[key] = sums.get(key, 0.0) + w
+    for s, t, c, w in zip(heads.source, heads.target, heads.channel, heads.weight, strict=True):
+        assert sums.pop((s, t, heads.channels[c])) == pytest.approx(w, abs=1e-10)
+    assert not sums
 
 
 def test_modules_are_sums_of_heads():
@@ -211,8 +272,8 @@ def test_refuses_what_it_cannot_serve():
         effective_connectivity(net, pairs, partition, baseline="mean")
     with pytest.raises(GraphError, match="method 'eep'"):
         effective_connectivity(net, pairs, partition, method="eep")
-    with pytest.raises(GraphError, match="head 0 is split"):
-        effective_connectivity(net, pairs, Partition.units(net))
+    with pytest.raises(GraphError, match=r"attn\.0 a head is split"):
+        effective_connectivity(net, pairs, Partition.units(net), "exact")
     biased = tiny_network("gemma2-plain", dtype=torch.float64)
     with pytest.raises(ModelError, match="output bias in front of a post-norm"):
         effective_connectivity(biased, pairs, Partition.heads(biased))

@@ -1,0 +1,180 @@
+"""The two ends of edges in a transformer, as units and rows of the residual stream.
+
+A *source* writes `change @ rows` (the change of its units that ablation makes, times decoder rows); a *destination
+channel* reads with `rows` into pre-activations whose gradient is known. Gains of norms and scales of post-norms
+are folded in, so that every score is a product of these four and the norm's projection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from compgraph.ablation.baselines import Units
+from compgraph.models.spec import NormWeights
+from compgraph.models.transformer import Reading, Transformer
+from compgraph.parts import Parts
+
+
+@dataclass
+class Source:
+    """What ablation changes in the writes of a site.
+
+    Attributes
+    ----------
+    change
+        Change of units [batch, time, n_units], times the scale of a post-norm.
+    rows
+        Decoder rows [n_units, d_model]; None for `embed`, whose units are the stream's own coordinates.
+    constant
+        Change of the write that belongs to no unit, [d_model] (a whole MLP's output bias), or None.
+    parts
+        The nodes.
+    """
+
+    site: str
+    change: Tensor
+    rows: Tensor | None
+    constant: Tensor | None
+    parts: Parts
+
+    @property
+    def decoder(self) -> Tensor:
+        """Decoder rows [n_units, d_model], also of `embed`."""
+        if self.rows is not None:
+            return self.rows
+        return torch.eye(self.change.shape[-1], dtype=self.change.dtype, device=self.change.device)
+
+    def writes(self) -> Tensor:
+        """Change of the nodes' writes [parts, batch, time, d_model]."""
+        if self.rows is None:
+            return self.parts.masked(self.change)
+        out = self.parts.product(self.change, self.rows)
+        return out if self.constant is None else out + self.constant
+
+
+@dataclass
+class Destination:
+    """One way in which the nodes of a site read.
+
+    Attributes
+    ----------
+    gradient
+        Of the metric at the pre-activations, over the norm's scale: [batch, time, n_pre]; `logits` have no time.
+    rows
+        Reader rows [n_pre, d_model], the norm's gain folded in.
+    parts
+        The nodes, over pre-activations.
+    """
+
+    site: str
+    channel: str
+    gradient: Tensor
+    rows: Tensor
+    parts: Parts
+
+    def pulled(self) -> Tensor:
+        """Gradient at the normalised stream, over the scale, of every node: [parts, batch, (time,) d_model]."""
+        return self.parts.product(self.gradient, self.rows)
+
+
+def change_of(
+    net: Transformer, site: str, clean: Units, baseline: Units, silent: Collection[str], parts: Parts
+) -> Source:
+    """The source at a site, from its units in the clean and in the baseline run.
+
+    Sites in `silent` lose their output bias too.
+    """
+    change = _scaled(net, site, baseline[site]) - _scaled(net, site, clean[site])
+    if site == "embed":
+        return Source(site, change, None, None, parts)
+    rows, bias, post = net.decoder(site)
+    rows = rows if post is None or post.gain is None else rows * post.gain
+    return Source(site, change, rows, -bias if site in silent and bias is not None else None, parts)
+
+
+def _scaled(net: Transformer, site: str, units: Tensor) -> Tensor:
+    """Units times the scale of a post-norm, so that writes are linear in them."""
+    if site == "embed" or net.decoder(site)[2] is None:
+        return units
+    reading = Reading(units, None, {})
+    net.write(site, units, reading)
+    assert reading.write_scale is not None
+    return units * reading.write_scale
+
+
+def destinations(
+    net: Transformer, site: str, reading: Reading, gradient: Mapping[str, Tensor], parts: Mapping[str, Parts]
+) -> list[Destination]:
+    """The ways in which a site reads.
+
+    Parameters
+    ----------
+    reading, gradient
+        Of the site, per channel.
+    parts
+        Channel -> nodes over its pre-activations. An MLP's gate and up projection are one channel "".
+    """
+    if site == "logits":
+        rows = {"": net.weights.unembedding}
+        norm = net.weights.final_norm
+    else:
+        kind, _, layer = site.partition(".")
+        block = net.weights.blocks[int(layer)]
+        if kind == "mlp":
+            assert block.w_in is not None and block.mlp_norm is not None
+            rows = {"": block.w_in.T} | ({} if block.w_gate is None else {"gate": block.w_gate.T})
+            norm = block.mlp_norm
+        else:
+            heads = net.spec.n_heads
+            rows = {c: per_head_rows(w, heads) for c, w in (("q", block.w_q), ("k", block.w_k), ("v", block.w_v))}
+            norm = block.attn_norm
+    found = []
+    for channel, reader in rows.items():
+        g = gradient[channel]
+        g = g.flatten(-2) if channel in ("q", "k", "v") else g
+        g = g if reading.inverse_scale is None else g * reading.inverse_scale
+        found.append(Destination(site, channel, g, _gained(reader, norm), parts[channel]))
+    return found
+
+
+def per_head_rows(reader: Tensor, n_heads: int) -> Tensor:
+    """[heads or groups, d_model, d_head] -> rows [n_heads * d_head, d_model], groups repeated."""
+    rows = reader.transpose(1, 2)
+    return rows.repeat_interleave(n_heads // reader.shape[0], 0).reshape(-1, rows.shape[-1])
+
+
+def _gained(rows: Tensor, norm: NormWeights) -> Tensor:
+    return rows if norm.gain is None else rows * norm.gain
+
+
+@dataclass
+class Projection:
+    """The part of a norm's Jacobian that is not its gain or scale: v - mean(v) - xhat <xhat, v> / d (symmetric)."""
+
+    xhat: Tensor | None
+    centred: bool
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[n, batch, (time,) d_model] -> the same, projected."""
+        if self.centred:
+            x = x - x.mean(-1, keepdim=True)
+        if self.xhat is None:
+            return x
+        return torch.addcmul(x, self.xhat, along(x, self.xhat), value=-1 / x.shape[-1])
+
+
+def projection(net: Transformer, reading: Reading) -> Projection:
+    """The projection of the norm in front of a site, at what it read."""
+    if net.spec.norm == "none":
+        return Projection(None, False)
+    return Projection(reading.xhat.detach(), net.spec.norm == "layer")
+
+
+def along(x: Tensor, direction: Tensor) -> Tensor:
+    """Inner products over the last axis: [n, .., d] with [.., d] -> [n, .., 1]."""
+    flat = torch.bmm(x.reshape(len(x), -1, x.shape[-1]).transpose(0, 1), direction.reshape(-1, x.shape[-1], 1))
+    return flat.transpose(0, 1).reshape(*x.shape[:-1], 1)
