@@ -86,9 +86,7 @@ class PromptPairs:
         self.task: StrArray = check_labels("task", "prompts" if task is None else task, n)
         self.split: StrArray = check_labels("split", "train" if split is None else split, n)
         last = t - 1 - np.argmax(self.mask[:, ::-1], axis=1)
-        self.positions: IntArray = (
-            last if positions is None else check_positions(positions, self.mask, self.ids)
-        )
+        self.positions: IntArray = last if positions is None else check_positions(positions, self.mask, self.ids)
         self._check()
 
     def _check(self) -> None:
@@ -99,9 +97,7 @@ class PromptPairs:
             )
         names, counts = np.unique(self.ids, return_counts=True)
         if names.size < self.n:
-            raise DataError(
-                f"ids: {str(names[counts > 1][0])!r} names more than one item; ids must be unique"
-            )
+            raise DataError(f"ids: {str(names[counts > 1][0])!r} names more than one item; ids must be unique")
         strange = ~np.isin(self.split, SPLITS)
         if strange.any():
             raise DataError(f"split: {str(self.split[strange][0])!r} is not one of 'train', 'test'")
@@ -133,9 +129,7 @@ class PromptPairs:
 
     def __repr__(self) -> str:
         pair = "with" if self.corrupted is not None else "without"
-        return (
-            f"PromptPairs({self.n} items of {self.length} tokens, {pair} counterfactuals, tasks {self.tasks})"
-        )
+        return f"PromptPairs({self.n} items of {self.length} tokens, {pair} counterfactuals, tasks {self.tasks})"
 
     def subset(self, index: ArrayLike | slice) -> PromptPairs:
         """Items in the order of `index` (integers, a boolean array [n] or a slice)."""
@@ -222,9 +216,7 @@ class PromptPairs:
 
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
-        table = pd.DataFrame(
-            {"id": self.ids, "task": self.task, "split": self.split, "position": self.positions}
-        )
+        table = pd.DataFrame({"id": self.ids, "task": self.task, "split": self.split, "position": self.positions})
         write_table(table, target / "items.parquet")
         for name in _ARRAYS:
             values = getattr(self, name)
