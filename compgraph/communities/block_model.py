@@ -1,0 +1,200 @@
+"""What a block model fit found."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compgraph.communities.agreement import n_parts
+from compgraph.errors import GraphError
+from compgraph.tables import read_table, write_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Labels = npt.NDArray[np.int32]
+FORMAT = 1
+_SCALARS = ("description_length", "description_length_one_block", "nested", "degree_corrected", "agreement")
+
+
+@dataclass(frozen=True)
+class BlockModel:
+    """A partition of a graph's nodes into blocks, and what it is worth.
+
+    Attributes
+    ----------
+    levels
+        Blocks of the nodes, finest level first, each int32 [n_nodes]; levels above a flat model, and the
+        trivial level of one block above all others, are not listed. -1: the node has no pair that the model
+        explains.
+    description_length
+        graph-tool's entropy of this model with its data, nats (values are continuous, so it can be negative).
+    description_length_one_block
+        The same for all nodes in one block, of the better model (degree-corrected or not).
+    nested, degree_corrected
+        The model that was kept.
+    parameters
+        Everything that decided the result, with the transform of the weights; JSON-able.
+    runs
+        One row a run: run, n_blocks, description_length, nested, degree_corrected, start.
+    agreement
+        Mean adjusted Rand index between the runs' finest levels; NaN for one run.
+    blocks
+        One row a pair of blocks with a used pair of nodes: level, source, target, pairs (how many), weight
+        (their mean), magnitude (mean |weight|), value (mean on the model's scale; NaN where only presence
+        counts). Undirected: source <= target.
+    names, sites
+        Of the nodes.
+    directed
+        Whether (source, target) of blocks is ordered.
+    notes
+        Sentences that a reader of the result should know.
+    """
+
+    levels: tuple[Labels, ...]
+    description_length: float
+    description_length_one_block: float
+    nested: bool
+    degree_corrected: bool
+    parameters: Mapping[str, Any]
+    runs: pd.DataFrame
+    agreement: float
+    blocks: pd.DataFrame
+    names: tuple[str, ...]
+    sites: tuple[str, ...]
+    directed: bool
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def labels(self) -> Labels:
+        """Blocks of the nodes at the finest level, int32 [n_nodes]."""
+        return self.levels[0]
+
+    @cached_property
+    def n_blocks(self) -> int:
+        """Number of blocks of the finest level."""
+        return n_parts(self.labels)
+
+    @property
+    def gain(self) -> float:
+        """Nats by which the description is shorter than with one block; exp(gain) are the posterior odds."""
+        return self.description_length_one_block - self.description_length
+
+    @property
+    def compression(self) -> float:
+        """Share of the one-block description that the blocks save; 0 for one block."""
+        whole = abs(self.description_length_one_block)
+        return self.gain / whole if whole else 0.0
+
+    def block_matrix(self, level: int = 0, value: str = "weight") -> pd.DataFrame:
+        """Blocks by blocks at a level.
+
+        Parameters
+        ----------
+        level
+            0 is the finest.
+        value
+            `weight`, `magnitude`, `value` (means over pairs of nodes) or `pairs` (their number).
+
+        Returns
+        -------
+        DataFrame
+            Row: source block, column: target block; NaN (0 for `pairs`) where no pair was used. Symmetric for
+            undirected graphs.
+        """
+        if not 0 <= level < len(self.levels):
+            raise ValueError(f"level must be 0 … {len(self.levels) - 1}, not {level}")
+        if value not in ("weight", "magnitude", "value", "pairs"):
+            raise ValueError(f"value must be 'weight', 'magnitude', 'value' or 'pairs', not {value!r}")
+        import pandas as pd
+
+        n = n_parts(self.levels[level])
+        matrix = np.full((n, n), 0.0 if value == "pairs" else np.nan)
+        rows = self.blocks[self.blocks["level"] == level]
+        source, target = rows["source"].to_numpy(), rows["target"].to_numpy()
+        matrix[source, target] = rows[value]
+        if not self.directed:
+            matrix[target, source] = rows[value]
+        index = pd.RangeIndex(n, name="source")
+        return pd.DataFrame(matrix, index=index, columns=pd.RangeIndex(n, name="target"))
+
+    def to_table(self) -> pd.DataFrame:
+        """One row a node: node, site, level0, level1, … (int32, finest first)."""
+        import pandas as pd
+
+        columns: dict[str, Any] = {"node": list(self.names), "site": list(self.sites)}
+        return pd.DataFrame(columns | {f"level{k}": labels for k, labels in enumerate(self.levels)})
+
+    def summary(self) -> dict[str, Any]:
+        """The result without the labels, JSON-able; undefined numbers are None."""
+        return {
+            "n_blocks": self.n_blocks,
+            "blocks_by_level": [n_parts(labels) for labels in self.levels],
+            **{name: _plain(getattr(self, name)) for name in _SCALARS},
+            "gain": self.gain,
+            "compression": self.compression,
+            "parameters": dict(self.parameters),
+            "notes": list(self.notes),
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Write a folder: `nodes.parquet`, `blocks.parquet`, `runs.parquet`, `model.json`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_table(self.to_table(), folder / "nodes.parquet")
+        write_table(self.blocks, folder / "blocks.parquet")
+        write_table(self.runs, folder / "runs.parquet")
+        page = {"format": FORMAT, "directed": self.directed, "n_levels": len(self.levels), **self.summary()}
+        text = json.dumps(page, sort_keys=True, indent=1, allow_nan=False)
+        (folder / "model.json").write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> BlockModel:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        GraphError
+            If the folder does not hold a block model of this version.
+        StoreError
+            If one of its tables is missing or damaged.
+        """
+        folder = Path(folder)
+        try:
+            page = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+            if page["format"] != FORMAT:
+                raise GraphError(f"{folder} holds block model format {page['format']}; this version reads {FORMAT}")
+            nodes = read_table(folder / "nodes.parquet")
+            scalars: dict[str, Any] = {name: math.nan if page[name] is None else page[name] for name in _SCALARS}
+            return cls(
+                levels=tuple(nodes[f"level{k}"].to_numpy(np.int32) for k in range(page["n_levels"])),
+                parameters=page["parameters"],
+                runs=read_table(folder / "runs.parquet"),
+                blocks=read_table(folder / "blocks.parquet"),
+                names=tuple(nodes["node"]),
+                sites=tuple(nodes["site"]),
+                directed=page["directed"],
+                notes=tuple(page["notes"]),
+                **scalars,
+            )
+        except (OSError, KeyError, json.JSONDecodeError) as error:
+            raise GraphError(f"{folder} does not hold a block model: {error}") from error
+
+    def __repr__(self) -> str:
+        sizes = " < ".join(str(n_parts(labels)) for labels in self.levels)
+        return (
+            f"BlockModel({sizes} blocks of {len(self.labels)} nodes, description length "
+            f"{self.description_length:.1f}, {self.gain:.1f} nats under one block)"
+        )
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import igraph
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from compgraph.communities import adjusted_mutual_information, adjusted_rand, variation_of_information
+from compgraph.communities.agreement import canonical, mean_agreement, n_parts
+
+
+@pytest.fixture
+def pair() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    first = rng.integers(4, size=50)
+    return first, np.where(rng.random(50) < 0.5, first, rng.integers(5, size=50))
+
+
+def test_adjusted_rand_equals_scikit_learn(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    assert adjusted_rand(*pair) == pytest.approx(metrics.adjusted_rand_score(*pair), abs=1e-12)
+
+
+def test_variation_of_information_equals_igraph(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    expected = igraph.compare_communities(pair[0].tolist(), pair[1].tolist(), "vi")
+    assert variation_of_information(*pair) == pytest.approx(expected, abs=1e-12)
+
+
+def test_mutual_information_is_one_for_equal_and_about_zero_for_independent_partitions() -> None:
+    rng = np.random.default_rng(1)
+    first, other = rng.integers(4, size=400), rng.integers(4, size=400)
+    assert adjusted_mutual_information(first, (first + 1) % 4) == pytest.approx(1)
+    assert abs(adjusted_mutual_information(first, other)) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ([0, 0, 0], [5, 5, 5], 1.0),
+        ([0, 1, 2], [2, 0, 1], 1.0),
+        ([0, 0, 0, 0], [0, 0, 1, 1], 0.0),
+        ([], [], 1.0),
+    ],
+)
+def test_adjusted_rand_of_degenerate_partitions(first: list, second: list, expected: float) -> None:
+    assert adjusted_rand(first, second) == expected
+
+
+def test_nodes_without_a_part_are_left_out() -> None:
+    assert adjusted_rand([0, 0, 1, 1, -1, 0], [1, 1, 0, 0, 0, -1]) == 1.0
+    assert variation_of_information([0, 1, -1], [0, 1, 1]) == 0.0
+
+
+def test_partitions_of_different_nodes_are_refused() -> None:
+    with pytest.raises(ValueError, match="same nodes"):
+        adjusted_rand([0, 1], [0, 1, 2])
+
+
+def test_canonical_numbers_parts_by_first_node() -> None:
+    labels = canonical([7, -1, 3, 7, 0])
+    assert labels.tolist() == [0, -1, 1, 0, 2]
+    assert labels.dtype == np.int32
+    assert n_parts(labels) == 3
+
+
+def test_mean_agreement_needs_two_partitions() -> None:
+    assert np.isnan(mean_agreement([[0, 1]]))
+    assert mean_agreement([[0, 0, 1], [1, 1, 0], [0, 0, 1]]) == 1.0

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import builtins
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compgraph.communities import fit_sbm
+from compgraph.communities.sbm_search import Search, hierarchy, load_graph_tool, node_levels
+from compgraph.errors import MissingDependency
+from tests.communities.graphs import groups, undirected
+
+
+def test_hierarchy_and_node_levels_invert_each_other() -> None:
+    levels = (groups(12, 6).astype(np.int32), groups(12, 3).astype(np.int32))
+    blocks = hierarchy(levels)
+    assert [len(b) for b in blocks] == [12, 6, 3]
+    assert blocks[1].tolist() == [0, 0, 1, 1, 2, 2]
+    back = node_levels(blocks)
+    assert len(back) == 2
+    assert all(np.array_equal(a, b) for a, b in zip(levels, back, strict=True))
+
+
+def test_levels_that_repeat_or_say_nothing_are_left_out() -> None:
+    same = [groups(6, 2), np.array([0, 1]), np.array([0, 0]), np.array([0])]
+    assert len(node_levels(same)) == 1
+    assert len(node_levels([np.zeros(4, int), np.zeros(1, int)])) == 1
+
+
+def test_without_graph_tool_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = builtins.__import__
+
+    def refuse(name: str, *arguments: Any, **options: Any) -> Any:
+        if name.split(".")[0] == "graph_tool":
+            raise ImportError(name)
+        return original(name, *arguments, **options)
+
+    for name in [name for name in sys.modules if name.split(".")[0] == "graph_tool"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(MissingDependency, match=r"python3-graph-tool.*conda install -c conda-forge graph-tool"):
+        load_graph_tool()
+    with pytest.raises(MissingDependency):
+        fit_sbm(undirected(6, 1, 0.0, seed=0))
+
+
+@pytest.fixture
+def search() -> Search:
+    pytest.importorskip("graph_tool", reason="graph-tool is not installed")
+    graph = undirected(30, 3, 2.0, seed=0)
+    return Search(
+        30,
+        graph.source.astype(np.int64),
+        graph.target.astype(np.int64),
+        graph.weight,
+        "real-normal",
+        directed=False,
+        topology=True,
+        levels=groups(30, 5),
+        effort=1,
+    )
+
+
+def test_starts_are_one_block_the_levels_and_spectral(search: Search) -> None:
+    starts = search.starts(0, None)
+    assert list(starts)[:2] == ["one block", "levels"]
+    assert starts["levels"].tolist() == groups(30, 5).tolist()
+    assert {"spectral 2", "spectral 3", "spectral 8"} <= set(starts)
+    assert starts["spectral 3"].tolist() == groups(30, 3).tolist()
+
+
+def test_flat_fits_are_sorted_and_distinct(search: Search) -> None:
+    fits = search.flat(False, seed=1)
+    lengths = [fit.length for fit in fits]
+    assert lengths == sorted(lengths)
+    assert len({fit.levels[0].tobytes() for fit in fits}) == len(fits)
+    assert fits[0].length <= search.flat_length(groups(30, 3), False) + 1e-6
+    assert fits[0].length == pytest.approx(search.flat_length(fits[0].levels[0], False), abs=1e-9)
+
+
+def test_a_nested_model_of_one_block_is_the_flat_one(search: Search) -> None:
+    whole = np.zeros(30, np.int32)
+    assert search.nested_length([whole], False) == pytest.approx(search.flat_length(whole, False), abs=1e-9)

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from compgraph import catalogue
+from compgraph.errors import ConfigError
+from compgraph.graph import ComputationalGraph
+from compgraph.statistics import network_statistics
+from compgraph.statistics.testing import COLUMNS, benjamini_hochberg
+from tests.communities.graphs import layered, positive, transformer, undirected
+
+
+def test_one_row_a_measure_in_the_order_asked_for() -> None:
+    graph, _ = layered(transformer(), seed=0)
+    asked = ["span", "gini", "modularity"]
+    table = network_statistics(graph, asked, n_nulls=9)
+    assert tuple(table.columns) == COLUMNS
+    assert table["measure"].tolist() == asked
+    every = network_statistics(graph, n_nulls=3)
+    assert every["measure"].tolist() == list(catalogue.STATISTICS)
+
+
+def test_communities_are_more_than_strengths_explain() -> None:
+    graph, _ = layered(transformer(), seed=1, ratio=4.0, unequal=0.5)
+    row = network_statistics(graph, ["modularity"], null="strength", n_nulls=59).iloc[0]
+    assert row["z"] > 4
+    assert row["p"] == pytest.approx(2 / 60)
+    assert row["value"] > row["high"] > row["null_mean"] > row["low"]
+    assert row["reason"] == ""
+
+
+def test_structureless_graphs_are_not_rejected_too_often() -> None:
+    p = []
+    for seed in range(16):
+        graph, _ = layered(transformer(n_layers=2, n_heads=4), seed=seed, unequal=1.0, split_qkv=False)
+        names = ["modularity", "assortativity", "trophic_incoherence"]
+        p.append(network_statistics(graph, names, null="strength", n_nulls=39, seed=seed)["p"])
+    assert (np.array(p) <= 0.05).mean() < 0.15
+    assert np.mean(p) > 0.35
+
+
+def test_p_counts_the_nulls_and_adds_one() -> None:
+    table = network_statistics(positive(16, 2, 1.0, seed=2), ["clustering"], null="weights", n_nulls=19)
+    row = table.iloc[0]
+    times = row["p"] * 20 / 2
+    assert times == pytest.approx(round(times))
+    assert row["p"] >= 0.1
+    assert row["n_nulls"] == 19
+
+
+def test_what_the_null_keeps_has_no_p_and_says_so() -> None:
+    graph, _ = layered(transformer(), seed=3)
+    table = network_statistics(graph, ["strength_gini", "span", "density"], null="strength", n_nulls=5)
+    assert table[["z", "p", "q"]].isna().all(axis=None)
+    assert (table["null_sd"] == 0).all()
+    assert (table["reason"] == "the null model keeps this measure as it is").all()
+    assert np.allclose(table["value"], table["null_mean"])
+
+
+def test_measures_that_mean_nothing_are_refused_with_the_reason() -> None:
+    table = network_statistics(undirected(12, 1, 0.0, seed=0), ["span", "clustering"], n_nulls=5)
+    span, clustering = table.iloc[0], table.iloc[1]
+    assert np.isnan(span["value"])
+    assert span["reason"] == "undirected graph: needs the levels of an architecture"
+    assert span["n_nulls"] == 0
+    assert clustering["reason"] == ""
+    reasons = network_statistics(layered(transformer(), 0)[0], ["clustering"], n_nulls=3)["reason"]
+    assert reasons[0].startswith("layered graph: directed triangles")
+
+
+def test_a_cut_graph_is_not_compared_with_strengths() -> None:
+    graph, _ = layered(transformer(), seed=4)
+    cut = graph.top(60)
+    row = network_statistics(cut, ["modularity"], null="strength", n_nulls=5).iloc[0]
+    assert np.isfinite(row["value"])
+    assert np.isnan(row["p"])
+    assert "only the strongest edges" in row["reason"]
+    assert np.isfinite(network_statistics(cut, ["modularity"], null="weights", n_nulls=5)["p"][0])
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        ComputationalGraph([], [], [], None, []),
+        ComputationalGraph(["a"], [], [], None, [], directed=False),
+        ComputationalGraph(["a", "b", "c"], [0], [1], None, [0.0], directed=False),
+        layered(transformer(), 0)[0].subgraph(np.zeros(layered(transformer(), 0)[0].n_edges, bool)),
+    ],
+    ids=["empty", "one node", "weight zero", "no edge"],
+)
+def test_graphs_without_weight_have_reasons_instead_of_numbers(graph: ComputationalGraph) -> None:
+    table = network_statistics(graph, n_nulls=3)
+    assert table["value"].isna().all()
+    assert (table["reason"] != "").all()
+
+
+@pytest.mark.parametrize("null", ["weights", "strength"])
+def test_disconnected_and_tiny_graphs_do_not_fail(null: str) -> None:
+    graph = ComputationalGraph(
+        [f"n{k}" for k in range(6)], [0, 1, 3], [1, 2, 4], None, [1.0, -2.0, 3.0], directed=False
+    )
+    table = network_statistics(graph, null=null, n_nulls=5)
+    assert np.isfinite(table.set_index("measure").loc["modularity", "value"])
+
+
+def test_the_same_seed_gives_the_same_table_and_more_nulls_only_add() -> None:
+    graph, _ = layered(transformer(n_layers=2), seed=5)
+    tables = [network_statistics(graph, ["modularity", "gini"], n_nulls=9, seed=3) for _ in range(2)]
+    assert tables[0].equals(tables[1])
+    other = network_statistics(graph, ["modularity", "gini"], n_nulls=9, seed=4)
+    assert not tables[0]["null_mean"].equals(other["null_mean"])
+
+
+def test_unknown_names_are_refused_with_the_known_ones() -> None:
+    graph = positive(6, 1, 1.0, seed=0)
+    with pytest.raises(ConfigError, match=r"measure 'ginny' is not known; valid are .*gini"):
+        network_statistics(graph, ["ginny"])
+    with pytest.raises(ConfigError, match="null model 'rewire' is not known; valid are weights, strength"):
+        network_statistics(graph, null="rewire")
+    with pytest.raises(ValueError, match="n_nulls"):
+        network_statistics(graph, n_nulls=-1)
+
+
+def test_measures_alone() -> None:
+    row = network_statistics(positive(10, 1, 1.0, seed=0), ["gini"], n_nulls=0).iloc[0]
+    assert np.isfinite(row["value"])
+    assert np.isnan(row["p"])
+    assert row["reason"] == "no null graphs were asked for"
+
+
+def test_adjusted_p_equals_scipy_and_leaves_nan_alone() -> None:
+    p = np.array([0.01, np.nan, 0.04, 0.03, 0.8, np.nan])
+    finite = np.isfinite(p)
+    q = benjamini_hochberg(p)
+    assert np.isnan(q[~finite]).all()
+    ranked = np.sort(p[finite])
+    expected = [min(ranked[j] * 4 / (j + 1) for j in range(k, 4)) for k in range(4)]
+    assert np.sort(q[finite]) == pytest.approx(expected)
+    if hasattr(stats, "false_discovery_control"):
+        assert q[finite] == pytest.approx(stats.false_discovery_control(p[finite]))
+    assert np.isnan(benjamini_hochberg(np.array([np.nan]))).all()
