@@ -1,0 +1,256 @@
+"""Emergence: behaviour, circuits and structure against the training step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from numpy.typing import NDArray
+
+from compgraph.figures import style
+
+NEEDED = ("step", "quantity", "value")
+PANELS: dict[str, str] = {
+    "accuracy": "task accuracy",
+    "faithfulness": "faithfulness at a fixed size",
+    "n_blocks": "number of blocks",
+    "modularity": "modularity",
+}
+"""Quantities in the order of their panels, with their axis labels; others follow under their own names."""
+MAX_NAMES = 11
+SHARES = ("accuracy", "faithfulness")
+
+
+def _checked(table: pd.DataFrame) -> pd.DataFrame:
+    missing = [name for name in NEEDED if name not in table]
+    if missing:
+        raise ValueError(f"the emergence table lacks the columns {', '.join(missing)}")
+    if "series" not in table:
+        table = table.assign(series="")
+    return table[np.isfinite(table["value"].astype(float))].reset_index(drop=True)
+
+
+def panels(table: pd.DataFrame) -> list[str]:
+    """Quantities of the table in the order of their panels."""
+    present = list(dict.fromkeys(table["quantity"]))
+    known = [name for name in PANELS if name in present]
+    return known + [name for name in present if name not in PANELS]
+
+
+@style.styled
+def draw(table: pd.DataFrame, *, width: style.Width = "double") -> Figure:
+    """One panel per quantity, sharing the axis of training steps.
+
+    Parameters
+    ----------
+    table
+        One row per checkpoint, quantity and series: step (0 = before training), quantity (`accuracy`,
+        `faithfulness`, `n_blocks`, `modularity` or another name), value, optionally series (task or graph),
+        low and high (interval).
+    width
+        Page columns the figure fills.
+    """
+    table = _checked(table)
+    if table.empty:
+        return style.message(style.new_figure(width, 1.6), "No checkpoint to draw.")
+    quantities = panels(table)
+    colours = style.series_colours(table["series"].astype(str).unique())
+    total = style.WIDTHS[width]
+    columns = 1 if width == "single" or len(quantities) == 1 else 2
+    rows = -(-len(quantities) // columns)
+    cell, tall = total / columns, 1.75
+    height = rows * tall + 0.3
+    figure = style.new_figure(width, height)
+    for position, quantity in enumerate(quantities):
+        row, column = divmod(position, columns)
+        last = position + columns >= len(quantities)
+        box = (
+            (column * cell + 0.55) / total,
+            (height - (row + 1) * tall + 0.1) / height,
+            (cell - 1.62) / total,
+            (tall - 0.42) / height,
+        )
+        axes = figure.add_axes(box)
+        part = table[table["quantity"] == quantity]
+        _panel(axes, part, quantity, colours)
+        _steps(axes, table["step"].to_numpy(dtype=float))
+        axes.set_xlabel("training step" if last else "")
+        axes.set_title(PANELS.get(quantity, quantity.replace("_", " ")))
+        _names(axes, part, colours, room=0.95)
+    return figure
+
+
+def _panel(axes: Axes, part: pd.DataFrame, quantity: str, colours: dict[str, str]) -> None:
+    if quantity in SHARES:
+        for level in (0.0, 1.0):
+            axes.axhline(level, color=style.FAINT, linewidth=0.7, zorder=0)
+    for name, curve in part.groupby(part["series"].astype(str), sort=True):
+        curve = curve.sort_values("step", kind="stable")
+        steps, values = curve["step"].to_numpy(dtype=float), curve["value"].to_numpy(dtype=float)
+        axes.plot(steps, values, marker="o", markersize=2.8, color=colours[str(name)], zorder=3)
+        if {"low", "high"} <= set(curve.columns):
+            axes.fill_between(
+                steps,
+                curve["low"].to_numpy(dtype=float),
+                curve["high"].to_numpy(dtype=float),
+                color=colours[str(name)],
+                alpha=0.16,
+                linewidth=0,
+                zorder=2,
+            )
+    low, high = float(part["value"].min()), float(part["value"].max())
+    if quantity in SHARES:
+        axes.set_ylim(min(-0.05, low - 0.05), max(1.05, high + 0.05))
+    elif quantity == "n_blocks":
+        axes.set_ylim(0, high * 1.12 + 0.5)
+    elif low == high:
+        axes.set_ylim(low - 0.5, high + 0.5)
+
+
+def _steps(axes: Axes, steps: NDArray[Any]) -> None:
+    """Logarithmic steps with a place for step 0; a few ticks that do not touch."""
+    positive = np.unique(steps[steps > 0])
+    if len(positive) == 0:
+        axes.set_xticks([0.0])
+        return
+    first, last = float(positive[0]), float(positive[-1])
+    # Step 0 lies one first-step left of the first step: linear there, logarithmic from it on.
+    axes.set_xscale("symlog", linthresh=first, linscale=0.6)
+    start = 0.0 if (steps <= 0).any() else first
+    axes.set_xlim(start - 0.12 * first if start == 0 else first / 1.15, last * 1.18)
+    decades = 10.0 ** np.arange(np.ceil(np.log10(first)), np.floor(np.log10(last)) + 1)
+    if len(decades) < 2:
+        decades = np.array([first, last]) if last > 2 * first else np.array([last])
+    ticks = np.concatenate([[0.0] if start == 0 else [], decades[:: max(1, int(np.ceil(len(decades) / 4)))]])
+    axes.xaxis.set_major_locator(FixedLocator(ticks.tolist()))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: step_name(value)))
+
+
+def step_name(step: float) -> str:
+    """`0`, `64`, `2k`, `1.5M`."""
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if step >= size:
+            return f"{step / size:g}{unit}"
+    return f"{step:g}"
+
+
+def _names(axes: Axes, part: pd.DataFrame, colours: dict[str, str], room: float) -> None:
+    """Name the curves at their last point, moved apart so that no two names touch."""
+    last = (
+        part.sort_values("step", kind="stable").groupby(part["series"].astype(str), sort=True)["value"].last()
+    )
+    last = last[last.index != ""]
+    if last.empty:
+        return
+    low, high = axes.get_ylim()
+    inches = axes.bbox.height / axes.figure.dpi
+    if len(last) * style.SMALL * 1.2 / 72 > inches + 0.3:
+        names = list(last.index)
+        handles = [Line2D([], [], color=colours[n], label=shortened(str(n), room)) for n in names[:MAX_NAMES]]
+        if len(names) > MAX_NAMES:
+            handles.append(Line2D([], [], linestyle="none", label=f"and {len(names) - MAX_NAMES} more"))
+        axes.legend(
+            handles=handles,
+            loc="upper left",
+            bbox_to_anchor=(1.02, 1.1),
+            fontsize=style.SMALL - 1.5,
+            handlelength=1.0,
+        )
+        return
+    order = last.sort_values(kind="stable")
+    heights = (order.to_numpy(dtype=float) - low) / (high - low)
+    for (name, value), y in zip(order.items(), spaced(heights, style.SMALL * 1.2 / 72 / inches), strict=True):
+        axes.annotate(
+            shortened(str(name).replace("_", " "), room),
+            (1.02, y),
+            xycoords="axes fraction",
+            va="center",
+            ha="left",
+            fontsize=style.SMALL,
+            color=colours[str(name)],
+            annotation_clip=False,
+        ).set_gid(f"name:{value}")
+
+
+def shortened(text: str, inches: float) -> str:
+    """Cut a name that is wider than its room, with an ellipsis."""
+    if style.text_width(text, style.SMALL) <= inches:
+        return text
+    while text and style.text_width(text + "\u2026", style.SMALL) > inches:
+        text = text[:-1]
+    return text + "\u2026"
+
+
+def spaced(positions: NDArray[Any], least: float) -> NDArray[Any]:
+    """Rising positions moved apart to at least `least`, staying near where they were and centred on it."""
+    groups: list[list[float]] = []
+    for position in positions:
+        groups.append([float(position)])
+        while len(groups) > 1 and _top(groups[-2], least) + least > _bottom(groups[-1], least):
+            joined = groups.pop()
+            groups[-1] += joined
+    return np.concatenate([np.mean(g) + least * (np.arange(len(g)) - (len(g) - 1) / 2) for g in groups])
+
+
+def _top(group: list[float], least: float) -> float:
+    return float(np.mean(group)) + least * (len(group) - 1) / 2
+
+
+def _bottom(group: list[float], least: float) -> float:
+    return float(np.mean(group)) - least * (len(group) - 1) / 2
+
+
+def data(table: pd.DataFrame) -> pd.DataFrame:
+    """The plotted rows, sorted by panel, series and step."""
+    table = _checked(table)
+    rank = {name: position for position, name in enumerate(panels(table))}
+    return (
+        table.assign(_rank=table["quantity"].map(rank))
+        .sort_values(["_rank", "series", "step"], kind="stable")
+        .drop(columns="_rank")
+        .reset_index(drop=True)
+    )
+
+
+def caption(table: pd.DataFrame, *, subject: str = "") -> str:
+    """What to look for, and what this training shows.
+
+    Parameters
+    ----------
+    table
+        As for `draw`.
+    subject
+        The model in words.
+    """
+    opening = f"Emergence during training{' of ' + subject if subject else ''}."
+    table = _checked(table)
+    if table.empty:
+        return f"{opening} No checkpoint was evaluated."
+    facts = [_fact(table[table["quantity"] == quantity], quantity) for quantity in panels(table)]
+    checkpoints = style.count(table["step"].nunique(), "checkpoint")
+    intervals = " Shades are confidence intervals." if {"low", "high"} <= set(table.columns) else ""
+    return (
+        f"{opening} {checkpoints}, steps on a logarithmic axis.{intervals} Look for whether structure"
+        f" (blocks, modularity) changes before, with or after the behaviour. In this run {'; '.join(facts)}."
+    )
+
+
+def _fact(part: pd.DataFrame, quantity: str) -> str:
+    words = PANELS.get(quantity, quantity.replace("_", " "))
+    pieces = []
+    for name, curve in part.groupby(part["series"].astype(str), sort=True):
+        curve = curve.sort_values("step", kind="stable")
+        first, last = float(curve["value"].iloc[0]), float(curve["value"].iloc[-1])
+        text = f"from {style.number(first)} to {style.number(last)}"
+        above = curve[curve["value"] >= 0.9]
+        if quantity == "accuracy" and len(above):
+            text += f", at least 0.9 first at step {int(above['step'].iloc[0]):,}"
+        pieces.append(f"{text} ({name})" if name else text)
+    more = f" and {len(pieces) - 4} more" if len(pieces) > 4 else ""
+    return f"{words} goes {', '.join(pieces[:4])}{more}"

@@ -1,0 +1,62 @@
+"""Where a result lies says what it belongs to."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+READERS = ("structural", "functional", "effective", "rois", "ablation", "communities", "sbm", "statistics")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The parts of a manifest's path.
+
+    Attributes
+    ----------
+    name
+        The path below the results folder, without `.json`.
+    model, checkpoint, dataset
+        What the result belongs to; empty where it belongs to none.
+    stage
+        `model`, `data`, `activations`, `figure`, a graph stage or a stage that reads graphs; empty if
+        unknown.
+    entry
+        Name of the config entry, or of the figure.
+    graph
+        The graph that a reader read, as `stage.name`.
+    """
+
+    name: str
+    model: str = ""
+    checkpoint: str = ""
+    dataset: str = ""
+    stage: str = ""
+    entry: str = ""
+    graph: str = ""
+
+    @property
+    def about(self) -> str:
+        """`mixture, step-000100, ioi`."""
+        return ", ".join(part for part in (self.model, self.checkpoint, self.dataset) if part)
+
+
+def place_of(manifest: Path, root: Path) -> Place:
+    """Parse a manifest's path below the results folder."""
+    relative = Path(os.path.relpath(manifest, root)).with_suffix("").as_posix()
+    parts = relative.split("/")
+    if parts[0] == "figures":
+        model, checkpoint, dataset, *_ = [*parts[1:-1], "", "", ""]
+        return Place(relative, model, checkpoint, dataset, "figure", parts[-1])
+    model, last = parts[0], parts[-1]
+    if len(parts) == 3 and parts[1] == "datasets":
+        return Place(relative, model, dataset=last, stage="data", entry=last)
+    if len(parts) == 3 and last == "model":
+        return Place(relative, model, parts[1], stage="model", entry=last)
+    if len(parts) == 4 and last == "activations":
+        return Place(relative, model, parts[1], parts[2], "activations", last)
+    if len(parts) in (4, 5) and parts[-2] in READERS:
+        entry, _, graph = last.partition("@")
+        return Place(relative, model, parts[1], parts[2] if len(parts) == 5 else "", parts[-2], entry, graph)
+    return Place(relative, entry=last)
