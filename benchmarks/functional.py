@@ -22,7 +22,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from compgraph.connectivity.functional import functional_connectivity  # noqa: E402
-from compgraph.data.buffer_writer import save_buffer  # noqa: E402
+from compgraph.data.buffer_writer import record_activations  # noqa: E402
 from compgraph.data.buffers import ActivationBuffer, open_buffer  # noqa: E402
 from compgraph.data.images import ImagePairs  # noqa: E402
 from compgraph.models.modules import build_module, from_module  # noqa: E402
@@ -66,7 +66,7 @@ def main() -> None:
     images = ImagePairs(np.random.default_rng(0).normal(size=(ROWS, 1, 8, 8)).astype(np.float32))
     with tempfile.TemporaryDirectory() as name:
         manifest = Path(name) / "buffer.json"
-        save_buffer(net, images, manifest, sites=["linear.0"], dtype="float32", batch_size=1024)
+        record_activations(net, images, manifest, sites=["linear.0"], dtype="float32", batch_size=1024)
         buffer = open_buffer(manifest)
         units = Partition.units(net)
         groups = Partition.from_labels({"linear.0": np.arange(UNITS) % 32})

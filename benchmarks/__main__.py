@@ -1,0 +1,21 @@
+"""All benchmarks, one behind the other: `python -m benchmarks`, or some: `python -m benchmarks eap startup`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+NAMES = ("startup", "forward", "eap", "buffers", "functional", "graphs")
+
+
+def main(names: list[str]) -> None:
+    unknown = sorted(set(names) - set(NAMES))
+    if unknown:
+        sys.exit(f"there is no benchmark {unknown[0]!r}; there are {', '.join(NAMES)}")
+    for name in names or NAMES:
+        print(f"\n== {name}")
+        importlib.import_module(f"benchmarks.{name}").main()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""The command line: one verb a file, each loads, calls the library and saves."""

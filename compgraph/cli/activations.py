@@ -1,0 +1,37 @@
+"""``compgraph activations``: record activations into one buffer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compgraph.cli.console import TO_BE_GIVEN, Call, output_option, verb
+
+
+@verb("activations", section="activations", device=True)
+@click.argument("model", type=TO_BE_GIVEN)
+@click.argument("data", type=TO_BE_GIVEN)
+@output_option
+def command(call: Call, model: Path, data: Path, output: Path, entry: Any) -> None:
+    """MODEL is the manifest of a checkpoint, DATA that of a dataset. An interrupted recording is continued."""
+    from compgraph.cli.inputs import open_network, open_pairs
+    from compgraph.data.buffer_layout import KIND
+    from compgraph.data.buffer_writer import write_buffer
+
+    net, made = open_network(model, call.device)
+    pairs, pairs_made = open_pairs(data)
+    inputs = {"model": made, "data": pairs_made}
+    with call.result(output, KIND, ".zarr", inputs=inputs, resume=True) as draft:
+        draft.summary |= write_buffer(
+            net,
+            pairs,
+            draft.path,
+            sites=entry.sites,
+            positions=entry.positions,
+            dtype=entry.dtype,
+            batch_size=entry.batch_size,
+            side=entry.side,
+            compress=entry.compress,
+        )

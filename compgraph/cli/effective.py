@@ -1,0 +1,39 @@
+"""``compgraph effective``: a graph of causal influence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compgraph import catalogue
+from compgraph.cli.console import TO_BE_GIVEN, Call, output_option, rois_option, verb
+
+
+@verb("effective", section="effective", device=True)
+@click.argument("model", type=TO_BE_GIVEN)
+@click.argument("data", type=TO_BE_GIVEN)
+@rois_option
+@output_option
+def command(call: Call, model: Path, data: Path, rois: Path | None, output: Path, entry: Any) -> None:
+    """MODEL is the manifest of a checkpoint, DATA that of a dataset."""
+    from compgraph.cli.inputs import build_partition, open_network, open_pairs
+    from compgraph.cli.saving import method_options, save_graph
+
+    net, made = open_network(model, call.device)
+    pairs, pairs_made = open_pairs(data)
+    partition, inputs = build_partition(net, entry.partition, rois)
+    method = catalogue.EFFECTIVE[entry.method]
+    graph = catalogue.load(method)(
+        net,
+        pairs,
+        partition,
+        metric=entry.metric,
+        baseline=entry.baseline,
+        split_qkv=entry.split_qkv,
+        batch_size=entry.batch_size,
+        seed=entry.seed,
+        **method_options(method, entry),
+    )
+    save_graph(call, graph, output, {"model": made, "data": pairs_made, **inputs})

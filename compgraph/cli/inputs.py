@@ -1,0 +1,157 @@
+"""Opening what a verb reads: a network, its tokenizer, a dataset, a graph, a partition, each from its manifest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compgraph import store
+from compgraph.errors import DataError, StoreError
+
+if TYPE_CHECKING:
+    from compgraph.graph import ComputationalGraph
+    from compgraph.models.network import Network
+    from compgraph.partition import Partition
+
+SOURCE = "source.json"
+"""File in a model's payload that points to where a pretrained model lies."""
+
+
+def model_source(result: store.Result) -> dict[str, Any]:
+    """Where to load a model from: ``path``, ``revision`` and ``dtype``.
+
+    Parameters
+    ----------
+    result : Result
+        An opened result of kind ``"model"``.
+    """
+    pointer = result.path / SOURCE
+    if not pointer.is_file():
+        return {"path": str(result.path), "revision": None, "dtype": "float32"}
+    source = json.loads(pointer.read_text(encoding="utf-8"))
+    return {name: source[name] for name in ("path", "revision", "dtype")}
+
+
+def open_network(manifest: Path, device: str) -> tuple[Network, store.Result]:
+    """Load the network of a model manifest.
+
+    Raises
+    ------
+    StoreError
+        If the manifest is not whole, or if a pretrained model is no longer the one that was registered.
+    """
+    from compgraph.models.loading import load_network
+
+    result = store.open(manifest, kind="model")
+    source = model_source(result)
+    net = load_network(source["path"], source["revision"], device=device, dtype=source["dtype"])
+    if net.digest != result.summary["digest"]:
+        raise StoreError(
+            f"{manifest} stands for a model with digest {result.summary['digest']}, but {source['path']} now has "
+            f"{net.digest}; register it again with import-model"
+        )
+    return net, result
+
+
+def open_tokenizer(result: store.Result) -> Any:
+    """The tokenizer of an opened model result."""
+    from compgraph.models.loading import load_tokenizer
+
+    source = model_source(result)
+    return load_tokenizer(source["path"], source["revision"])
+
+
+def open_pairs(manifest: Path) -> tuple[Any, store.Result]:
+    """Load prompts or images.
+
+    Raises
+    ------
+    StoreError
+        If it is no whole result of kind ``"pairs"``.
+    DataError
+        If it holds no item.
+    """
+    from compgraph.data.images import ImagePairs, is_image_folder
+    from compgraph.data.prompts import PromptPairs
+
+    result = store.open(manifest, kind="pairs")
+    pairs: Any = (ImagePairs if is_image_folder(result.path) else PromptPairs).load(result.path)
+    if not pairs.n:
+        raise DataError(f"{manifest} holds no items")
+    return pairs, result
+
+
+def open_graph(manifest: Path) -> tuple[ComputationalGraph, store.Result]:
+    """Load a graph."""
+    from compgraph.graph import ComputationalGraph
+
+    result = store.open(manifest, kind="graph")
+    return ComputationalGraph.load(result.path), result
+
+
+def build_partition(
+    net: Any, choice: str | dict[str, str], rois: Path | None
+) -> tuple[Partition, dict[str, store.Result]]:
+    """The nodes that a config's ``partition`` means.
+
+    Parameters
+    ----------
+    net : Network or Architecture
+        Where the sites are.
+    choice : str or dict
+        A granularity, ``rois.NAME``, or one of these per site pattern.
+    rois : Path, optional
+        Manifest of the partition that ``rois.NAME`` means.
+
+    Returns
+    -------
+    partition : Partition
+    inputs : dict
+        The ROI result by its role, if one was read.
+
+    Raises
+    ------
+    DataError
+        If ``rois.NAME`` is asked for and no manifest is given.
+    """
+    from compgraph.partition import Partition
+
+    rules = {"*": choice} if isinstance(choice, str) else dict(choice)
+    named = [word for word in rules.values() if word.startswith("rois.")]
+    if not named:
+        return Partition.mixed(net, rules) if isinstance(choice, dict) else _plain(net, choice), {}
+    if rois is None:
+        raise DataError(f"the partition '{named[0]}' needs --rois, the manifest of that partition")
+    result = store.open(rois, kind="partition")
+    found = Partition.load(result.path)
+    return Partition.mixed(net, _by_site(net, rules, found)), {"rois": result}
+
+
+def _plain(net: Any, word: str) -> Partition:
+    from compgraph.partition import Partition
+
+    partition: Partition = getattr(Partition, word)(net)
+    return partition
+
+
+def _by_site(net: Any, rules: dict[str, str], rois: Partition) -> dict[str, Any]:
+    """Rules whose ROI patterns are spelled out for the sites that have ROIs; other sites stay whole."""
+    from fnmatch import fnmatchcase
+
+    spelled: dict[str, Any] = {}
+    for pattern, word in rules.items():
+        if word.startswith("rois."):
+            spelled |= {site: rois for site in rois.sites if fnmatchcase(site, pattern) and site not in spelled}
+        else:
+            spelled.setdefault(pattern, word)
+    return spelled
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """Digest of what a tokenizer does with text."""
+    from compgraph.provenance import json_digest
+
+    return json_digest(
+        {"tokenizer": json.loads(tokenizer.backend_tokenizer.to_str()), "special": tokenizer.special_tokens_map}
+    )

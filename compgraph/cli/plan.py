@@ -1,0 +1,152 @@
+"""``compgraph plan``: what a run would do, and why, in plain words."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from compgraph.cli.console import TO_BE_GIVEN, Call, fail, verb
+from compgraph.cli.run import expand_targets, find_config, load_study
+
+if TYPE_CHECKING:
+    from compgraph.cli.workflow import Event
+
+CODE = re.compile(r"\b[0-9a-f]{16}\b")
+"""A code digest among a rule's parameters."""
+
+
+@verb("plan")
+@click.option("--config", "-c", type=TO_BE_GIVEN, help="The study; config.yaml if not given.")
+@click.argument("targets", nargs=-1)
+def command(call: Call, config: Path | None, targets: tuple[str, ...]) -> None:
+    """Say in plain words what a run would do, and why. Nothing is made.
+
+    TARGETS are stages (effective) or files below the results folder; everything if none is given.
+    """
+    from compgraph.cli.workflow import snakemake, tail, workflow_root
+
+    root = workflow_root()
+    path = find_config(root, config)
+    study = load_study(path)
+    arguments = ["--dry-run", "--nolock", "--cores", "1", *expand_targets(study, targets)]
+    events: list[Event] = []
+    with snakemake(root, path, arguments) as process:
+        events = [event for event in process if event is not None]
+        if process.code:
+            lines = [event["text"] for event in events if event["event"] in ("message", "error")]
+            log = Path(process.events.with_name("snakemake.log"))
+            fail("compgraph plan: " + "\n".join(lines or tail(log, 20)))
+    jobs = {event["jobid"]: event for event in events if event["event"] == "job_info" and event["rule_name"] != "all"}
+    click.echo("\n".join(describe(list(jobs.values()), len(study.results()) + 1, str(path))))
+    for sentence in study.left_out():
+        click.echo(f"\nnote: {sentence}")
+
+
+def describe(jobs: list[Event], total: int, name: str) -> list[str]:
+    """The plan, one line a stage.
+
+    Parameters
+    ----------
+    jobs : list of events
+        The jobs of a dry run.
+    total : int
+        Results of the whole study, the report included.
+    name : str
+        The config file.
+    """
+    from compgraph.cli.workflow import stage_of
+
+    stages: dict[str, Counter[str]] = {}
+    for job in jobs:
+        reasons = stages.setdefault(stage_of(job["rule_name"]), Counter())
+        reasons[why(job)] += results_of(job)
+    made = sum(sum(reasons.values()) for reasons in stages.values())
+    if not made:
+        return [f"{name}: nothing to do, all {total} results are up to date."]
+    lines = [f"{name}: {made} of {total} results would be made.", ""]
+    for stage in sorted(stages, key=_order):
+        reasons = stages[stage]
+        listed = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        lines.append(f"  {stage:<13}{sum(reasons.values()):>5}   {listed}")
+    return lines
+
+
+def results_of(job: Event) -> int:
+    """How many results a job makes: its manifests, or the report."""
+    outputs: list[str] = job.get("output") or []
+    return max(1, sum(path.endswith(".json") for path in outputs))
+
+
+def why(job: Event) -> str:
+    """Why a job would run, in plain words."""
+    reason = job.get("reason") or ""
+    if "Missing output files" in reason:
+        return "missing" if _was_made(job) else "new"
+    if "Incomplete output files" in reason:
+        return "interrupted"
+    causes = []
+    if "Params have changed" in reason:
+        causes += _changed(reason)
+    if "Code has changed" in reason:
+        causes.append("rule changed")
+    if "nput files" in reason:
+        causes.append("input changed")
+    if "Forced" in reason:
+        causes.append("forced")
+    return " and ".join(causes) or reason or "for an unknown reason"
+
+
+def _was_made(job: Event) -> bool:
+    """Whether missing outputs existed before: only a job that ended well leaves a record of its cost."""
+    record = job.get("benchmark")
+    return record is not None and Path(record).is_file()
+
+
+def _changed(reason: str) -> list[str]:
+    """Which of code and parameters changed, and the parameters' old and new values."""
+    found = re.search(r"before: (.*?) now: (.*?)\s*(?:;|$)", reason, re.DOTALL)
+    before, now = found.groups() if found else ("", "")
+    causes = []
+    if CODE.search(before) or CODE.search(now):
+        causes.append("code changed")
+    details = _difference(_options(before), _options(now))
+    if details or not causes:
+        causes.append(f"parameters changed ({', '.join(details)})" if details else "parameters changed")
+    return causes
+
+
+def _options(text: str) -> dict[str, str]:
+    """The options in the text of some parameters, without the code digest."""
+    text = CODE.sub("", text).replace("<nothing exclusive>", "")
+    # Values are shown as Python strings of shell words: quotes of both kinds are only wrapping.
+    words = re.sub(r"[\\'\"]", " ", text).split()
+    options: dict[str, str] = {}
+    for word in (word.strip(",") for word in words):
+        if word.startswith("--"):
+            options[word] = ""
+        elif options and word:
+            options[next(reversed(options))] += word
+    return options
+
+
+def _difference(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    details = []
+    for option in dict.fromkeys([*before, *now]):
+        if option not in now:
+            details.append(f"without {option}")
+        elif option not in before:
+            details.append(f"{option} {now[option]}".strip())
+        elif before[option] != now[option]:
+            details.append(f"{option} {before[option]} → {now[option]}")
+    return details
+
+
+def _order(stage: str) -> int:
+    from compgraph import catalogue
+
+    order = [*catalogue.STAGES]
+    return order.index(stage) if stage in order else len(order)

@@ -1,0 +1,62 @@
+"""Saving what several verbs make: graphs and tables, with the numbers that ``compgraph show`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compgraph import catalogue
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from compgraph.cli.console import Call
+    from compgraph.graph import ComputationalGraph
+    from compgraph.models.network import Network
+    from compgraph.store import Result
+
+
+def method_options(method: catalogue.Entry, entry: Any) -> dict[str, Any]:
+    """The options of an entry that belong to its method alone."""
+    return {option.name: getattr(entry, option.name) for option in method.options}
+
+
+def save_graph(call: Call, graph: ComputationalGraph, output: Path, inputs: Mapping[str, Result]) -> None:
+    """Write a graph as this call's result."""
+    with call.result(output, "graph", ".graph", inputs=inputs) as draft:
+        graph.save(draft.path)
+        draft.summary.update(
+            kind=graph.kind, n_nodes=graph.n_nodes, n_edges=graph.n_edges, channels=list(graph.channels)
+        )
+
+
+def save_table(
+    call: Call,
+    table: pd.DataFrame,
+    output: Path,
+    kind: str,
+    inputs: Mapping[str, Result],
+    summary: Mapping[str, Any] | None = None,
+    notes: Iterable[str] = (),
+) -> None:
+    """Write a table as this call's result."""
+    from compgraph.store import write_table
+
+    with call.result(output, kind, ".parquet", inputs=inputs) as draft:
+        write_table(table, draft.path)
+        draft.summary.update({"rows": len(table), "columns": list(table.columns)}, **(summary or {}))
+        for note in notes:
+            draft.warn(note)
+
+
+def model_summary(net: Network) -> dict[str, Any]:
+    """What the manifest of a model says about it: ``input_shape`` is that of images, None for prompts."""
+    sites = net.architecture.sites
+    return {
+        "kind": net.kind,
+        "family": net.family,
+        "digest": net.digest,
+        "input_shape": list(sites[0].shape) or None,
+        "sites": {site.name: site.n_units for site in sites},
+    }

@@ -1,0 +1,351 @@
+"""What only shows when the sections of a config are read together: names, methods that cannot serve, the disk."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any
+
+from compgraph import catalogue
+from compgraph.config.base import describe_unknown
+from compgraph.config.config import Config
+from compgraph.config.datasets import ImageData, PairsData, TaskData, TextData
+from compgraph.config.facts import facts_of
+from compgraph.config.problems import Problem
+from compgraph.config.results import GRAPH_READERS, GRAPH_STAGES
+from compgraph.config.serving import rois_in
+from compgraph.config.study import Study
+
+DATA_STAGES = ("functional", "effective", "rois")
+PROMPT_TOKENS = 32
+"""Tokens a task's prompt has at most, for the estimate of the disk needed."""
+
+
+def cross_check(config: Config) -> list[Problem]:
+    """Everything that is wrong between the sections of a valid config, in the order of the file."""
+    problems = [
+        Problem((section,), f"the file names no {section}, so there is nothing to run")
+        for section in ("models", "datasets")
+        if not getattr(config, section) and (section == "models" or _reads_data(config))
+    ]
+    problems += _models(config)
+    problems += [*_datasets(config), *_task_options(config)]
+    if problems:
+        # What the other sections mean depends on these two; their errors would only repeat.
+        return [*problems, *_references(config)]
+    study = Study(config)
+    problems += [*_references(config), *_rois_references(study)]
+    if problems:
+        return problems
+    problems += [*_dataset_models(study), *_services(study), *_checkpoints(study), *_sites(study)]
+    return problems or [*_disk(study)]
+
+
+def _reads_data(config: Config) -> bool:
+    return any(getattr(config, stage) for stage in DATA_STAGES)
+
+
+def _models(config: Config) -> Iterator[Problem]:
+    for name, model in config.models.items():
+        try:
+            facts_of(model)
+        except ValueError as error:
+            yield Problem(("models", name, "path"), str(error))
+
+
+def _datasets(config: Config) -> Iterator[Problem]:
+    for name, data in config.datasets.items():
+        place = ("datasets", name, "path")
+        if isinstance(data, PairsData) and not Path(data.path).expanduser().is_file():
+            yield Problem(place, f"there is no file '{data.path}'")
+        local = isinstance(data, TextData) and data.path.startswith((".", "/", "~"))
+        if local and not Path(data.path or "").expanduser().exists():
+            yield Problem(place, f"there is no file '{data.path}'")
+        if isinstance(data, ImageData) and data.images != "digits":
+            if data.path is None:
+                yield Problem(place, f"this key is missing: {data.images} are read from a folder")
+            elif not Path(data.path).expanduser().is_dir():
+                yield Problem(place, f"there is no folder '{data.path}'")
+    for name, model in config.models.items():
+        images, path = getattr(model, "images", "digits"), getattr(model, "path", None)
+        if images != "digits":
+            if path is None:
+                yield Problem(("models", name, "path"), f"this key is missing: {images} are read from a folder")
+            elif not Path(path).expanduser().is_dir():
+                yield Problem(("models", name, "path"), f"there is no folder '{path}'")
+
+
+def _task_options(config: Config) -> Iterator[Problem]:
+    """Options of tasks, as the task's own module describes them; it is only imported where there are some."""
+    holders = [("datasets", name, data) for name, data in config.datasets.items()]
+    holders += [("models", name, model) for name, model in config.models.items()]
+    for section, name, data in holders:
+        tasks = [data.task] if isinstance(data, TaskData) else list(getattr(data, "tasks", ()))
+        for key, value in getattr(data, "options", {}).items():
+            task, _, option = (data.task, "", key) if isinstance(data, TaskData) else key.rpartition(".")
+            place = (section, name, "options", key)
+            if task not in tasks:
+                valid = [f"{known}.{option or key}" for known in tasks]
+                yield Problem(place, describe_unknown("task option", key, valid))
+                continue
+            known = {field.name: field for field in fields(options_of(task))}
+            if option not in known:
+                yield Problem(place, describe_unknown(f"option of {task}", option, list(known)))
+            elif problem := _option_problem(value, known[option]):
+                yield Problem(place, problem)
+
+
+def _option_problem(value: Any, option: Field[Any]) -> str:
+    limits = option.metadata
+    low, high, words = limits.get("minimum"), limits.get("maximum"), limits.get("choices")
+    if option.default is None:
+        return "" if isinstance(value, str) else f"it should be words, joined by '+'; it is {value!r}"
+    if type(value) is not type(option.default):
+        return f"it should be of type {type(option.default).__name__}, such as {option.default!r}; it is {value!r}"
+    if words and value not in words:
+        return describe_unknown("choice", value, list(words))
+    if (low is not None and value < low) or (high is not None and value > high):
+        return f"it should be {f'between {low} and {high}' if high is not None else f'at least {low}'}; it is {value}"
+    return ""
+
+
+def options_of(task: str) -> Any:
+    """The dataclass of a task's options, from the module of the task."""
+    return sys.modules[catalogue.load(catalogue.TASKS[task]).__module__].Options
+
+
+def _references(config: Config) -> Iterator[Problem]:
+    """Names of models, datasets and graphs that are no entries of their sections."""
+    models, datasets = list(config.models), list(config.datasets)
+    graphs = [f"{stage}.{name}" for stage in GRAPH_STAGES for name in getattr(config, stage)]
+    for name, data in config.datasets.items():
+        yield from _unknown(("datasets", name, "models"), "model", data.models, models)
+    for place, stage, entry in _selecting(config):
+        yield from _unknown((*place, "models"), "model", entry.models, models)
+        yield from _unknown((*place, "datasets"), "dataset", getattr(entry, "datasets", None), datasets)
+        valid = [graph for graph in graphs if stage != "ablation" or graph.startswith("effective.")]
+        yield from _unknown((*place, "graphs"), "graph", getattr(entry, "graphs", None), valid)
+        if stage == "effective":
+            yield from _metric(place, entry)
+        method = catalogue.SECTIONS.get(stage, {}).get(getattr(entry, "method", ""))
+        if method and (lacking := catalogue.missing(method)):
+            yield Problem((*place, "method"), f"'{method.name}' needs {', '.join(lacking)}, which is not installed")
+        for key in method.needs if method else ():
+            if getattr(entry, key) is None:
+                yield Problem((*place, key), f"this key is missing: the method '{entry.method}' needs it")
+
+
+def _metric(place: tuple[str, ...], entry: Any) -> Iterator[Problem]:
+    """A metric to attribute must have a gradient that is not zero where the method takes it."""
+    if not catalogue.EFFECTIVE[entry.method].uses_gradient:
+        return
+    method = catalogue.EFFECTIVE[entry.method]
+    valid = [
+        metric.name
+        for metric in catalogue.METRICS.values()
+        if not method.uses_gradient or (metric.differentiable and not (method.at_clean and metric.needs_reference))
+    ]
+    if entry.metric not in valid:
+        why = "is flat in the clean run" if catalogue.METRICS[entry.metric].differentiable else "has no gradient"
+        yield Problem((*place, "metric"), f"'{entry.metric}' {why}; valid: {', '.join(valid)}")
+
+
+def _selecting(config: Config) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+    """(place, stage, entry) of everything that selects where it applies."""
+    yield ("activations",), "activations", config.activations
+    for stage in (*GRAPH_STAGES, "rois", *GRAPH_READERS):
+        for name, entry in getattr(config, stage).items():
+            yield (stage, name), stage, entry
+
+
+def _unknown(place: tuple[str, ...], what: str, named: Iterable[str] | None, valid: list[str]) -> Iterator[Problem]:
+    for index, word in enumerate(named or ()):
+        if word not in valid:
+            yield Problem((*place, index), describe_unknown(what, word, valid))
+
+
+def _rois_references(study: Study) -> Iterator[Problem]:
+    valid = list(study.config.rois)
+    for stage in GRAPH_STAGES:
+        for name, entry in study.entries(stage).items():
+            place = (stage, name, "partition")
+            names = rois_in(entry.partition)
+            unknown = [word for word in names if word not in valid]
+            for word in unknown:
+                listed = [f"rois.{known}" for known in valid]
+                yield Problem(place, describe_unknown("partition", f"rois.{word}", listed))
+            if len(names) > 1:
+                yield Problem(place, f"it mixes the ROIs of {' and '.join(names)}; one entry of rois at a time")
+            if names and not unknown:
+                yield from _rois_apply(study, stage, place, entry, names[0])
+
+
+def _rois_apply(study: Study, stage: str, place: tuple[str, ...], entry: Any, name: str) -> Iterator[Problem]:
+    """ROIs must exist wherever the graph is made; a structural graph has no dataset, so they must come from one."""
+    roi_entry = study.entries("rois")[name]
+    for model in study.models_for(stage, entry):
+        if model not in study.models_for("rois", roi_entry):
+            yield Problem(place, f"the ROIs '{name}' are not found for the model '{model}'")
+            continue
+        found = study.datasets_for("rois", roi_entry, model)
+        if stage == "structural" and len(found) != 1:
+            yield Problem(
+                place, f"the ROIs '{name}' of '{model}' come from {len(found)} datasets; select one in rois.{name}"
+            )
+        for dataset in [] if stage == "structural" else study.datasets_for(stage, entry, model):
+            if dataset not in found:
+                yield Problem(place, f"the ROIs '{name}' are not found for '{model}' on '{dataset}'")
+
+
+def _dataset_models(study: Study) -> Iterator[Problem]:
+    for name, data in study.config.datasets.items():
+        reasons = {model: study.against_pair(model, name) for model in data.models or study.config.models}
+        if data.models is not None:
+            for index, model in enumerate(data.models):
+                if reasons[model]:
+                    yield Problem(("datasets", name, "models", index), reasons[model])
+        elif all(reasons.values()):
+            yield Problem(("datasets", name), f"no model can read it: {'; '.join(reasons.values())}")
+
+
+def _services(study: Study) -> Iterator[Problem]:
+    """Entries that name a model or dataset they cannot serve, or that apply to nothing at all."""
+    for place, stage, entry in _selecting(study.config):
+        named = list(getattr(entry, "models", None) or ())
+        refused = {model: study.against_model(stage, entry, model) for model in named or study.config.models}
+        for index, model in enumerate(named):
+            if refused[model]:
+                yield Problem((*place, "models", index), refused[model])
+        able = [model for model, reason in refused.items() if not reason]
+        if not able:
+            if not named:
+                yield Problem(place, f"it serves no model: {'; '.join(refused.values())}")
+            continue
+        if stage in (*DATA_STAGES, "activations"):
+            yield from _data_services(study, place, stage, entry, able)
+        elif stage in GRAPH_READERS:
+            yield from _graph_services(study, place, stage, entry)
+
+
+def _data_services(
+    study: Study, place: tuple[str, ...], stage: str, entry: Any, models: list[str]
+) -> Iterator[Problem]:
+    named = list(entry.datasets or ())
+    served: set[str] = set()
+    reasons: dict[str, str] = {}
+    for dataset in named or study.config.datasets:
+        for model in models:
+            reason = study.against_dataset(stage, entry, dataset) or study.against_pair(model, dataset)
+            if reason:
+                reasons.setdefault(dataset, reason)
+                reasons.setdefault(model, reason)
+            else:
+                served |= {dataset, model}
+    for index, dataset in enumerate(named):
+        if dataset not in served:
+            yield Problem((*place, "datasets", index), reasons[dataset])
+    for index, model in enumerate(entry.models or ()):
+        if model in models and model not in served and (not named or served):
+            yield Problem((*place, "models", index), reasons.get(model, "there is no dataset for it"))
+    if not served and not named and entry.models is None and stage != "activations":
+        why = "; ".join(dict.fromkeys(reasons.values())) or "there is no dataset"
+        yield Problem(place, f"it applies to no dataset: {why}")
+
+
+def _graph_services(study: Study, place: tuple[str, ...], stage: str, entry: Any) -> Iterator[Problem]:
+    results = study.results()
+    graphs = [result for result in results if result.stage in GRAPH_STAGES]
+    for index, word in enumerate(entry.graphs or ()):
+        read = [graph for graph in graphs if f"{graph.stage}.{graph.name}" == word]
+        if read and not any(study.reads(stage, entry, graph) for graph in read):
+            refused = [study.against_dataset(stage, entry, graph.dataset) for graph in read if graph.dataset]
+            why = next((reason for reason in refused if reason), "not at the models, datasets and checkpoints selected")
+            yield Problem((*place, "graphs", index), f"there is no graph to read: {why}")
+    if entry.graphs is None and not any(study.reads(stage, entry, graph) for graph in graphs):
+        kinds = "effective graphs" if stage == "ablation" else "graphs"
+        yield Problem(place, f"the study makes no {kinds} that it could read")
+
+
+def _checkpoints(study: Study) -> Iterator[Problem]:
+    figures = (("figures",), "figures", study.config.figures)
+    for place, stage, entry in [*_selecting(study.config), figures]:
+        if not isinstance(entry.checkpoints, list):
+            continue
+        models = list(study.config.models) if stage == "figures" else study.models_for(stage, entry)
+        known = list(dict.fromkeys(name for model in models for name in study.facts[model].checkpoints))
+        yield from _unknown((*place, "checkpoints"), "checkpoint", entry.checkpoints, known)
+        for model in getattr(entry, "models", None) or ():
+            here = set(study.facts[model].checkpoints)
+            if set(entry.checkpoints) <= set(known) and not set(entry.checkpoints) & here:
+                yield Problem((*place, "checkpoints"), f"none of them is a checkpoint of '{model}'")
+
+
+def _sites(study: Study) -> Iterator[Problem]:
+    """Patterns that match no site of a model they apply to, though it has sites of that kind."""
+    for place, stage, entry in _selecting(study.config):
+        for key in ("sites", "partition"):
+            patterns = getattr(entry, key, None)
+            if not isinstance(patterns, (list, dict)):
+                continue
+            selected = getattr(entry, "models", None) or study.models_for(stage, entry)
+            for index, pattern in enumerate(patterns):
+                for model in selected:
+                    known = study.facts[model].sites
+                    if known is None or study.facts[model].matching([pattern]):
+                        continue
+                    if key == "partition" or _kind(pattern) in {_kind(site) for site in known} or not _is_glob(pattern):
+                        last: str | int = index if key == "sites" else pattern
+                        yield Problem((*place, key, last), describe_unknown(f"site of '{model}'", pattern, list(known)))
+                        break
+
+
+def _kind(site: str) -> str:
+    return site.split(".")[0]
+
+
+def _is_glob(pattern: str) -> bool:
+    return bool(set("*?[") & set(pattern))
+
+
+def disk_needed(study: Study) -> int:
+    """Bytes that the activation buffers of a study take, as far as sizes are known before loading.
+
+    Models that are only known by a name on the hub count as nothing: the stage itself checks again before it writes.
+    """
+    activations = study.config.activations
+    width = {"float32": 4, "float16": 2, "bfloat16": 2}[activations.dtype]
+    total = 0
+    for result in study.results():
+        if result.stage != "activations":
+            continue
+        facts, data = study.facts[result.model], study.config.datasets[result.dataset]
+        units = sum((facts.sites or {})[site] for site in facts.matching(list(activations.sites)))
+        tokens = getattr(data, "length", PROMPT_TOKENS) if facts.kind == "transformer" else 1
+        rows = (data.n or 0) * (tokens if activations.positions == "all" else 1)
+        total += rows * units * width
+    return total
+
+
+def _disk(study: Study) -> Iterator[Problem]:
+    needed, free = disk_needed(study), free_bytes(study.root)
+    if needed > free:
+        yield Problem(
+            ("activations",),
+            f"the buffers would take about {_gigabytes(needed)}, but only {_gigabytes(free)} are free for "
+            f"'{study.root}'; record fewer sites, items or checkpoints, or set dtype: float16",
+        )
+
+
+def free_bytes(path: Path) -> int:
+    """Free space on the disk that holds a path, or would hold it."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"

@@ -1,0 +1,18 @@
+"""Section ``communities``: groups of nodes that are tied together more than chance would have it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from compgraph import catalogue
+from compgraph.config.base import GraphEntry, Seed, method_models, method_tag, union
+
+
+class CommunityEntry(GraphEntry):
+    """One division into communities per graph."""
+
+    seed: Seed = Field(0, description="Seed of the search.")
+
+
+METHODS = method_models(catalogue.COMMUNITIES, CommunityEntry, "louvain")
+Communities = union(METHODS, method_tag("louvain"))

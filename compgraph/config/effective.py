@@ -1,0 +1,31 @@
+"""Section ``effective``: graphs of causal influence."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from compgraph import catalogue
+from compgraph.config.base import DataEntry, PartitionChoice, Positive, Seed, method_models, method_tag, one_of, union
+
+
+class EffectiveEntry(DataEntry):
+    """One effective graph per model, checkpoint and dataset."""
+
+    partition: PartitionChoice = Field(
+        "modules", description="Nodes: modules, heads, channels, units, rois.<name>, or one of these per site pattern."
+    )
+    metric: Annotated[str, one_of(catalogue.METRICS, "metric")] = Field(
+        "logit_difference", description="Scalar of the output whose change is attributed."
+    )
+    baseline: Annotated[str, one_of(catalogue.BASELINES, "baseline")] = Field(
+        "counterfactual", description="What replaces the value that an edge carries."
+    )
+    split_qkv: bool = Field(True, description="Attention reads by query, key and value apart (transformers).")
+    batch_size: Positive | None = Field(None, description="Examples a pass; chosen to bound memory if not given.")
+    seed: Seed = Field(0, description="Seed, where the method draws.")
+
+
+METHODS = method_models(catalogue.EFFECTIVE, EffectiveEntry, "eap")
+Effective = union(METHODS, method_tag("eap"))

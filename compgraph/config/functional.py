@@ -1,0 +1,20 @@
+"""Section ``functional``: graphs of what varies together, from the activation buffers."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from compgraph import catalogue
+from compgraph.config.base import DataEntry, PartitionChoice, method_models, method_tag, union
+
+
+class FunctionalEntry(DataEntry):
+    """One functional graph per buffer."""
+
+    partition: PartitionChoice = Field(
+        "modules", description="Nodes: modules, heads, channels, units, rois.<name>, or one of these per site pattern."
+    )
+
+
+METHODS = method_models(catalogue.FUNCTIONAL, FunctionalEntry, "pearson")
+Functional = union(METHODS, method_tag("pearson"))

@@ -1,0 +1,80 @@
+"""A result of a study: what it is a result of, and where it lies below the results folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compgraph import catalogue
+
+GRAPH_STAGES = ("structural", "functional", "effective")
+GRAPH_READERS = ("ablation", "communities", "sbm", "statistics")
+"""Stages whose entries read graphs."""
+
+
+PAYLOADS = {
+    "model": "",
+    "data": ".data",
+    "activations": ".zarr",
+    "structural": ".graph",
+    "functional": ".graph",
+    "effective": ".graph",
+    "rois": ".partition",
+    "ablation": ".parquet",
+    "communities": ".parquet",
+    "sbm": ".blocks",
+    "statistics": ".parquet",
+    "figure": ".figure",
+}
+"""Ending of the payload beside the manifest of each stage's results."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One result that the study asks for.
+
+    Attributes
+    ----------
+    stage : str
+        The section that makes it (``"model"`` for a checkpoint, ``"data"`` for a dataset).
+    name : str
+        Its entry.
+    model, checkpoint, dataset : str
+        What it is a result of; empty where it depends on none.
+    graph : str
+        The graph it is made from, as ``stage.name``; empty if it reads none.
+    """
+
+    stage: str
+    name: str
+    model: str
+    checkpoint: str = ""
+    dataset: str = ""
+    graph: str = ""
+
+    @property
+    def place(self) -> str:
+        """Folder below the results: ``model/checkpoint`` or ``model/checkpoint/dataset``."""
+        return "/".join(part for part in (self.model, self.checkpoint, self.dataset) if part)
+
+    @property
+    def path(self) -> str:
+        """The manifest, below the results folder."""
+        if self.stage == "model":
+            return f"{self.model}/{self.checkpoint}/model.json"
+        if self.stage == "data":
+            return f"{self.model}/datasets/{self.dataset}.json"
+        if self.stage == "activations":
+            return f"{self.place}/activations.json"
+        if self.stage == "figure":
+            return f"figures/{self.place}/{self.name}.json"
+        return f"{self.place}/{self.stage}/{self.name}{'@' + self.graph if self.graph else ''}.json"
+
+
+def figure_of(figure: str, results: list[Result]) -> Result:
+    """The figure that shows some results together."""
+    entry, first = catalogue.FIGURES[figure], results[0]
+    if entry.per == "result":
+        name = f"{figure}.{first.name}" + (f"@{first.graph}" if first.graph else "")
+        return Result("figure", name, first.model, first.checkpoint, first.dataset, first.graph)
+    checkpoint = first.checkpoint if entry.per == "place" else "all"
+    return Result("figure", figure, first.model, checkpoint, first.dataset)

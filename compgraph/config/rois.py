@@ -1,0 +1,22 @@
+"""Section ``rois``: regions of interest, parts of functionally similar units."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from compgraph import catalogue
+from compgraph.config.base import DataEntry, Positive, Seed, Words, method_models, method_tag, union
+
+
+class RoiEntry(DataEntry):
+    """One partition per buffer."""
+
+    sites: Words = Field(["*"], description="Recorded sites to divide: names or patterns; each is divided by itself.")
+    n_rois: Positive | dict[str, Positive] | None = Field(
+        None, description="ROIs a site, the same for all or by site; the method decides if not given."
+    )
+    seed: Seed = Field(0, description="Seed of the method.")
+
+
+METHODS = method_models(catalogue.ROIS, RoiEntry, "kmeans")
+Rois = union(METHODS, method_tag("kmeans"))

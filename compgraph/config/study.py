@@ -1,0 +1,294 @@
+"""Which results a config asks for, and where each lies: the fan-out over models, checkpoints, datasets and graphs.
+
+``rule all``, ``compgraph plan`` and the report read the same list, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from compgraph import catalogue
+from compgraph.config.code import code_of, code_roots
+from compgraph.config.config import SECTIONS
+from compgraph.config.facts import local_folder
+from compgraph.config.flags import render
+from compgraph.config.models import Pretrained, revision_name, step_of
+from compgraph.config.results import GRAPH_READERS, GRAPH_STAGES, PAYLOADS, Result, figure_of
+from compgraph.config.serving import Serving, rois_in
+
+
+class Study(Serving):
+    """A validated config and what follows from it: its results, and what the rules need for each."""
+
+    @property
+    def root(self) -> Path:
+        """The results folder."""
+        return Path(self.config.run.results)
+
+    def entries(self, stage: str) -> dict[str, Any]:
+        """The entries of a section that fans out."""
+        return dict(getattr(self.config, stage))
+
+    # --- the fan-out ---
+
+    def models_for(self, stage: str, entry: Any) -> list[str]:
+        """Models an entry applies to: those it names, or all that it can serve."""
+        named = getattr(entry, "models", None)
+        return [
+            model
+            for model in self.config.models
+            if (named is None or model in named) and not self.against_model(stage, entry, model)
+        ]
+
+    def datasets_for(self, stage: str, entry: Any, model: str) -> list[str]:
+        """Datasets an entry applies to, for one model."""
+        named = getattr(entry, "datasets", None)
+        return [
+            dataset
+            for dataset in self.config.datasets
+            if (named is None or dataset in named)
+            and not self.against_pair(model, dataset)
+            and not self.against_dataset(stage, entry, dataset)
+        ]
+
+    def checkpoints_for(self, entry: Any, model: str) -> list[str]:
+        """Checkpoints of a model an entry applies to."""
+        known = self.facts[model].checkpoints
+        if entry.checkpoints == "all":
+            return list(known)
+        if entry.checkpoints == "last":
+            return [known[-1]]
+        return [checkpoint for checkpoint in known if checkpoint in entry.checkpoints]
+
+    def places(self, stage: str, entry: Any) -> Iterator[tuple[str, str, str]]:
+        """(model, checkpoint, dataset) of every result of an entry that reads data."""
+        for model in self.models_for(stage, entry):
+            for checkpoint in self.checkpoints_for(entry, model):
+                for dataset in self.datasets_for(stage, entry, model):
+                    yield model, checkpoint, dataset
+
+    def results(self) -> list[Result]:
+        """Every result of the study, in pipeline order, without repetition."""
+        return list(self._results)
+
+    @cached_property
+    def _results(self) -> dict[Result, None]:
+        graphs = [result for stage in GRAPH_STAGES for result in self._graphs(stage)]
+        rois = list(self._rois(graphs))
+        readers = [result for stage in GRAPH_READERS for result in self._readers(stage, graphs)]
+        buffers = list(self._buffers([*graphs, *rois]))
+        made = [*buffers, *rois, *graphs, *readers]
+        datasets = {(result.model, result.dataset): None for result in made if result.dataset}
+        models = [
+            Result("model", checkpoint, model, checkpoint)
+            for model, facts in self.facts.items()
+            for checkpoint in facts.checkpoints
+        ]
+        data = [Result("data", dataset, model, dataset=dataset) for model, dataset in datasets]
+        return dict.fromkeys([*models, *data, *made, *self._figures([*graphs, *readers])])
+
+    def _graphs(self, stage: str) -> Iterator[Result]:
+        for name, entry in self.entries(stage).items():
+            if stage == "structural":
+                for model in self.models_for(stage, entry):
+                    for checkpoint in self.checkpoints_for(entry, model):
+                        yield Result(stage, name, model, checkpoint)
+            else:
+                for model, checkpoint, dataset in self.places(stage, entry):
+                    yield Result(stage, name, model, checkpoint, dataset)
+
+    def _rois(self, graphs: list[Result]) -> Iterator[Result]:
+        for name, entry in self.entries("rois").items():
+            for model, checkpoint, dataset in self.places("rois", entry):
+                yield Result("rois", name, model, checkpoint, dataset)
+        # A partition that a graph asks for is made even at checkpoints its own entry does not select.
+        for graph in graphs:
+            if needed := self.rois_of(graph):
+                yield needed
+
+    def _buffers(self, readers: list[Result]) -> Iterator[Result]:
+        for model, checkpoint, dataset in self.places("activations", self.config.activations):
+            yield Result("activations", "activations", model, checkpoint, dataset)
+        for reader in readers:
+            if reader.stage in ("functional", "rois"):
+                yield Result("activations", "activations", reader.model, reader.checkpoint, reader.dataset)
+
+    def left_out(self) -> list[str]:
+        """What the config asks for and this installation cannot make, in words; the rest works without."""
+        return [
+            f"{stage} is left out: it needs {', '.join(lacking)}, which is not installed (see compgraph doctor)"
+            for stage in GRAPH_READERS
+            if self.entries(stage) and (lacking := catalogue.missing(catalogue.STAGES[stage]))
+        ]
+
+    def _readers(self, stage: str, graphs: list[Result]) -> Iterator[Result]:
+        if catalogue.missing(catalogue.STAGES[stage]):
+            return
+        for name, entry in self.entries(stage).items():
+            for graph in graphs:
+                if self.reads(stage, entry, graph):
+                    yield Result(
+                        stage, name, graph.model, graph.checkpoint, graph.dataset, f"{graph.stage}.{graph.name}"
+                    )
+
+    def reads(self, stage: str, entry: Any, graph: Result) -> bool:
+        """Whether an entry of a graph-reading stage applies to a graph."""
+        if stage == "ablation" and graph.stage != "effective":
+            return False
+        if entry.graphs is not None and f"{graph.stage}.{graph.name}" not in entry.graphs:
+            return False
+        if entry.datasets is not None and graph.dataset not in entry.datasets:
+            return False
+        if graph.model not in self.models_for(stage, entry):
+            return False
+        if stage == "ablation" and self.against_dataset(stage, entry, graph.dataset):
+            return False
+        return graph.checkpoint in self.checkpoints_for(entry, graph.model)
+
+    def _figures(self, made: list[Result]) -> Iterator[Result]:
+        for name in self.config.figures.draw:
+            for inputs in self._drawn(name, made):
+                yield figure_of(name, inputs)
+
+    def _drawn(self, figure: str, made: list[Result]) -> list[list[Result]]:
+        """Results that one figure shows together, for every figure of that name."""
+        entry = catalogue.FIGURES[figure]
+        results = [result for result in made if result.stage == entry.stage]
+        if entry.per == "model":
+            together = _grouped(results, lambda result: (result.model, result.dataset))
+            return [group for group in together if len({step_of(result.checkpoint) for result in group} - {None}) > 1]
+        shown = [
+            result for result in results if result.checkpoint in self.checkpoints_for(self.config.figures, result.model)
+        ]
+        return _grouped(shown, lambda result: result.place) if entry.per == "place" else [[result] for result in shown]
+
+    def rois_of(self, graph: Result) -> Result | None:
+        """The partition result that a graph's nodes come from, if it asks for one."""
+        entry = self.entries(graph.stage)[graph.name]
+        names = rois_in(getattr(entry, "partition", None))
+        if not names:
+            return None
+        dataset = graph.dataset
+        if not dataset:
+            roi_entry = self.entries("rois")[names[0]]
+            dataset = self.datasets_for("rois", roi_entry, graph.model)[0]
+        return Result("rois", names[0], graph.model, graph.checkpoint, dataset)
+
+    # --- what the rules need ---
+
+    def path(self, result: Result) -> str:
+        """The manifest of a result, from the working folder."""
+        return f"{self.config.run.results}/{result.path}"
+
+    def flags(self, stage: str, name: str = "") -> str:
+        """The options of a stage's verb for one of its entries, as a piece of a shell line."""
+        section = SECTION_OF.get(stage, stage)
+        entry = self.entry(section, name)
+        if stage == "train":
+            return render(section, entry, checkpoints=entry.checkpoint_steps())
+        return render(section, entry, revisions=None) if stage == "import-model" else render(section, entry)
+
+    def code(self, stage: str, name: str = "") -> str:
+        """Digest of the code behind a stage's result for one of its entries."""
+        if stage == "figure":
+            return code_of(tuple(sorted({*code_roots(stage), catalogue.FIGURES[name].module})))
+        section = SECTION_OF.get(stage, stage)
+        return code_of(code_roots(stage, self.entry(section, name) if section in SECTIONS else None))
+
+    def entry(self, section: str, name: str = "") -> Any:
+        """An entry of a section, or the section itself where it does not fan out."""
+        found = getattr(self.config, section)
+        return found[name] if name and isinstance(found, dict) else found
+
+    def revision(self, model: str, checkpoint: str) -> str:
+        """The revision of a pretrained model that a checkpoint's name stands for."""
+        revisions: list[str] = self.config.models[model].revisions
+        return next(revision for revision in revisions if revision_name(revision) == checkpoint)
+
+    def sources(self, section: str, name: str) -> list[str]:
+        """Local files outside the results that an entry of ``models`` or ``datasets`` is read from."""
+        entry = self.entry(section, name)
+        path = getattr(entry, "path", None)
+        if path is None:
+            return []
+        found = local_folder(path) if isinstance(entry, Pretrained) else Path(path).expanduser()
+        if found is None or not found.exists():
+            return []
+        if found.is_file():
+            return [str(found)]
+        patterns = ("*.json", "*.safetensors", "*.txt", "*.model") if isinstance(entry, Pretrained) else ("*",)
+        return sorted(str(file) for pattern in patterns for file in found.glob(pattern) if file.is_file())
+
+    def roi_paths(self, stage: str, name: str, model: str, checkpoint: str, dataset: str = "") -> list[str]:
+        """The manifest of the ROIs that a graph's partition refers to: one path, or none."""
+        needed = self.rois_of(Result(stage, name, model, checkpoint, dataset))
+        return [self.path(needed)] if needed else []
+
+    def trained(self) -> list[str]:
+        """Models that are trained here."""
+        return [name for name, model in self.config.models.items() if not isinstance(model, Pretrained)]
+
+    def pretrained(self) -> list[str]:
+        """Models that are only registered here."""
+        return [name for name, model in self.config.models.items() if isinstance(model, Pretrained)]
+
+    def checkpoint_paths(self, model: str) -> list[str]:
+        """Manifests of a model's checkpoints, the last one last."""
+        names = self.facts[model].checkpoints
+        return [self.path(Result("model", checkpoint, model, checkpoint)) for checkpoint in names]
+
+    def paths(self) -> list[str]:
+        """Manifests of all results."""
+        return [self.path(result) for result in self.results()]
+
+    def payloads(self) -> list[str]:
+        """Payloads of all results."""
+        return [self.payload(result) for result in self.results()]
+
+    def figure_paths(self, place: str, name: str) -> list[str]:
+        """Manifests of the results that a figure shows."""
+        return [self.path(result) for result in self._figure_inputs[(place, name)]]
+
+    def figure_payloads(self, place: str, name: str) -> list[str]:
+        """Their payloads."""
+        return [self.payload(result) for result in self._figure_inputs[(place, name)]]
+
+    def payload(self, result: Result) -> str:
+        """What lies beside a result's manifest."""
+        return self.path(result).removesuffix(".json") + PAYLOADS[result.stage]
+
+    @cached_property
+    def _figure_inputs(self) -> dict[tuple[str, str], list[Result]]:
+        made = [result for result in self.results() if result.stage in (*GRAPH_STAGES, *GRAPH_READERS)]
+        found = {}
+        for figure in self.config.figures.draw:
+            for group in self._drawn(figure, made):
+                drawn = figure_of(figure, group)
+                found[(drawn.place, drawn.name)] = group + self._read_besides(figure, group, made)
+        return found
+
+    @staticmethod
+    def _read_besides(figure: str, group: list[Result], made: list[Result]) -> list[Result]:
+        first, reads = group[0], catalogue.FIGURES[figure].reads
+        if reads == ("graph",):
+            stage, _, name = first.graph.partition(".")
+            return [Result(stage, name, first.model, first.checkpoint, "" if stage == "structural" else first.dataset)]
+        return [
+            result
+            for result in made
+            if result.stage in reads and (result.model, result.dataset) == (first.model, first.dataset)
+        ]
+
+
+SECTION_OF = {"train": "models", "import-model": "models", "data": "datasets"}
+"""Config section of the stages that are not called like theirs."""
+
+
+def _grouped(results: list[Result], key: Callable[[Result], Any]) -> list[list[Result]]:
+    groups: dict[Any, list[Result]] = {}
+    for result in results:
+        groups.setdefault(key(result), []).append(result)
+    return list(groups.values())

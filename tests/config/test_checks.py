@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from compgraph.config import checks
+from compgraph.config.study import Study
+from compgraph.errors import ConfigError
+from tests.config.studies import SMALL, small
+
+MODELS = """
+models:
+  net: {source: trained, architecture: cnn, steps: 40, checkpoints: 2}
+  tf: {source: trained, architecture: transformer, tasks: [induction, ioi], steps: 100, checkpoints: 3}
+"""
+DATA = """\
+datasets:
+  digits: {kind: images}
+  mix: {kind: mixture, tasks: [induction, ioi]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (DATA, "models: the file names no models"),
+        (MODELS + "effective: {a: {}}", "datasets: the file names no datasets"),
+        (MODELS + DATA + "structural: {a: {method: composition, models: [net]}}",
+         "structural.a.models[0] (line 8): the method 'composition' does not serve a sequential network such as 'net'"),
+        (MODELS + DATA + "structural: {a: {method: weight-norm, models: [tf]}}",
+         "'weight-norm' does not serve a transformer such as 'tf'"),
+        (MODELS + DATA + "effective: {a: {partition: heads, models: [net]}}",
+         "the partition 'heads' does not serve a sequential network such as 'net'"),
+        (MODELS + DATA + "effective: {a: {partition: channels, models: [tf]}}",
+         "the partition 'channels' does not serve a transformer such as 'tf'"),
+        (MODELS + DATA + "effective: {a: {models: [nett]}}",
+         "effective.a.models[0] (line 8): there is no model 'nett' (did you mean 'net'?); valid: net, tf"),
+        (MODELS + DATA + "effective: {a: {datasets: [mixx]}}", "there is no dataset 'mixx' (did you mean 'mix'?)"),
+        (MODELS + DATA + "effective: {a: {models: [net], datasets: [mix]}}",
+         "effective.a.datasets[0] (line 8): 'net' reads images, not the mixture of 'mix'"),
+        (MODELS + DATA + "effective: {a: {checkpoints: [step-5]}}", "there is no checkpoint 'step-5'"),
+        (MODELS + DATA + "effective: {a: {metric: accuracy}}", "a.metric (line 8): 'accuracy' has no gradient"),
+        (MODELS + DATA + "effective: {a: {metric: kl}}", "'kl' is flat in the clean run"),
+        (MODELS + DATA + "effective: {a: {partition: rois.x}}", "there is no partition 'rois.x'; valid: none"),
+        (MODELS + DATA + "rois: {y: {}}", "rois.y.n_rois (line 8): this key is missing: the method 'kmeans' needs it"),
+        (MODELS + DATA + "rois: {y: {n_rois: 2}, z: {n_rois: 2}}\n"
+         "effective: {a: {partition: {'attn.*': rois.y, 'mlp.*': rois.z}}}",
+         "it mixes the ROIs of y and z"),
+        (MODELS + DATA + "rois: {y: {n_rois: 2, models: [net]}}\neffective: {a: {partition: rois.y, models: [tf]}}",
+         "the ROIs 'y' are not found for the model 'tf'"),
+        (MODELS + DATA + "effective: {a: {}}\nablation: {b: {graphs: [effective.c]}}",
+         "ablation.b.graphs[0] (line 9): there is no graph 'effective.c' (did you mean 'effective.a'?)"),
+        (MODELS + DATA + "structural: {a: {method: composition}}\nablation: {b: {graphs: [structural.a]}}",
+         "there is no graph 'structural.a'"),
+        (MODELS + DATA + "ablation: {b: {}}", "ablation.b (line 8): the study makes no effective graphs"),
+        (MODELS + DATA + "effective: {a: {}}\nsbm: {b: {checkpoints: [step-000000]}}",
+         "sbm.b (line 9): the study makes no graphs"),
+        (MODELS + DATA + "activations: {sites: [attn.1, attn.7]}",
+         "activations.sites[1] (line 8): there is no site of 'tf'"),
+        (MODELS + DATA + "effective: {a: {partition: {attn.7: heads}, models: [tf]}}", "matches no site of 'tf'"),
+        (MODELS + DATA + "activations: {sites: [mlp.5]}", "none of the sites mlp.5 is in 'net'"),
+        (MODELS + DATA + "figures: {checkpoints: [step-000001]}", "figures.checkpoints[0]"),
+        (MODELS + "datasets: {d: {kind: task, task: docstring}}",
+         "datasets.d (line 5): no model can read it: 'net' reads images"),
+        (MODELS + "datasets: {d: {kind: task, task: ioi, models: [net]}}",
+         "datasets.d.models[0] (line 5): 'net' reads images, not the task of 'd'"),
+        (MODELS + "datasets: {d: {kind: images, images: mnist}}", "datasets.d.path (line 5): this key is missing"),
+        (MODELS + "datasets: {d: {kind: images, images: mnist, path: /nowhere}}", "there is no folder '/nowhere'"),
+        (MODELS + "datasets: {d: {kind: pairs, path: /nowhere.csv}}", "there is no file '/nowhere.csv'"),
+        ("models: {m: {source: pretrained, path: ./nowhere}}", "models.m.path (line 1): there is no folder 'nowhere'"),
+        ("models: {m: {source: pretrained, path: a/b, revisions: [x, X]}}", "would share a folder name"),
+    ],
+)  # fmt: skip
+def test_between_sections(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        small(text)
+    assert said in str(caught.value)
+
+
+TEXT_DATA = "models: {hub: {source: pretrained, path: owner/model}}\ndatasets: {d: {kind: text, path: owner/text}}\n"
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("effective: {a: {datasets: [d]}}", "effective.a.datasets[0] (line 3): it needs counterfactuals"),
+        ("effective: {a: {datasets: [d], baseline: zero}}", "'logit_difference' needs answers, and the dataset 'd'"),
+        ("effective: {a: {}}", "effective.a (line 3): it applies to no dataset: it needs counterfactuals"),
+    ],
+)
+def test_a_text_has_neither_counterfactuals_nor_answers(entry: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        small(TEXT_DATA + entry)
+    assert said in str(caught.value)
+
+
+def test_all_mistakes_between_sections_are_reported_together() -> None:
+    with pytest.raises(ConfigError, match="3 errors"):
+        small(MODELS + DATA + "effective: {a: {models: [x], metric: accuracy}}\nsbm: {b: {graphs: [effective.c]}}")
+
+
+def test_a_saved_model_tells_its_sites(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    text = f"models: {{m: {{source: pretrained, path: {folder}}}}}\n"
+    with pytest.raises(ConfigError, match=r"has no config\.json"):
+        small(text)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        small(text)
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(ConfigError, match="has model_type 'bert'; supported: gpt2"):
+        small(text)
+    shape = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 50, **shape}))
+    (folder / "pytorch_model.bin").touch()
+    with pytest.raises(ConfigError, match=r"holds no \.safetensors weights"):
+        small(text)
+    (folder / "model.safetensors").touch()
+    study = Study(small(text))
+    assert study.facts["m"].kind == "transformer"
+    assert study.facts["m"].sites == {
+        "embed": 8, "attn.0": 8, "mlp.0": 16, "resid.0": 8, "attn.1": 8, "mlp.1": 16, "resid.1": 8, "logits": 50,
+    }  # fmt: skip
+
+
+def test_the_disk_that_buffers_need() -> None:
+    study = Study(small(SMALL.replace("n: 32", "n: 1000")))
+    conv = 8 * 4 * 4 + 16 * 2 * 2 + 32
+    tokens = checks.PROMPT_TOKENS * (3 * (64 + 256))
+    assert checks.disk_needed(study) == 1000 * 2 * (conv + tokens)
+
+
+def test_too_small_a_disk_is_an_error_before_any_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "free_bytes", lambda path: 10_000)
+    with pytest.raises(ConfigError, match=r"the buffers would take about .* GB, but only 0.0 GB are free"):
+        small()
+
+
+def test_free_space_of_a_folder_that_does_not_exist_yet(tmp_path: Path) -> None:
+    assert checks.free_bytes(tmp_path / "a" / "b") > 0

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from compgraph import catalogue
+from compgraph.config.base import NAME_PATTERN
+from compgraph.config.opening import open_study
+from compgraph.config.results import Result
+from compgraph.config.serving import has_counterfactuals
+from compgraph.config.study import Study
+from compgraph.errors import ConfigError
+from tests.config.studies import SMALL, small
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return Study(small())
+
+
+def paths(study: Study, stage: str) -> set[str]:
+    return {result.path for result in study.results() if result.stage == stage}
+
+
+def test_every_checkpoint_is_a_result(study: Study) -> None:
+    assert paths(study, "model") == {
+        f"{model}/step-{step:06d}/model.json" for model, step in [("net", 0), ("net", 40)]
+    } | {f"tf/step-{step:06d}/model.json" for step in (0, 10, 100)}
+
+
+def test_entries_apply_to_what_they_can_serve(study: Study) -> None:
+    assert paths(study, "structural") == {
+        "tf/step-000100/structural/comp.json",
+        "net/step-000040/structural/norm.json",
+    }
+    assert paths(study, "effective") == {
+        *(f"tf/step-{step:06d}/mix/effective/heads.json" for step in (0, 10, 100)),
+        "net/step-000040/digits/effective/channels.json",
+        "tf/step-000100/mix/effective/roi.json",
+    }
+    assert paths(study, "data") == {"net/datasets/digits.json", "tf/datasets/mix.json"}
+
+
+def test_readers_of_graphs(study: Study) -> None:
+    assert paths(study, "ablation") == {
+        "tf/step-000100/mix/ablation/edge@effective.heads.json",
+        "tf/step-000100/mix/ablation/edge@effective.roi.json",
+        "net/step-000040/digits/ablation/edge@effective.channels.json",
+        "tf/step-000100/mix/ablation/node@effective.heads.json",
+    }
+    assert "tf/step-000100/statistics/basic@structural.comp.json" in paths(study, "statistics")
+    assert "tf/step-000010/mix/statistics/basic@effective.heads.json" in paths(study, "statistics")
+
+
+def test_figures(study: Study) -> None:
+    found = paths(study, "figure")
+    assert "figures/tf/step-000100/mix/effective.heads.json" in found
+    assert "figures/tf/step-000100/mix/faithfulness.json" in found
+    assert "figures/tf/step-000100/mix/blocks.nested@effective.heads.json" in found
+    assert "figures/tf/all/mix/emergence.json" in found
+    assert "figures/tf/step-000010/mix/effective.heads.json" not in found
+    curves = study.figure_paths("tf/step-000100/mix", "faithfulness")
+    assert [Path(path).stem for path in curves] == [
+        "edge@effective.heads",
+        "edge@effective.roi",
+        "node@effective.heads",
+    ]
+    assert study.figure_paths("tf/step-000100/mix", "blocks.nested@effective.heads") == [
+        "results/tf/step-000100/mix/sbm/nested@effective.heads.json",
+        "results/tf/step-000100/mix/effective/heads.json",
+    ]
+
+
+def test_partitions_that_a_graph_needs_are_made(study: Study) -> None:
+    assert study.roi_paths("effective", "roi", "tf", "step-000100", "mix") == [
+        "results/tf/step-000100/mix/rois/km.json"
+    ]
+    assert study.roi_paths("effective", "heads", "tf", "step-000100", "mix") == []
+    early = Study(small(SMALL.replace("roi: {", "roi: {checkpoints: all, ")))
+    assert "tf/step-000010/mix/rois/km.json" in paths(early, "rois")
+    assert "tf/step-000010/mix/activations.json" in paths(early, "activations")
+
+
+def test_results_are_unique_and_their_names_need_no_quoting(study: Study) -> None:
+    found = study.paths()
+    assert len(found) == len(set(found))
+    for path in found:
+        for part in path.removesuffix(".json").split("/"):
+            assert re.fullmatch(rf"{NAME_PATTERN}(@[a-z]+\.{NAME_PATTERN})?", part)
+
+
+def test_an_added_entry_changes_no_other_result() -> None:
+    before = Study(small()).paths()
+    after = Study(
+        small(SMALL.replace("effective:\n", "effective:\n  more: {partition: modules, models: [tf]}\n"))
+    ).paths()
+    assert set(before) < set(after)
+    assert {path for path in set(after) - set(before) if "/effective/" in path} == {
+        "results/tf/step-000100/mix/effective/more.json"
+    }
+
+
+def test_flags_of_stages(study: Study) -> None:
+    assert "--checkpoints 0,10,100" in study.flags("train", "tf")
+    assert study.flags("ablation", "node").startswith("--ablation node --baseline counterfactual")
+    assert study.flags("activations").startswith("--sites 'attn.*,mlp.*,conv.*,linear.*'")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("{kind: task, task: ioi}", True),
+        ("{kind: text, path: a.txt}", False),
+        ("{kind: pairs, path: a.csv}", True),
+        ("{kind: pairs, path: a.csv, columns: {clean: c, answer: a}}", False),
+    ],
+)
+def test_counterfactuals(data: str, expected: bool) -> None:
+    from compgraph.config.config import validate
+    from compgraph.config.reading import parse
+
+    config = validate(parse("datasets: {d: " + data + "}"), check=False)
+    assert has_counterfactuals(config.datasets["d"]) is expected  # type: ignore[arg-type]
+
+
+def test_figures_are_named_once() -> None:
+    assert {entry.per for entry in catalogue.FIGURES.values()} <= {"result", "place", "model"}
+    one = Result("effective", "heads", "m", "c", "d")
+    assert one.place == "m/c/d"
+
+
+def test_open_study_reads_the_file_it_is_given(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text(SMALL)
+    second.write_text(SMALL.replace("n: 32", "n: 16"))
+    assert open_study([], {}, first) == Study(small())
+    import yaml
+
+    values = yaml.safe_load(second.read_text())
+    assert open_study([second], values, first).config.datasets["mix"].n == 16  # type: ignore[union-attr]
+    values["run"] = {"cores": 3}
+    assert open_study([second], values, first).config.run.cores == 3
+
+
+def test_what_a_missing_library_is_needed_for_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Study(small()).left_out() == []
+    monkeypatch.setattr(catalogue, "missing", lambda entry: list(entry.requires))
+    without = Study(small())
+    assert paths(without, "sbm") == set()
+    assert without.left_out() == ["sbm is left out: it needs graph_tool, which is not installed (see compgraph doctor)"]
+    with pytest.raises(ConfigError, match=r"rois.km.method .*'sbm' needs graph_tool, which is not installed"):
+        small(SMALL.replace("km: {", "km: {method: sbm, "))

@@ -1,0 +1,73 @@
+"""Every config that ships is valid and plans, without a network."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import struct
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.conftest import ROOT, Run
+
+CONFIGS = ["config.yaml", *sorted(f"configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml"))]
+
+
+@pytest.fixture
+def place(tmp_path: Path, models: Path) -> Path:
+    """An empty folder with what configs expect to lie around: MNIST's files, and a saved model."""
+    mnist = tmp_path / "work" / "data" / "mnist"
+    mnist.mkdir(parents=True)
+    for name in ("train", "t10k"):
+        images = struct.pack(">4I", 2051, 1, 28, 28) + bytes(28 * 28)
+        (mnist / f"{name}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+        (mnist / f"{name}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(struct.pack(">2I", 2049, 1) + b"\0"))
+    saved = tmp_path / "shared" / "models"
+    saved.mkdir(parents=True)
+    (saved / "stories260k").symlink_to(models / "stream")
+    return tmp_path / "work"
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_plan(config: str, place: Path, call: Run, workflow_copy: Path) -> None:
+    done = call(["plan", "--config", str(workflow_copy / config)], cwd=place)
+    assert done.returncode == 0, done.stderr
+    head = re.search(r"(\d+) of (\d+) results would be made", done.stdout)
+    assert head and head[1] == head[2]
+    stages = re.findall(r"^  ([a-z-]+) +\d+   \d+ new$", done.stdout, re.MULTILINE)
+    everything = (
+        "data activations structural functional effective rois ablation communities sbm statistics figure report"
+    )
+    source = ["train"] if "train" in stages else ["import-model"]
+    assert stages == source + everything.split()
+
+
+def test_a_broken_config_stops_before_any_job(place: Path, call: Run) -> None:
+    (place / "bad.yaml").write_text("models: {m: {source: pretrained, path: ./nowhere}}\neffectiv: {}\n")
+    for verb in ("plan", "run"):
+        done = call([verb, "--config", "bad.yaml"], cwd=place)
+        assert done.returncode == 1
+        assert "effectiv (line 2): there is no such key (did you mean 'effective'?)" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (place / "results").exists()
+
+
+def test_plain_snakemake_reports_config_errors_too(place: Path, workflow_copy: Path) -> None:
+    import subprocess
+    import sys
+
+    from tests.workflow.conftest import environment
+
+    (place / "bad.yaml").write_text("models: {m: {source: pretrained, path: ./nowhere}}\n")
+    arguments = ["--snakefile", str(workflow_copy / "Snakefile"), "--configfile", "bad.yaml", "--dry-run"]
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=place,
+        env=environment(workflow_copy),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "models.m.path (line 1): there is no folder 'nowhere'" in done.stderr

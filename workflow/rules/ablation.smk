@@ -1,0 +1,26 @@
+"""Faithfulness curves: the network run as an effective graph, cut down step by step."""
+
+
+rule ablation:
+    input:
+        model="<results>/{model}/{checkpoint}/model.json",
+        data="<results>/{model}/datasets/{dataset}.json",
+        graph="<results>/{model}/{checkpoint}/{dataset}/effective/{graph}.json",
+        payloads=[
+            payload("<results>/{model}/{checkpoint}/model.json", ""),
+            payload("<results>/{model}/datasets/{dataset}.json", ".data"),
+            payload("<results>/{model}/{checkpoint}/{dataset}/effective/{graph}.json", ".graph"),
+        ],
+    output:
+        manifest="<results>/{model}/{checkpoint}/{dataset}/ablation/{name}@effective.{graph}.json",
+        payload="<results>/{model}/{checkpoint}/{dataset}/ablation/{name}@effective.{graph}.parquet",
+    params:
+        flags=flags("ablation"),
+        code=code("ablation"),
+    log:
+        "<results>/logs/{model}/{checkpoint}/{dataset}/ablation/{name}@effective.{graph}.log",
+    benchmark:
+        "<results>/benchmarks/{model}/{checkpoint}/{dataset}/ablation/{name}@effective.{graph}.tsv"
+    shell:
+        "compgraph ablation {input.model} {input.data} {input.graph} --output {output.manifest} {params.flags} "
+        "--code {params.code} --device {DEVICE} --threads {threads} --log-file {log} --quiet"

@@ -1,0 +1,28 @@
+"""Parameters that rules share. Each rule gets the options of its own entry and the digest of its own code, no more."""
+
+
+def flags(stage):
+    """Options of the verb for the entry that the wildcard `name` means."""
+    return lambda wildcards: STUDY.flags(stage, wildcards.get("name", ""))
+
+
+def code(stage):
+    """Digest of the code behind that entry."""
+    return lambda wildcards: STUDY.code(stage, wildcards.get("name", ""))
+
+
+def rois(stage):
+    """Manifest of the ROIs that a graph's nodes are, if its partition asks for some."""
+    return lambda wildcards: STUDY.roi_paths(
+        stage, wildcards.name, wildcards.model, wildcards.checkpoint, wildcards.get("dataset", "")
+    )
+
+
+def roi_flag(stage):
+    """The option that names this manifest."""
+    return lambda wildcards: "".join(f"--rois {path}" for path in rois(stage)(wildcards))
+
+
+def payload(path, ending):
+    """What lies beside a manifest, as an input whose date means nothing."""
+    return ancient(path.removesuffix(".json") + ending)

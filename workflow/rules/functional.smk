@@ -1,0 +1,22 @@
+"""Functional graphs: what varies together, from a buffer."""
+
+
+rule functional:
+    input:
+        activations="<results>/{model}/{checkpoint}/{dataset}/activations.json",
+        rois=rois("functional"),
+        payloads=payload("<results>/{model}/{checkpoint}/{dataset}/activations.json", ".zarr"),
+    output:
+        manifest="<results>/{model}/{checkpoint}/{dataset}/functional/{name}.json",
+        payload=directory("<results>/{model}/{checkpoint}/{dataset}/functional/{name}.graph"),
+    params:
+        rois=roi_flag("functional"),
+        flags=flags("functional"),
+        code=code("functional"),
+    log:
+        "<results>/logs/{model}/{checkpoint}/{dataset}/functional/{name}.log",
+    benchmark:
+        "<results>/benchmarks/{model}/{checkpoint}/{dataset}/functional/{name}.tsv"
+    shell:
+        "compgraph functional {input.activations} {params.rois} --output {output.manifest} {params.flags} "
+        "--code {params.code} --threads {threads} --log-file {log} --quiet"

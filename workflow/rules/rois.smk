@@ -1,0 +1,20 @@
+"""Regions of interest: parts of functionally similar units."""
+
+
+rule rois:
+    input:
+        activations="<results>/{model}/{checkpoint}/{dataset}/activations.json",
+        payloads=payload("<results>/{model}/{checkpoint}/{dataset}/activations.json", ".zarr"),
+    output:
+        manifest="<results>/{model}/{checkpoint}/{dataset}/rois/{name}.json",
+        payload=directory("<results>/{model}/{checkpoint}/{dataset}/rois/{name}.partition"),
+    params:
+        flags=flags("rois"),
+        code=code("rois"),
+    log:
+        "<results>/logs/{model}/{checkpoint}/{dataset}/rois/{name}.log",
+    benchmark:
+        "<results>/benchmarks/{model}/{checkpoint}/{dataset}/rois/{name}.tsv"
+    shell:
+        "compgraph rois {input.activations} --output {output.manifest} {params.flags} "
+        "--code {params.code} --threads {threads} --log-file {log} --quiet"

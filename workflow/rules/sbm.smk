@@ -1,0 +1,20 @@
+"""Stochastic block models of every graph."""
+
+
+rule sbm:
+    input:
+        graph="<results>/{place}/{stage}/{graph}.json",
+        payloads=payload("<results>/{place}/{stage}/{graph}.json", ".graph"),
+    output:
+        manifest="<results>/{place}/sbm/{name}@{stage}.{graph}.json",
+        payload=directory("<results>/{place}/sbm/{name}@{stage}.{graph}.blocks"),
+    params:
+        flags=flags("sbm"),
+        code=code("sbm"),
+    log:
+        "<results>/logs/{place}/sbm/{name}@{stage}.{graph}.log",
+    benchmark:
+        "<results>/benchmarks/{place}/sbm/{name}@{stage}.{graph}.tsv"
+    shell:
+        "compgraph sbm {input.graph} --output {output.manifest} {params.flags} "
+        "--code {params.code} --threads {threads} --log-file {log} --quiet"
