@@ -32,7 +32,7 @@ _PUBLIC = {
     "load_tokenizer": "compgraph.models.loading",
     "network_statistics": "compgraph.statistics.testing",
     "open_buffer": "compgraph.data.buffers",
-    "record_activations": "compgraph.data.buffers",
+    "record_activations": "compgraph.data.buffer_writer",
     "run_graph": "compgraph.ablation.run",
     "structural_connectivity": "compgraph.connectivity.structural.dispatch",
 }

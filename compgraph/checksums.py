@@ -20,6 +20,10 @@ REMAKE = "delete it and run the stage that makes it again"
 _BLOCK = 1 << 20
 
 
+FOREIGN = frozenset({".snakemake_timestamp"})
+"""Files that Snakemake puts into the folders that its rules declare; they are no part of a result."""
+
+
 @dataclass(frozen=True)
 class Scan:
     size: int
@@ -63,7 +67,7 @@ def payload_files(path: Path) -> list[str]:
             if os.path.islink(os.path.join(folder, entry)):
                 link = os.path.join(folder, entry)
                 raise StoreError(f"{link} is a symbolic link; a result holds real files only")
-        names += [Path(folder, file).relative_to(path).as_posix() for file in files]
+        names += [Path(folder, file).relative_to(path).as_posix() for file in files if file not in FOREIGN]
     return sorted(names)
 
 

@@ -58,15 +58,14 @@ def page() -> str:
 
 
 def _branches(section: str, branches: Mapping[str, Any]) -> Iterator[str]:
-    """A table of the keys that all branches share, then one for each branch's own."""
+    """A table of the keys that all branches share, then one for each branch's own keys and defaults."""
     models = list(branches.values())
     shared = {
         key: field
         for key, field in models[0].model_fields.items()
         if key not in TAGS
-        and all(
-            key in model.model_fields and model.model_fields[key].default == field.default for model in models
-        )
+        and all(key in model.model_fields for model in models)
+        and sum(model.model_fields[key].default == field.default for model in models) > len(models) / 2
     }
     if len(models) > 1:
         yield "\nKeys of every entry:\n" if shared else ""
@@ -75,7 +74,8 @@ def _branches(section: str, branches: Mapping[str, Any]) -> Iterator[str]:
         own = {
             key: field
             for key, field in model.model_fields.items()
-            if key not in TAGS and (len(models) == 1 or key not in shared)
+            if key not in TAGS
+            and (len(models) == 1 or key not in shared or field.default != shared[key].default)
         }
         if tag:
             label = next(key for key in TAGS if key in model.model_fields)

@@ -54,7 +54,8 @@ class ChainRunner:
         Parameters
         ----------
         kept
-            Destination site -> bool [1, parts, source parts]: which edges the circuit keeps.
+            Destination site -> [1, parts, source parts]: which edges the circuit keeps; numbers weigh them, and
+            the logits are differentiable in them.
         """
         x = self.net.input_units(base.batch.clean)
         for source, name in zip(self.sources, self.sites[1:], strict=True):
@@ -97,8 +98,8 @@ def _by_channel(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None
 
 
 def _expand(mask: Tensor, outgoing: np.ndarray, incoming: np.ndarray) -> Tensor:
-    """Edge mask [parts, source parts] -> [out, in] over channels or units; dead ones keep nothing."""
+    """Edge mask or weights [parts, source parts] -> [out, in] over channels or units; dead ones keep nothing."""
     rows = torch.from_numpy(outgoing.astype(np.int64)).to(mask.device)
     columns = torch.from_numpy(incoming.astype(np.int64)).to(mask.device)
     alive = (rows >= 0)[:, None] & (columns >= 0)[None]
-    return mask[rows.clamp_min(0)][:, columns.clamp_min(0)] & alive
+    return mask[rows.clamp_min(0)][:, columns.clamp_min(0)] * alive

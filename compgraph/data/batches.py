@@ -49,10 +49,12 @@ def batches(net: Network, pairs: Any, size: int) -> Iterator[Batch]:
     Padding shared by a whole batch is cut off, so that short prompts beside long ones cost little.
     """
     for start in range(0, pairs.n, size):
-        yield _batch(net, pairs, np.arange(start, min(start + size, pairs.n)))
+        yield batch_of(net, pairs, np.arange(start, min(start + size, pairs.n)))
 
 
-def _batch(net: Network, pairs: Any, rows: np.ndarray) -> Batch:
+def batch_of(net: Network, pairs: Any, rows: np.ndarray) -> Batch:
+    """The batch of the examples with these indices, in their order."""
+
     def tensor(name: str) -> Tensor | None:
         value = getattr(pairs, name)
         return None if value is None else torch.from_numpy(np.ascontiguousarray(value[rows])).to(net.device)

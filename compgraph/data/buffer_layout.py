@@ -54,7 +54,7 @@ class Pairs(Protocol):
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a number is kept: `stored` is the type of the array, `fill` what stands for a chunk that is not there."""
+    """How a number is kept: `stored` is the array's type, `fill` what stands for a row that is not there."""
 
     name: str
     stored: str
@@ -180,9 +180,7 @@ def select_rows(pairs: Pairs, positions: Positions) -> tuple[IntArray, IntArray]
     return _numbered(mask, positions, pairs.ids)
 
 
-def _numbered(
-    mask: NDArray[np.bool_], numbers: Sequence[int], ids: NDArray[np.str_]
-) -> tuple[IntArray, IntArray]:
+def _numbered(mask: NDArray[np.bool_], numbers: Sequence[int], ids: NDArray[np.str_]) -> tuple[IntArray, IntArray]:
     if not numbers:
         raise DataError("positions is an empty list: name at least one token")
     lengths = mask.sum(1)
@@ -191,9 +189,7 @@ def _numbered(
     wrong = (absolute < 0) | (absolute >= lengths[:, None])
     if wrong.any():
         item, column = np.argwhere(wrong)[0]
-        raise DataError(
-            f"item {str(ids[item])!r} has {lengths[item]} tokens, so none of number {numbers[column]}"
-        )
+        raise DataError(f"item {str(ids[item])!r} has {lengths[item]} tokens, so none of number {numbers[column]}")
     # The k-th real token of each row, in order of position and each once.
     order = np.argsort(~mask, axis=1, kind="stable")
     chosen = np.zeros_like(mask)

@@ -82,8 +82,7 @@ def make_plan(
         "architecture": net.architecture.to_dict(),
         "data": {"digest": data_digest(pairs, side), "items": pairs.n, "shape": list(values.shape)},
         "sites": [
-            {"name": site.name, "n_units": site.n_units, "compressed": site.name in compressed}
-            for site in chosen
+            {"name": site.name, "n_units": site.n_units, "compressed": site.name in compressed} for site in chosen
         ],
         "positions": positions if isinstance(positions, str) else [int(number) for number in positions],
         "side": side,
@@ -197,6 +196,4 @@ def explain_loss(block: Block, site: str, plan: Plan, pairs: Pairs) -> NoReturn:
         )
     largest = float(block.units[site].abs().max())
     other = "float32 or bfloat16" if plan.encoding.name == "float16" else "float32"
-    raise DataError(
-        f"site {site} reaches {largest:.4g}, too large for {plan.encoding.name}: record it as {other}"
-    )
+    raise DataError(f"site {site} reaches {largest:.4g}, too large for {plan.encoding.name}: record it as {other}")

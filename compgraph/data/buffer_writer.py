@@ -14,18 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from compgraph import store
+from compgraph.data.buffer_chunks import CompressingSink, RawSink, Recorder, Sink, chunk_is_whole
 from compgraph.data.buffer_layout import KIND, Pairs, Positions, Side, estimate_bytes
 from compgraph.data.buffer_plan import Block, Plan, data_digest, explain_loss, first_item, make_plan, recorded
+from compgraph.data.buffers import ActivationBuffer, open_buffer
 from compgraph.data.moments import Moments
 from compgraph.models.network import Network
 from compgraph.progress import progress as show_progress
 from compgraph.provenance import Provenance, code_digest, json_digest
 
-_TORCH = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 #: Without it a chunk of fill values is left out. It is not kept with an array; whoever opens one says it
 #: anew.
 _CONFIG: Any = {"write_empty_chunks": True}
@@ -100,11 +99,15 @@ def write_buffer(
     with show_progress(progress, pairs.n, kind) as shown:
         done = first_item(plan, first)
         shown.skip(done)
-        with _Behind(writer.add) as write:
-            for block in recorded(net, plan, first):
-                write(block)
-                shown.advance(block.items_done - done)
-                done = block.items_done
+        writer.open_sinks()
+        try:
+            with _Behind(writer.add) as write:
+                for block in recorded(net, plan, first):
+                    write(block)
+                    shown.advance(block.items_done - done)
+                    done = block.items_done
+        finally:
+            writer.abandon()
         writer.finish()
     return {
         "rows": plan.rows,
@@ -116,10 +119,10 @@ def write_buffer(
     }
 
 
-def save_buffer(
+def record_activations(
     net: Network, pairs: Pairs, manifest_path: str | Path, *, resume: bool = True, **options: Any
-) -> store.Result:
-    """Write a sealed buffer: `write_buffer` inside `compgraph.store.create`.
+) -> ActivationBuffer:
+    """Record a sealed buffer and open it: `write_buffer` inside `compgraph.store.create`.
 
     Parameters
     ----------
@@ -133,19 +136,15 @@ def save_buffer(
         Of `write_buffer`.
     """
     path = Path(manifest_path)
-    inputs = {"model": net.digest, "pairs": data_digest(pairs, options.get("side", "clean"))}
+    inputs = {"model": net.digest, "data": data_digest(pairs, options.get("side", "clean"))}
     made = Provenance("activations", _plain_options(options), None, inputs, code_digest([__name__]))
     with store.create(path, KIND, f"{path.stem}.zarr", made, resume=resume) as draft:
         draft.summary = write_buffer(net, pairs, draft.path, **options)
-    return store.open(path, KIND)
+    return open_buffer(path)
 
 
 def _plain_options(options: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: list(v) if isinstance(v, (tuple, set)) else v
-        for name, v in options.items()
-        if name != "progress"
-    }
+    return {name: list(v) if isinstance(v, (tuple, set)) else v for name, v in options.items() if name != "progress"}
 
 
 class _Writer:
@@ -155,14 +154,11 @@ class _Writer:
         self.path, self.plan, self.pairs = path, plan, pairs
         self.signature = json_digest(plan.attributes)
         self.offsets = np.cumsum([0, *(site.n_units for site in plan.sites)])
-        self.chunk = 0
-        self.filled = 0
-        self.pending = {
-            site.name: torch.empty(plan.step, site.n_units, dtype=_TORCH[plan.encoding.name])
-            for site in plan.sites
-        }
-        self.scratch = _Scratch(max(site.n_units for site in plan.sites))
-        self.moments = self._no_moments()  # of the rows that are pending
+        self.chunk = 0  # the one being filled
+        self.filled = 0  # its rows so far
+        self.recorder = Recorder(plan.encoding, max(site.n_units for site in plan.sites))
+        self.sinks: dict[str, Sink] = {}
+        self.moments = self._no_moments()  # of the chunk being filled
         self.arrays: dict[str, Any] = {}
 
     def resume(self) -> int | None:
@@ -183,7 +179,7 @@ class _Writer:
         self.group, self.arrays = group, arrays
         for chunk in range(self.plan.n_chunks):
             keys = [f"moments/c/{chunk}/0/0"] + [f"{name}/c/{chunk}/0" for name in self._unit_names()]
-            if not all(_chunk_is_whole(self.path / key) for key in keys):
+            if not all(chunk_is_whole(self.path / key) for key in keys):
                 break
         else:
             chunk = self.plan.n_chunks
@@ -224,9 +220,7 @@ class _Writer:
         columns = ("row", "item_position_token")
         self._create("rows", rows.shape, (min(plan.rows, 1 << 20), 3), "int32", columns, fill=-1)[:] = rows
         items = {"id": pairs.ids, "task": pairs.task, "split": pairs.split}
-        table = pd.DataFrame(
-            {name: np.asarray(column).astype(str) for name, column in items.items()}, dtype=object
-        )
+        table = pd.DataFrame({name: np.asarray(column).astype(str) for name, column in items.items()}, dtype=object)
         store.write_table(table, self.path / "items.parquet")
         self.group.attrs.put(plan.attributes | {"signature": self.signature})
 
@@ -261,35 +255,42 @@ class _Writer:
         )
         return self.arrays[name]
 
+    def open_sinks(self) -> None:
+        for entry in self.plan.attributes["sites"]:
+            name = f"units/{entry['name']}"
+            shape = (self.plan.step, entry["n_units"])
+            raw = RawSink(self.path / name, shape, self.plan.encoding)
+            self.sinks[entry["name"]] = CompressingSink(self.arrays[name]) if entry["compressed"] else raw
+
     def add(self, block: Block) -> None:
-        """Append a block of rows; write each chunk that it fills."""
+        """Append a block of rows; close each chunk that it fills."""
         taken = 0
         while taken < block.count:
             size = self.plan.span(self.chunk).stop - self.plan.span(self.chunk).start
-            part = slice(taken, taken + min(block.count - taken, size - self.filled))
-            into = slice(self.filled, self.filled + part.stop - part.start)
-            for site in self.plan.sites:
-                found = self.scratch.keep(block.units[site.name][part], self.pending[site.name][into])
+            part = slice(taken, min(block.count, taken + size - self.filled))
+            for name, sink in self.sinks.items():
+                with np.errstate(invalid="ignore", over="ignore"):  # explained below
+                    found = self.recorder.record(block.units[name][part], sink)
                 if not np.isfinite(found.mean).all():
-                    explain_loss(block, site.name, self.plan, self.pairs)
-                self.moments[site.name] = self.moments[site.name].merge(found)
-            taken, self.filled = part.stop, into.stop
+                    explain_loss(block, name, self.plan, self.pairs)
+                self.moments[name] = self.moments[name].merge(found)
+            self.filled += part.stop - part.start
+            taken = part.stop
             if self.filled == size:
-                self._write_chunk(size)
+                self._close_chunk()
 
-    def _write_chunk(self, size: int) -> None:
-        for site in self.plan.sites:
-            pending = self.pending[site.name][:size]
-            bits = pending.view(torch.int16) if pending.dtype == torch.bfloat16 else pending
-            stored = bits.numpy().view(self.plan.encoding.stored)
-            self.arrays[f"units/{site.name}"][self.plan.span(self.chunk)] = stored
+    def _close_chunk(self) -> None:
+        for sink in self.sinks.values():
+            sink.close_chunk(self.chunk)
         found = [self.moments[site.name] for site in self.plan.sites]
-        mean_and_squares = [
-            np.concatenate([m.mean for m in found]),
-            np.concatenate([m.squares for m in found]),
-        ]
-        self.arrays["moments"][self.chunk] = np.stack(mean_and_squares)
+        joined = [np.concatenate([m.mean for m in found]), np.concatenate([m.squares for m in found])]
+        self.arrays["moments"][self.chunk] = np.stack(joined)  # last: it says that the chunk is there
         self.chunk, self.filled, self.moments = self.chunk + 1, 0, self._no_moments()
+
+    def abandon(self) -> None:
+        """Let go of an unfinished chunk."""
+        for sink in self.sinks.values():
+            sink.abandon()
 
     def _no_moments(self) -> dict[str, Moments]:
         return {site.name: Moments.none(site.n_units) for site in self.plan.sites}
@@ -304,35 +305,6 @@ class _Writer:
         statistics = np.stack([total.mean, total.variance])
         names = ("mean_and_variance", "units_of_all_sites")
         self._create("statistics", statistics.shape, statistics.shape, "float64", names)[:] = statistics
-
-
-class _Scratch:
-    """Room for a block of rows on its way to float64, small enough to stay in the cache."""
-
-    ELEMENTS = 1 << 16
-
-    def __init__(self, widest: int) -> None:
-        self.single = torch.empty(max(self.ELEMENTS, widest))
-        self.double = torch.empty(max(self.ELEMENTS, widest), dtype=torch.float64)
-
-    def keep(self, rows: Tensor, stored: Tensor) -> Moments:
-        """Copy rows [rows, units] to where they are stored, and return the moments of what is stored there.
-
-        Of what is stored and not of what came, so that whoever reads it finds the same mean; not finite if a
-        value was not, or was too large.
-        """
-        width = rows.shape[1]
-        step = max(1, self.ELEMENTS // width)
-        total = Moments.none(width)
-        for start in range(0, len(rows), step):
-            part = stored[start : start + step]
-            part.copy_(rows[start : start + step])
-            size = part.numel()
-            if part.dtype != torch.float32:  # from 16 bits straight to 64 is slow
-                part = self.single[:size].view(part.shape).copy_(part)
-            double = self.double[:size].view(part.shape).copy_(part)
-            total = total.merge(Moments.of_block(double.numpy()))
-        return total
 
 
 class _Behind:
@@ -359,14 +331,3 @@ class _Behind:
         self._pool.shutdown(wait=True)
         if kind is None and self._last is not None:
             self._last.result()
-
-
-def _chunk_is_whole(path: Path) -> bool:
-    """Compare the four bytes at the end of a chunk with the CRC-32C of the rest."""
-    import google_crc32c
-
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return False
-    return len(data) > 4 and google_crc32c.value(data[:-4]) == int.from_bytes(data[-4:], "little")

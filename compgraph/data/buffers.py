@@ -125,22 +125,22 @@ class ActivationBuffer:
         array), token (-1 for images)."""
         import pandas as pd
 
-        item = self._column("item")
+        item, position, token = self._rows.T
         table = store.read_table(self.result.file("items.parquet")).iloc[item].reset_index(drop=True)
-        places = pd.DataFrame({name: self._column(name) for name in ("position", "token")})
+        places = pd.DataFrame({"position": position, "token": token})
         return pd.concat([pd.DataFrame({"item": item}), table, places], axis=1)
 
     def units(self, site: str) -> int:
         """Number of units of a site."""
-        return int(self._array("units", site).shape[1])
+        return int(self._array(site).shape[1])
 
     def mean(self, site: str) -> NDArray[np.float64]:
         """Mean [units] over all rows."""
-        return self._whole("mean", site)
+        return self._statistics(site)[0]
 
     def variance(self, site: str) -> NDArray[np.float64]:
         """Population variance [units] over all rows."""
-        return self._whole("variance", site)
+        return self._statistics(site)[1]
 
     def read(self, site: str, rows: slice | None = None) -> NDArray[np.float32]:
         """Read rows of one site.
@@ -195,16 +195,16 @@ class ActivationBuffer:
         """
         names = self._names if sites is None else [sites] if isinstance(sites, str) else list(sites)
         for name in names:
-            self._array("units", name)
+            self._array(name)
         for chunk in range(self.n_chunks):
             begin, end = chunk * self._step, min((chunk + 1) * self._step, self.n_rows)
             yield {name: self._chunk(name, chunk, begin, end) for name in names}
 
-    def _array(self, part: str, site: str) -> Any:
+    def _array(self, site: str) -> Any:
         if site not in self._names:
             known = ", ".join(self._names)
             raise DataError(f"site {site!r} was not recorded in {self.result.path}; it has {known}")
-        return self._open(f"{part}/{site}")
+        return self._open(f"units/{site}")
 
     def _open(self, name: str) -> Any:
         if name not in self._opened:
@@ -212,21 +212,28 @@ class ActivationBuffer:
         return self._opened[name]
 
     def _chunk(self, site: str, chunk: int, begin: int, end: int) -> NDArray[np.float32]:
-        array = self._array("units", site)
+        array = self._array(site)
         return decode(self._checked(array, slice(begin, end), f"units/{site}", f"c/{chunk}/0"), self.dtype)
 
-    def _whole(self, part: str, site: str) -> NDArray[np.float64]:
-        values: NDArray[np.float64] = self._checked(
-            self._array(part, site), slice(None), f"{part}/{site}", "c/0"
-        )
-        return values
+    def _statistics(self, site: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean [units] and variance [units] of one site."""
+        array = self._array(site)
+        before = sum(self.units(name) for name in self._names[: self._names.index(site)])
+        mean, variance = self._merged[:, before : before + array.shape[1]]
+        return mean, variance
 
-    def _column(self, name: str) -> NDArray[np.int32]:
-        array = self._open(f"rows/{name}")
+    @cached_property
+    def _merged(self) -> NDArray[np.float64]:
+        return self._checked(self._open("statistics"), slice(None), "statistics", "c/0/0")
+
+    @cached_property
+    def _rows(self) -> NDArray[np.int32]:
+        """Item, position and token [rows, 3]."""
+        array = self._open("rows")
         parts = []
         for chunk, begin in enumerate(range(0, self.n_rows, array.chunks[0])):
             rows = slice(begin, min(begin + array.chunks[0], self.n_rows))
-            parts.append(self._checked(array, rows, f"rows/{name}", f"c/{chunk}"))
+            parts.append(self._checked(array, rows, "rows", f"c/{chunk}/0"))
         return np.concatenate(parts)
 
     def _checked(self, array: Any, rows: slice, name: str, chunk: str) -> NDArray[Any]:

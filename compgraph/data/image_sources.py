@@ -229,13 +229,13 @@ def _read_files(paths: list[Path], size: tuple[int, int] | None) -> NDArray[np.u
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise MissingDependency("the image source 'folder' needs Pillow: pip install pillow") from error
-    images = []
+    images: list[Image.Image] = []
     for path in paths:
         try:
-            with Image.open(path) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise DataError(f"{path}: pixels of mode {image.mode}; only 8-bit images are supported")
-                image = image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
+            with Image.open(path) as file:
+                if file.mode.startswith(("I", "F")):
+                    raise DataError(f"{path}: pixels of mode {file.mode}; only 8-bit images are supported")
+                image = file.convert("L" if file.mode in ("1", "L", "LA") else "RGB")
                 if size is not None:
                     image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
@@ -247,7 +247,7 @@ def _read_files(paths: list[Path], size: tuple[int, int] | None) -> NDArray[np.u
             )
         images.append(image)
     mode = "L" if all(image.mode == "L" for image in images) else "RGB"
-    arrays = np.stack([np.asarray(image.convert(mode)) for image in images])
+    arrays: NDArray[np.uint8] = np.stack([np.asarray(image.convert(mode)) for image in images])
     return arrays[:, None] if mode == "L" else arrays.transpose(0, 3, 1, 2)
 
 

@@ -134,7 +134,7 @@ class ImagePairs:
     def subset(self, index: ArrayLike | slice) -> ImagePairs:
         """Images in the order of `index` (integers, a boolean array [n] or a slice)."""
         rows = index if isinstance(index, slice) else np.asarray(index)
-        arrays = {name: None if (v := getattr(self, name)) is None else v[rows] for name in _ARRAYS}
+        arrays: dict[str, Any] = {name: None if (v := getattr(self, name)) is None else v[rows] for name in _ARRAYS}
         return ImagePairs(
             **arrays, ids=self.ids[rows], task=self.task[rows], split=self.split[rows], classes=self.classes
         )
@@ -271,9 +271,8 @@ def load_images(
     if split is not None and split not in SPLITS:
         raise DataError(f"split is {split!r}; it must be 'train' or 'test'")
     images = open_source(source, path, size=size)
-    if images.split is None:
-        images.split = _split(images, test_fraction)
-    pool = np.arange(len(images.labels)) if split is None else np.flatnonzero(images.split == split)
+    splits = _split(images, test_fraction) if images.split is None else images.split
+    pool = np.arange(len(images.labels)) if split is None else np.flatnonzero(splits == split)
     if pool.size == 0:
         raise DataError(f"{images.name}: the split {split!r} holds no image")
     if n is not None and not 1 <= n <= pool.size:
@@ -281,15 +280,15 @@ def load_images(
     rng = np.random.default_rng(seed)
     chosen = _choose(images.labels[pool], n, rng)
     rows = pool[chosen]
-    others = _counterfactuals(images, rows, rng) if counterfactuals else None
-    scale = _scaling(images, normalise)
+    others = _counterfactuals(images, splits, rows, rng) if counterfactuals else None
+    scale = _scaling(images, splits, normalise)
     return ImagePairs(
         scale(images.pixels[rows]),
         None if others is None else scale(images.pixels[others]),
         images.labels[rows],
         None if others is None else images.labels[others],
         ids=images.ids[rows],
-        split=images.split[rows],
+        split=splits[rows],
         classes=images.classes,
     )
 
@@ -322,26 +321,26 @@ def _choose(labels: IntArray, n: int | None, rng: np.random.Generator) -> IntArr
     return rng.permutation(kept)
 
 
-def _counterfactuals(images: ImageSet, rows: IntArray, rng: np.random.Generator) -> IntArray:
+def _counterfactuals(images: ImageSet, splits: StrArray, rows: IntArray, rng: np.random.Generator) -> IntArray:
     """For each image one of another class and the same split."""
     found = np.empty_like(rows)
-    for name in np.unique(images.split[rows]):
-        here = images.split == name
+    for name in np.unique(splits[rows]):
+        here = splits == name
         members = {label: np.flatnonzero(here & (images.labels == label)) for label in range(len(images.classes))}
         present = [label for label, found_rows in members.items() if found_rows.size]
         if len(present) < 2:
             raise DataError(f"{images.name}: the split {name!r} has one class; counterfactuals need at least two")
-        for i in np.flatnonzero(images.split[rows] == name):
+        for i in np.flatnonzero(splits[rows] == name):
             label = rng.choice([other for other in present if other != images.labels[rows[i]]])
             found[i] = rng.choice(members[label])
     return found
 
 
-def _scaling(images: ImageSet, normalise: bool) -> Any:
+def _scaling(images: ImageSet, splits: StrArray, normalise: bool) -> Any:
     top = np.float32(images.maximum)
     if not normalise:
         return lambda pixels: pixels.astype(np.float32) / top
-    train = images.pixels[images.split == "train"]
+    train = images.pixels[splits == "train"]
     if not len(train):
         raise DataError(f"{images.name}: no training images to take mean and standard deviation from")
     mean = train.mean((0, 2, 3), dtype=np.float64) / images.maximum

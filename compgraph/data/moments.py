@@ -29,19 +29,20 @@ class Moments:
         """Moments of an array [rows, units] of any floating type, taken in blocks that fit the cache."""
         total = cls.none(rows.shape[1])
         for start in range(0, len(rows), block):
-            total = total.merge(cls.of_block(np.array(rows[start : start + block], np.float64)))
+            part = np.array(rows[start : start + block], np.float64)
+            mean = part.mean(0)
+            part -= mean
+            total = total.merge(cls(len(part), mean, np.einsum("ij,ij->j", part, part)))
         return total
 
     @classmethod
-    def of_block(cls, rows: NDArray[np.float64]) -> Moments:
-        """Moments of an array [rows, units] of float64, which is overwritten.
-
-        A unit that is constant has a variance of exactly zero, for a few hundred equal float32 numbers add up
-        without rounding.
-        """
-        mean = (np.ones(len(rows)) @ rows) / len(rows)
-        rows -= mean
-        return cls(len(rows), mean, np.einsum("ij,ij->j", rows, rows))
+    def of_groups(cls, size: int, means: NDArray[Any], squares: NDArray[Any]) -> Moments:
+        """Moments of groups of `size` rows each, from the mean and squares [groups, units] of every group."""
+        means = means.astype(np.float64)
+        mean = means.mean(0)
+        means -= mean
+        within = squares.sum(0, dtype=np.float64)
+        return cls(size * len(means), mean, within + size * np.einsum("ij,ij->j", means, means))
 
     def merge(self, other: Moments) -> Moments:
         """Moments of both sets of rows (Chan, Golub and LeVeque 1979, pairwise update)."""

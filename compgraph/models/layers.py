@@ -21,6 +21,7 @@ from math import prod
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compgraph.architecture import Architecture, Site, SiteKind
 from compgraph.errors import ModelError
@@ -43,6 +44,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 PAIRS = ("kernel", "stride", "padding", "dilation")
 Layer = dict[str, Any]
 Shape = tuple[int, ...]
+IntArray = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -255,7 +257,7 @@ def sequential_architecture(parts: Sequence[Stage], input_shape: Sequence[int]) 
     return Architecture("sequential", "sequential", tuple(sites), reads, channels)
 
 
-def part_of_pre_activations(stage: Stage, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def part_of_pre_activations(stage: Stage, labels: IntArray) -> tuple[IntArray, IntArray]:
     """Lowest and highest part that each pre-activation of a stage feeds.
 
     Pooling works inside a channel and along rows and columns alike, so a pre-activation feeds a rectangle of
@@ -289,11 +291,11 @@ def part_of_pre_activations(stage: Stage, labels: np.ndarray) -> tuple[np.ndarra
     return np.where(high < 0, -1, low).ravel(), high.ravel()
 
 
-def _most(windows: tuple[np.ndarray, np.ndarray]) -> int:
+def _most(windows: tuple[IntArray, IntArray]) -> int:
     return max(int((windows[1] - windows[0]).max()) + 1, 0)
 
 
-def _windows(tail: Sequence[Layer], axis: int, extent: int) -> tuple[np.ndarray, np.ndarray]:
+def _windows(tail: Sequence[Layer], axis: int, extent: int) -> tuple[IntArray, IntArray]:
     """First and last output index that each index along an axis feeds (first > last: none)."""
     first = np.arange(extent)
     last = first.copy()

@@ -66,8 +66,9 @@ def load_network(
 
     Returns
     -------
-    The network; its `tokenizer` is read when first asked for. Its digest covers the tensors of the checkpoint (names, shapes, bytes in the dtype of the
-    file) and what the engine reads from the configuration; it depends on neither device, dtype nor sharding.
+    The network; its `tokenizer` is read when first asked for. Its digest covers the tensors of the checkpoint
+    (names, shapes, bytes in the dtype of the file) and what the engine reads from the configuration; it depends
+    on neither device, dtype nor sharding.
 
     Raises
     ------

@@ -46,10 +46,15 @@ def build_module(layers: Sequence[Mapping[str, Any]], input_shape: Sequence[int]
 def _module(layer: Layer, shape: tuple[int, ...]) -> nn.Module:
     kind = layer["type"]
     if kind == "conv":
-        names = ("stride", "padding", "dilation")
-        options = {name: tuple(layer[name]) for name in names}
         return nn.Conv2d(
-            shape[0], layer["channels"], tuple(layer["kernel"]), groups=layer["groups"], bias=layer["bias"], **options
+            shape[0],
+            layer["channels"],
+            tuple(layer["kernel"]),
+            stride=tuple(layer["stride"]),
+            padding=tuple(layer["padding"]),
+            dilation=tuple(layer["dilation"]),
+            groups=layer["groups"],
+            bias=layer["bias"],
         )
     if kind == "linear":
         return nn.Linear(shape[0], layer["features"], bias=layer["bias"])

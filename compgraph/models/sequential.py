@@ -16,13 +16,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (the name every torch user knows)
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.grad import conv2d_input
 
 from compgraph.architecture import Architecture
 from compgraph.errors import ModelError
@@ -84,12 +87,12 @@ class Reader:
         return F.conv2d(image, self.weight, offset, self.stride, self.padding, self.dilation, self.groups)
 
     def transpose(self, gradient: Tensor) -> Tensor:
-        """The adjoint map: pre-activation gradients [batch, *pre_shape] -> gradients of the source's units [batch, n]."""
+        """The adjoint: gradients of pre-activations [batch, *pre_shape] -> those of the source's units [batch, n]."""
         if self.kind == "linear":
             return gradient.reshape(len(gradient), -1) @ self.weight
         gradient = gradient.reshape(len(gradient), *self.pre_shape)
         size = (len(gradient), *self.in_shape)
-        out = torch.nn.grad.conv2d_input(
+        out: Tensor = conv2d_input(  # type: ignore[no-untyped-call]
             size, self.weight, gradient, self.stride, self.padding, self.dilation, self.groups
         )
         return out.flatten(1)
@@ -254,7 +257,7 @@ class Sequential:
         """Shape per example of the site's pre-activations."""
         return self._stage[site].pre_shape
 
-    def pre_labels(self, site: str, labels: np.ndarray) -> np.ndarray:
+    def pre_labels(self, site: str, labels: NDArray[Any]) -> NDArray[Any]:
         """Carry a partition from a site's units back to its pre-activations.
 
         Parameters
@@ -339,7 +342,7 @@ def load_sequential(
     return net if (net.device, net.dtype) == (torch.device(device), kind) else net.to(device, kind)
 
 
-def _read_config(path: Path) -> dict:
+def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"{path}: no such file; a sequential model's description belongs there")
     try:

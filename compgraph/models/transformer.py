@@ -13,7 +13,6 @@ forward pass; `edit` replaces a site's units on the way, `tape` keeps what each 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +24,7 @@ from compgraph.architecture import Architecture, transformer_architecture
 from compgraph.models.network import Run
 from compgraph.models.positions import Context, make_context, rotate
 from compgraph.models.spec import BlockWeights, NormWeights, TransformerSpec, Weights
+from compgraph.models.tape import Hooks, Reading, Tape
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -33,61 +33,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
 }
-
-
-@dataclass
-class Reading:
-    """What a site read: `xhat` [.., d] the normalised stream before gain and bias, `inverse_scale` [.., 1],
-    and per channel the pre-activations (without bias): attention q, k, v [.., heads, d_head]; MLP "" (and
-    "gate") [.., d_mlp]. `write_scale` [.., 1] is the inverse root mean square of a post-norm, else None."""
-
-    xhat: Tensor
-    inverse_scale: Tensor | None
-    pre: dict[str, Tensor]
-    write_scale: Tensor | None = None
-
-
-@dataclass
-class Tape:
-    """Readings per destination site, filled by `Transformer.run(tape=…)`.
-
-    Every pre-activation on the tape can be differentiated with respect to: where nothing before it needs a
-    gradient it becomes a leaf, so that the backward pass stops there. Keys and values get one copy per query
-    head, because each query head's k and v is a destination of its own (design, section 9). `units` holds the
-    units of sites at which a gradient is wanted too.
-    """
-
-    readings: dict[str, Reading] = field(default_factory=dict)
-    units: dict[str, Tensor] = field(default_factory=dict)
-
-    def add(self, site: str, reading: Reading, per_head: int = 0) -> None:
-        for channel, pre in reading.pre.items():
-            if per_head and pre.shape[-2] != per_head:
-                pre = pre.repeat_interleave(per_head // pre.shape[-2], dim=-2)
-            reading.pre[channel] = pre if pre.requires_grad else pre.requires_grad_()
-        self.readings[site] = reading
-
-
-@dataclass
-class Hooks:
-    """What a forward pass is asked to change (`edit`, `silent`) and to keep (`kept` -> `units`, `tape`)."""
-
-    edit: Mapping[str, Callable[[Tensor], Tensor]]
-    kept: frozenset[str]
-    silent: frozenset[str]
-    tape: Tape | None
-    units: dict[str, Tensor] = field(default_factory=dict)
-
-    def pass_through(self, site: str, value: Tensor) -> Tensor:
-        value = self.edit[site](value) if site in self.edit else value
-        if site in self.kept:
-            self.units[site] = value
-        return value
-
-    def keep(self, site: str, reading: Reading, per_head: int = 0) -> Reading:
-        if self.tape is not None:
-            self.tape.add(site, reading, per_head)
-        return reading
 
 
 class Transformer:
@@ -259,9 +204,13 @@ class Transformer:
         wide = x.float() if low else x
         if kind == "layer" if centred is None else centred:
             wide = wide - wide.mean(-1, keepdim=True)
-        inverse = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.spec.norm_eps)
+        inverse = self.inverse_scale(wide)
         xhat = wide * inverse
         return (xhat.to(x.dtype), inverse.to(x.dtype)) if low else (xhat, inverse)
+
+    def inverse_scale(self, x: Tensor) -> Tensor:
+        """One over the root mean square [.., 1]."""
+        return torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.spec.norm_eps)
 
     @staticmethod
     def gain(xhat: Tensor, weights: NormWeights) -> Tensor:
@@ -368,12 +317,20 @@ class Transformer:
 
     def mlp_units(self, layer: int, pre: Mapping[str, Tensor]) -> Tensor:
         """Neurons after the non-linearity (gated: act(gate) * up)."""
-        block, act = self.weights.blocks[layer], ACTIVATIONS[self.spec.activation]
+        block = self.weights.blocks[layer]
         up = pre[""] if block.b_in is None else pre[""] + block.b_in
         if "gate" not in pre:
-            return act(up)
+            return self.activation(up)
         gate = pre["gate"] if block.b_gate is None else pre["gate"] + block.b_gate
-        return act(gate) * up
+        return self.gated(gate, up)
+
+    def activation(self, x: Tensor) -> Tensor:
+        """The MLP's non-linearity."""
+        return ACTIVATIONS[self.spec.activation](x)
+
+    def gated(self, gate: Tensor, up: Tensor) -> Tensor:
+        """The product of a gated MLP."""
+        return self.activation(gate) * up
 
     # ---------------------------------------------------------------- pieces: writes and logits
 

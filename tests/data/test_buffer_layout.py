@@ -51,9 +51,7 @@ def prompts(mask) -> SimpleNamespace:
     mask = np.array(mask, bool)
     last = mask.shape[1] - 1 - np.argmax(mask[:, ::-1], 1)
     ids = np.array([f"p{i}" for i in range(len(mask))])
-    return SimpleNamespace(
-        clean=np.zeros(mask.shape, int), mask=mask, positions=last - 1, ids=ids, n=len(mask)
-    )
+    return SimpleNamespace(clean=np.zeros(mask.shape, int), mask=mask, positions=last - 1, ids=ids, n=len(mask))
 
 
 MASK = [[0, 1, 1, 1], [1, 1, 0, 0]]
@@ -125,7 +123,5 @@ def test_decoding_is_exact():
 def test_estimate():
     size = estimate_bytes(GPT2, 1000, ["mlp.*"], "float32")
     assert 1000 * 64 * 4 < size < 1000 * 64 * 4 * 1.2
-    with pytest.raises(
-        DataError, match="dtype 'int8' of an activation buffer is not one of float32, float16"
-    ):
+    with pytest.raises(DataError, match="dtype 'int8' of an activation buffer is not one of float32, float16"):
         estimate_bytes(GPT2, 1000, ["mlp.*"], "int8")

@@ -17,7 +17,7 @@ from torch import Tensor
 from compgraph import store
 from compgraph.architecture import Architecture, Site, transformer_architecture
 from compgraph.data.buffer_layout import estimate_bytes
-from compgraph.data.buffer_writer import save_buffer, write_buffer
+from compgraph.data.buffer_writer import record_activations, write_buffer
 from compgraph.data.buffers import ActivationBuffer, open_buffer
 from compgraph.data.prompts import PromptPairs
 from compgraph.errors import DataError, StoreError
@@ -42,9 +42,7 @@ class TokenNetwork(Network):
         super().__init__(transformer_architecture("gpt2", n_layers=2, **shape))
         generator = torch.Generator().manual_seed(0)
         self.embedding = torch.randn(vocabulary, 6, generator=generator)
-        self.maps = {
-            site.name: torch.randn(6, site.n_units, generator=generator) for site in self.architecture.sites
-        }
+        self.maps = {site.name: torch.randn(6, site.n_units, generator=generator) for site in self.architecture.sites}
 
     def run(self, values, mask=None, *, capture=(), positions=None, edit=None) -> Run:
         assert not torch.is_grad_enabled()
@@ -117,8 +115,8 @@ def expected(net: TokenNetwork, pairs: PromptPairs, site: str, side: str = "clea
 
 
 def save(folder: Path, net, pairs, **options) -> ActivationBuffer:
-    save_buffer(net, pairs, folder / "b.json", **({"chunk_bytes": 20 * 12 * 4, "batch_size": 4} | options))
-    return open_buffer(folder / "b.json")
+    options = {"chunk_bytes": 20 * 12 * 4, "batch_size": 4} | options
+    return record_activations(net, pairs, folder / "b.json", **options)
 
 
 # --- what is written is what is read ---
@@ -148,8 +146,8 @@ def test_precision(tmp_path):
         rounded = torch.from_numpy(exact).to(kind).float().numpy()
         assert buffer.read("mlp.0").dtype == np.float32
         np.testing.assert_array_equal(buffer.read("mlp.0"), rounded)
-        np.testing.assert_allclose(buffer.mean("mlp.0"), rounded.astype(float).mean(0), rtol=1e-12)
-        np.testing.assert_allclose(buffer.variance("mlp.0"), rounded.astype(float).var(0), rtol=1e-12)
+        np.testing.assert_allclose(buffer.mean("mlp.0"), rounded.astype(float).mean(0), rtol=1e-7)
+        np.testing.assert_allclose(buffer.variance("mlp.0"), rounded.astype(float).var(0), rtol=1e-7)
 
 
 def test_chunks_and_slices(tmp_path):
@@ -204,9 +202,7 @@ def test_images(tmp_path):
 def test_the_corrupted_side(tmp_path):
     net, pairs = TokenNetwork(), prompts()
     buffer = save(tmp_path, net, pairs, side="corrupted", dtype="float32")
-    np.testing.assert_allclose(
-        buffer.read("mlp.0"), expected(net, pairs, "mlp.0", "corrupted"), rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(buffer.read("mlp.0"), expected(net, pairs, "mlp.0", "corrupted"), rtol=1e-5, atol=1e-6)
     with pytest.raises(DataError, match="these items have none"):
         save(tmp_path, net, PromptPairs(pairs.clean), side="corrupted")
 
@@ -229,7 +225,7 @@ def test_the_store_says_how_it_was_made(tmp_path):
     stated = {"dtype": "bfloat16", "side": "clean", "batch_size": 4, "rows": buffer.n_rows, "layout": 1}
     assert stated.items() <= buffer.attributes.items()
     assert buffer.attributes["network"] == {"digest": "sha256:fake", "dtype": "float32"}
-    assert buffer.result.provenance.inputs["pairs"] == buffer.attributes["data"]["digest"]
+    assert buffer.result.provenance.inputs["data"] == buffer.attributes["data"]["digest"]
     node = json.loads((buffer.result.path / "units" / "mlp.0" / "zarr.json").read_text())
     assert node["dimension_names"] == ["row", "unit"] and node["attributes"] == {"encoding": "bfloat16"}
     assert "consolidated_metadata" not in (buffer.result.path / "zarr.json").read_text()
@@ -293,9 +289,7 @@ def test_bad_options(tmp_path, options, message):
 def test_a_disk_that_is_too_small_is_refused_before_the_work(tmp_path, monkeypatch):
     net = TokenNetwork()
     monkeypatch.setattr("compgraph.disk.free_space", lambda path: 1000)
-    with pytest.raises(
-        StoreError, match=r"the activation buffer b\.zarr needs about .* and only 1\.0 kB are free"
-    ):
+    with pytest.raises(StoreError, match=r"the activation buffer b\.zarr needs about .* and only 1\.0 kB are free"):
         save(tmp_path, net, prompts())
     assert net.calls == []
 
@@ -329,14 +323,14 @@ def test_damage_after_opening_is_an_error_and_never_numbers(tmp_path):
                 buffer.read(site)
             with pytest.raises(StoreError, match=word):
                 list(buffer.chunks([site]))
-        for part, read in {"mean/mlp.0": buffer.mean, "variance/mlp.0": buffer.variance}.items():
-            damage(buffer.result.path / part / "c/0")
-            with pytest.raises(StoreError, match=part):
+        damage(buffer.result.path / "statistics/c/0/0")
+        for read in (buffer.mean, buffer.variance):
+            with pytest.raises(StoreError, match="chunk c/0/0 of array statistics"):
                 read("mlp.0")
         with pytest.raises(StoreError, match=r"b\.zarr/"):
             store.verify(tmp_path / name / "b.json")
-        damage(buffer.result.path / "rows/token/c/0")
-        with pytest.raises(StoreError, match="rows/token"):
+        damage(buffer.result.path / "rows/c/0/0")
+        with pytest.raises(StoreError, match="chunk c/0/0 of array rows"):
             _ = buffer.items
         if name != "flip":
             with pytest.raises(StoreError, match=r"is missing|instead of"):
@@ -353,9 +347,8 @@ def test_damaged_metadata_is_found_on_opening(tmp_path, name):
 
 def test_another_kind_and_another_version(tmp_path, monkeypatch):
     monkeypatch.setattr("compgraph.data.buffer_plan.LAYOUT", 99)
-    save_buffer(TokenNetwork(), prompts(), tmp_path / "b.json")
     with pytest.raises(StoreError, match="has buffer layout 99, and this version reads layout 1"):
-        open_buffer(tmp_path / "b.json")
+        save(tmp_path, TokenNetwork(), prompts())  # and opens what it saved
     manifest = json.loads((tmp_path / "b.json").read_text())
     (tmp_path / "b.json").write_text(json.dumps(manifest | {"kind": "graph"}))
     with pytest.raises(StoreError, match="expected 'activations'"):
@@ -439,9 +432,7 @@ def test_what_is_no_buffer_is_replaced(tmp_path, litter):
         path.write_text("x")
     else:
         path.mkdir()
-        (path / "zarr.json").write_text(
-            "{" if litter == "torn" else '{"zarr_format": 3, "node_type": "group"}'
-        )
+        (path / "zarr.json").write_text("{" if litter == "torn" else '{"zarr_format": 3, "node_type": "group"}')
     summary = write_buffer(TokenNetwork(), prompts(), path, sites="embed")
     assert summary["units"] == {"embed": 6} and summary["rows"] == 138
 
@@ -453,9 +444,10 @@ KILLED = """
     torch.set_num_threads(1)
     from test_buffers import TokenNetwork, prompts, save
     from pathlib import Path
+    from compgraph.data.buffer_chunks import RawSink
     from zarr.storage import LocalStore
 
-    set_ = LocalStore.set
+    set_, append = LocalStore.set, RawSink.append
 
     def die_at(point):
         count = 0
@@ -470,7 +462,14 @@ KILLED = """
                 os.kill(os.getpid(), signal.SIGKILL)
             await set_(self, key, value)
 
-        LocalStore.set = counted
+        def appended(self, rows):
+            nonlocal count
+            count += 1
+            append(self, rows)
+            if count == point:  # in the middle of a chunk
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        LocalStore.set, RawSink.append = counted, appended
         save(Path(sys.argv[2], str(point)), TokenNetwork(), prompts(padding="left"))
         return count
 
@@ -497,8 +496,8 @@ def test_kill_at_several_moments(tmp_path):
 
     total, status = run(0)
     assert status == 0
-    points = [3, total // 3, total // 2, 2 * total // 3, total - 2]
-    assert run(*points) == [signal.SIGKILL] * 5
+    points = [3, *(total * k // 7 for k in range(1, 7)), total - 2]
+    assert run(*points) == [signal.SIGKILL] * len(points)
     for point in points:
         folder = tmp_path / str(point)
         with pytest.raises(StoreError, match="interrupted"):

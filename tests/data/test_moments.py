@@ -28,3 +28,13 @@ def test_no_rows_are_neutral():
 def test_half_precision_is_summed_in_double():
     rows = np.full((100_000, 1), 0.1, np.float16)
     assert Moments.of(rows).mean[0] == pytest.approx(float(np.float16(0.1)), rel=1e-12)
+
+
+def test_groups():
+    rows = np.random.default_rng(0).normal(3, 1, (640, 4))
+    groups = rows.reshape(10, 64, 4)
+    means, squares = groups.mean(1), groups.var(1) * 64
+    total = Moments.of_groups(64, means.astype(np.float32), squares.astype(np.float32))
+    assert total.count == 640
+    np.testing.assert_allclose(total.mean, rows.mean(0), rtol=1e-7)
+    np.testing.assert_allclose(total.variance, rows.var(0), rtol=1e-6)

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from compgraph.errors import ModelError
-from compgraph.models.layers import parse_layers, stages
 from compgraph.models.modules import build_module, from_module
 from compgraph.models.network import Network
 from compgraph.models.sequential import Sequential, load_sequential
@@ -113,25 +112,6 @@ def test_reader_matrix_and_transpose(cnn, site):
     torch.testing.assert_close(pre, units @ reader.matrix().T)
     gradient = torch.randn(3, *net.pre_shape(site), dtype=torch.float64)
     torch.testing.assert_close(reader.transpose(gradient), gradient.flatten(1) @ reader.matrix())
-
-
-def test_strided_dilated_grouped_convolution():
-    module = nn.Sequential(
-        nn.Conv2d(2, 4, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2),
-        nn.Tanh(),
-        nn.Conv2d(4, 5, 3, padding="same"),
-        nn.SiLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Identity(),
-        nn.Linear(5, 2, bias=False),
-    )
-    net = from_module(module, (2, 9, 7))
-    x = torch.randn(3, 2, 9, 7)
-    torch.testing.assert_close(net.run(x).logits, module(x))
-    reader = net.reader("conv.0")
-    pre = reader(x.flatten(1), bias=False).flatten(1)
-    torch.testing.assert_close(pre, x.flatten(1) @ reader.matrix().T, rtol=1e-4, atol=1e-5)
 
 
 def test_mlp_on_images_and_on_vectors():
@@ -263,48 +243,6 @@ def test_weights_must_be_finite_and_complete(cnn):
     del weights["conv.1.weight"]
     with pytest.raises(ModelError, match=r"conv\.1\.weight is missing"):
         Sequential(net.layers, net.input_shape, weights)
-
-
-@pytest.mark.parametrize(
-    "layers, message",
-    [
-        ([], "empty"),
-        ([{"type": "lstm"}], r"layer 0: type 'lstm' is not supported; supported are conv, linear"),
-        ([{"type": "conv", "channels": 3}], r"layer 0 \(conv\): option 'kernel' is missing"),
-        ([{"type": "relu", "slope": 1}], "unknown option 'slope'"),
-        ([{"type": "linear", "features": 0}], "features is 0"),
-        ([{"type": "linear", "features": 3, "bias": 1}], "bias is 1"),
-        ([{"type": "relu"}, {"type": "flatten"}, {"type": "linear", "features": 3}], r"layer 0 \(relu\) comes before"),
-        ([{"type": "linear", "features": 3}], r"layer 0 \(linear\) needs a flat input"),
-        ([{"type": "flatten"}, {"type": "conv", "channels": 1, "kernel": 1}], r"layer 1 \(conv\) needs an input"),
-        ([{"type": "flatten"}, {"type": "linear", "features": 3}, {"type": "relu"}], "output is the logits"),
-        ([{"type": "conv", "channels": 3, "kernel": 9}], "larger than its input"),
-        ([{"type": "conv", "channels": 3, "kernel": 3}], "one logit per class"),
-        ([{"type": "flatten"}], "no reader"),
-    ],
-)
-def test_bad_descriptions(layers, message):
-    with pytest.raises(ModelError, match=message):
-        stages(parse_layers(layers), (1, 8, 8))
-
-
-@pytest.mark.parametrize(
-    "module, message",
-    [
-        (nn.Sequential(nn.Flatten(), nn.LSTM(4, 4)), r"layer 1 \(LSTM\) is not supported; supported are Conv2d"),
-        (nn.Sequential(nn.Conv2d(1, 2, 3, padding_mode="reflect", padding=1)), "padding_mode is 'reflect'"),
-        (
-            nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(72, 2)),
-            r"layer 2 \(batch-norm\) must follow a conv or linear",
-        ),
-        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2, ceil_mode=True)), "ceil_mode"),
-        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.GELU("tanh")), "approximate"),
-        (nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(64, 2), nn.ReLU()), r"layer 3 \(relu\) follows"),
-    ],
-)
-def test_modules_that_a_chain_cannot_hold(module, message):
-    with pytest.raises(ModelError, match=message):
-        from_module(module, (1, 8, 8))
 
 
 def test_run_refuses_what_it_cannot_use(cnn):
