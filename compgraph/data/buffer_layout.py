@@ -209,9 +209,8 @@ def chunk_rows(
 ) -> int:
     """Return the number of rows of a chunk, the same for all sites so that chunks line up.
 
-    The widest site's chunks take at most `chunk_bytes`, and one chunk of all sites together, which is what
-    waits in memory, at most `memory`. Chunks are as equal as they can be: a store keeps the last one at full
-    size.
+    The widest site's chunks take at most `chunk_bytes`, and one chunk of all sites together, which is what a reader of
+    all of them holds, at most `memory`. Chunks are as equal as they can be: a store keeps the last one at full size.
     """
     item = np.dtype(encoding(dtype).stored).itemsize
     widest = max(site.n_units for site in sites)

@@ -1,6 +1,6 @@
 """Record a network's activations into a buffer, in one pass over the data.
 
-Memory is that of one chunk, whatever the number of examples. A chunk's moments are written after the chunk of
+Memory is that of two batches, whatever the number of examples. A chunk's moments are written after the chunk of
 every site: an interrupted buffer goes on from the first chunk that lacks them or whose checksum is wrong, and
 ends up with the bytes that an undisturbed run gives.
 """
@@ -25,8 +25,7 @@ from compgraph.models.network import Network
 from compgraph.progress import progress as show_progress
 from compgraph.provenance import Provenance, code_digest, json_digest
 
-#: Without it a chunk of fill values is left out. It is not kept with an array; whoever opens one says it
-#: anew.
+#: Without it a chunk of fill values is left out. It is not kept with an array; whoever opens one says it anew.
 _CONFIG: Any = {"write_empty_chunks": True}
 
 
@@ -199,6 +198,7 @@ class _Writer:
             shutil.rmtree(self.path) if self.path.is_dir() else self.path.unlink()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.group = zarr.create_group(self.path)
+        self.group.create_group("units")
         for entry in plan.attributes["sites"]:
             shape = (plan.rows, entry["n_units"])
             attributes = {"encoding": plan.encoding.name}

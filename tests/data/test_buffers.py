@@ -3,107 +3,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from compgraph import store
-from compgraph.architecture import Architecture, Site, transformer_architecture
 from compgraph.data.buffer_layout import estimate_bytes
-from compgraph.data.buffer_writer import record_activations, write_buffer
-from compgraph.data.buffers import ActivationBuffer, open_buffer
+from compgraph.data.buffers import open_buffer
 from compgraph.data.prompts import PromptPairs
 from compgraph.errors import DataError, StoreError
-from compgraph.models.network import Run
-
-
-class Network:
-    """A few lines of torch with the interface of a network. `poison` spoils a site's value at one token."""
-
-    def __init__(self, architecture: Architecture) -> None:
-        self.architecture, self.kind, self.family = architecture, architecture.kind, architecture.family
-        self.device, self.dtype, self.digest = torch.device("cpu"), torch.float32, "sha256:fake"
-        self.calls: list[tuple[int, bool]] = []
-        self.poison: dict[str, float] = {}
-
-
-class TokenNetwork(Network):
-    """Every site is a fixed random map of a causal running mean of the embedding."""
-
-    def __init__(self, vocabulary: int = 50, d_mlp: int = 12) -> None:
-        shape = {"n_heads": 2, "d_head": 3, "d_model": 6, "d_mlp": d_mlp, "vocabulary": vocabulary}
-        super().__init__(transformer_architecture("gpt2", n_layers=2, **shape))
-        generator = torch.Generator().manual_seed(0)
-        self.embedding = torch.randn(vocabulary, 6, generator=generator)
-        self.maps = {site.name: torch.randn(6, site.n_units, generator=generator) for site in self.architecture.sites}
-
-    def run(self, values, mask=None, *, capture=(), positions=None, edit=None) -> Run:
-        assert not torch.is_grad_enabled()
-        self.calls.append((len(values), positions is not None))
-        mask = torch.ones_like(values, dtype=torch.bool) if mask is None else mask
-        x = self.embedding[values] * mask[..., None]
-        x = x.cumsum(1) / mask.cumsum(1)[..., None]  # 0/0 on left padding: not-a-number where nobody may look
-        units: dict[str, Tensor] = {name: torch.relu(x @ self.maps[name]) for name in capture}
-        for name, value in self.poison.items():
-            if name in units:
-                units[name][values == 7] = value
-        if positions is not None:
-            x = x[torch.arange(len(x)), positions]
-        logits = x @ self.maps["logits"]
-        if "logits" in units:
-            units["logits"] = logits
-        return Run(logits, units)
-
-
-class ImageNetwork(Network):
-    def __init__(self) -> None:
-        sites = (
-            Site("input", "input", 0, 8),
-            Site("linear.0", "linear", 1, 5),
-            Site("logits", "logits", 2, 3),
-        )
-        reads = {"linear.0": ("input",), "logits": ("linear.0",)}
-        super().__init__(Architecture("sequential", "sequential", sites, reads))
-        generator = torch.Generator().manual_seed(0)
-        self.first, self.second = (
-            torch.randn(8, 5, generator=generator),
-            torch.randn(5, 3, generator=generator),
-        )
-
-    def run(self, values, mask=None, *, capture=(), positions=None, edit=None) -> Run:
-        assert mask is None and positions is None
-        pixels = values.flatten(1)
-        hidden = torch.relu(pixels @ self.first)
-        units = {"input": pixels, "linear.0": hidden, "logits": hidden @ self.second}
-        return Run(units["logits"], {name: units[name] for name in capture})
-
-
-class Images:
-    def __init__(self, n: int) -> None:
-        rng = np.random.default_rng(0)
-        self.clean = rng.normal(size=(n, 2, 2, 2)).astype(np.float32)
-        self.corrupted, self.mask, self.positions, self.n = self.clean[::-1], None, None, n
-        self.ids = np.array([f"image/{i}" for i in range(n)])
-        self.task = np.array([str(i % 3) for i in range(n)])
-        self.split = np.array(["train"] * n)
-
-
-def prompts(n: int = 23, padding: str | None = None, t: int = 6) -> PromptPairs:
-    rng = np.random.default_rng(1)
-    clean, corrupted = rng.integers(8, 50, (2, n, t))
-    mask = None
-    if padding is not None:
-        lengths = rng.integers(1, t + 1, n)
-        mask = np.arange(t) < lengths[:, None]
-        mask = mask if padding == "right" else mask[:, ::-1].copy()
-    return PromptPairs(clean, corrupted, mask=mask, task=[("a", "b")[i % 2] for i in range(n)])
+from tests.data.fake_networks import ImageNetwork, Images, TokenNetwork, content, flip, prompts, save
 
 
 def expected(net: TokenNetwork, pairs: PromptPairs, site: str, side: str = "clean") -> np.ndarray:
@@ -112,11 +25,6 @@ def expected(net: TokenNetwork, pairs: PromptPairs, site: str, side: str = "clea
         values = torch.from_numpy(getattr(pairs, side))
         units = net.run(values, torch.from_numpy(pairs.mask.copy()), capture=[site]).units[site]
     return units.numpy()[pairs.mask]
-
-
-def save(folder: Path, net, pairs, **options) -> ActivationBuffer:
-    options = {"chunk_bytes": 20 * 12 * 4, "batch_size": 4} | options
-    return record_activations(net, pairs, folder / "b.json", **options)
 
 
 # --- what is written is what is read ---
@@ -228,6 +136,7 @@ def test_the_store_says_how_it_was_made(tmp_path):
     assert buffer.result.provenance.inputs["data"] == buffer.attributes["data"]["digest"]
     node = json.loads((buffer.result.path / "units" / "mlp.0" / "zarr.json").read_text())
     assert node["dimension_names"] == ["row", "unit"] and node["attributes"] == {"encoding": "bfloat16"}
+    assert (buffer.result.path / "units" / "zarr.json").exists()  # a plain Zarr hierarchy for other tools
     assert "consolidated_metadata" not in (buffer.result.path / "zarr.json").read_text()
     size = sum(f.stat().st_size for f in buffer.result.path.rglob("*") if f.is_file())
     assert 0.5 * size < estimate_bytes(net.architecture, buffer.n_rows, ["mlp.*"], "bfloat16") < 2 * size
@@ -294,16 +203,6 @@ def test_a_disk_that_is_too_small_is_refused_before_the_work(tmp_path, monkeypat
     assert net.calls == []
 
 
-def cut(path: Path) -> None:
-    os.truncate(path, 40)
-
-
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 4
-    path.write_bytes(data)
-
-
 def test_damage_after_opening_is_an_error_and_never_numbers(tmp_path):
     original = save(tmp_path / "o", TokenNetwork(), prompts(), compress=["attn.*"])
     damages = {
@@ -353,157 +252,6 @@ def test_another_kind_and_another_version(tmp_path, monkeypatch):
     (tmp_path / "b.json").write_text(json.dumps(manifest | {"kind": "graph"}))
     with pytest.raises(StoreError, match="expected 'activations'"):
         open_buffer(tmp_path / "b.json")
-
-
-# --- resuming ---
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def interrupt(folder: Path, net: TokenNetwork, pairs: PromptPairs, after: int, **options) -> None:
-    """Stop after some forward passes, as an error or Ctrl-C would."""
-    run, left = net.run, [after]
-
-    def failing(*arguments, **keywords):
-        if left[0] == 0:
-            raise KeyboardInterrupt
-        left[0] -= 1
-        return run(*arguments, **keywords)
-
-    net.run = failing
-    with pytest.raises(KeyboardInterrupt):
-        save(folder, net, pairs, **options)
-    net.run = run
-    net.calls.clear()
-
-
-@pytest.mark.parametrize("padding", [None, "left"])
-@pytest.mark.parametrize("batch_size", [1, 4])
-def test_an_interrupted_buffer_goes_on_and_ends_the_same(tmp_path, padding, batch_size):
-    net, pairs = TokenNetwork(), prompts(padding=padding)
-    options = {"sites": ["mlp.*"], "dtype": "bfloat16", "compress": ["mlp.1"], "batch_size": batch_size}
-    save(tmp_path / "calm", net, pairs, **options)
-    passes = len(net.calls)
-    for after in sorted({0, 1, passes // 3, passes // 2, passes - 1}):
-        folder = tmp_path / str(after)
-        interrupt(folder, net, pairs, after, **options)
-        save(folder, net, pairs, **options)
-        assert content(folder) == content(tmp_path / "calm")
-        assert len(net.calls) <= passes - after + 20 // batch_size + 1  # at most a chunk is repeated
-
-
-def test_a_damaged_partial_chunk_is_written_again(tmp_path):
-    net, pairs = TokenNetwork(), prompts()
-    save(tmp_path / "calm", net, pairs, sites="mlp.*")
-    for damage in (flip, cut, os.unlink):
-        interrupt(tmp_path / "torn", net, pairs, 5, sites="mlp.*")
-        damage(tmp_path / "torn/b.zarr.partial/units/mlp.0/c/0/0")
-        (tmp_path / "torn/b.zarr.partial/units/mlp.0/c/0/0.0f.partial").touch()
-        save(tmp_path / "torn", net, pairs, sites="mlp.*")
-        assert content(tmp_path / "torn") == content(tmp_path / "calm")
-        shutil.rmtree(tmp_path / "torn")
-
-
-def test_another_network_data_or_parameters_begin_afresh(tmp_path):
-    pairs, changed = prompts(), prompts()
-    changed.clean[0, 0] += 1
-    other = TokenNetwork()
-    other.digest = "sha256:other"
-    for net, data, options in [
-        (other, pairs, {}),
-        (TokenNetwork(), changed, {}),
-        (TokenNetwork(), pairs, {"side": "corrupted"}),
-    ]:
-        interrupt(tmp_path / "x", TokenNetwork(), pairs, 5, sites="mlp.*")
-        net.calls.clear()
-        save(tmp_path / "x", net, data, sites="mlp.*", **options)
-        assert len(net.calls) == 6
-        save(tmp_path / "y", net, data, sites="mlp.*", **options)
-        assert content(tmp_path / "x") == content(tmp_path / "y")
-        shutil.rmtree(tmp_path / "x")
-
-
-@pytest.mark.parametrize("litter", ["file", "folder", "torn"])
-def test_what_is_no_buffer_is_replaced(tmp_path, litter):
-    path = tmp_path / "b.zarr"
-    if litter == "file":
-        path.write_text("x")
-    else:
-        path.mkdir()
-        (path / "zarr.json").write_text("{" if litter == "torn" else '{"zarr_format": 3, "node_type": "group"}')
-    summary = write_buffer(TokenNetwork(), prompts(), path, sites="embed")
-    assert summary["units"] == {"embed": 6} and summary["rows"] == 138
-
-
-KILLED = """
-    import os, signal, sys
-    sys.path.insert(0, sys.argv[1])
-    import torch
-    torch.set_num_threads(1)
-    from test_buffers import TokenNetwork, prompts, save
-    from pathlib import Path
-    from compgraph.data.buffer_chunks import RawSink
-    from zarr.storage import LocalStore
-
-    set_, append = LocalStore.set, RawSink.append
-
-    def die_at(point):
-        count = 0
-
-        async def counted(self, key, value):
-            nonlocal count
-            count += 1
-            if count == point:  # half of a chunk is on the disk under its temporary name
-                path = Path(self.root) / (key + ".0a.partial")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(value.to_bytes()[:20])
-                os.kill(os.getpid(), signal.SIGKILL)
-            await set_(self, key, value)
-
-        def appended(self, rows):
-            nonlocal count
-            count += 1
-            append(self, rows)
-            if count == point:  # in the middle of a chunk
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        LocalStore.set, RawSink.append = counted, appended
-        save(Path(sys.argv[2], str(point)), TokenNetwork(), prompts(padding="left"))
-        return count
-
-    for point in map(int, sys.argv[3:]):  # a process each, but one import of torch
-        child = os.fork()
-        if child == 0:
-            print(die_at(point), flush=True)
-            os._exit(0)
-        print(os.waitpid(child, 0)[1], flush=True)
-"""
-
-
-def test_kill_at_several_moments(tmp_path):
-    script = tmp_path / "killed.py"
-    script.write_text(textwrap.dedent(KILLED))
-    environment = os.environ | {"PYTHONPATH": str(Path(store.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-
-    def run(*points: int) -> list[int]:
-        """What the processes printed (the number of writes, if they lived) and how they ended."""
-        command = [sys.executable, script, Path(__file__).parent, tmp_path, *map(str, points)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return [int(line) for line in done.stdout.split()]
-
-    total, status = run(0)
-    assert status == 0
-    points = [3, *(total * k // 7 for k in range(1, 7)), total - 2]
-    assert run(*points) == [signal.SIGKILL] * len(points)
-    for point in points:
-        folder = tmp_path / str(point)
-        with pytest.raises(StoreError, match="interrupted"):
-            open_buffer(folder / "b.json")
-        save(folder, TokenNetwork(), prompts(padding="left"))
-        assert content(folder) == content(tmp_path / "0")
 
 
 def test_two_runs_give_the_same_bytes(tmp_path):

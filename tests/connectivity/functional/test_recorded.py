@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from compgraph.connectivity.functional import functional_connectivity
-from compgraph.data.buffer_writer import save_buffer
+from compgraph.data.buffer_writer import record_activations
 from compgraph.data.buffers import open_buffer
 from compgraph.data.images import ImagePairs
 from compgraph.graph import ComputationalGraph
@@ -28,7 +28,7 @@ def test_recorded_network(tmp_path) -> None:
     torch.manual_seed(0)
     net = from_module(build_module(LAYERS, (1, 6, 6)), (1, 6, 6))
     images = ImagePairs(np.random.default_rng(0).normal(size=(150, 1, 6, 6)).astype(np.float32))
-    save_buffer(net, images, tmp_path / "b.json", sites=["conv.0", "linear.0"], dtype="float32", chunk_bytes=4000)
+    record_activations(net, images, tmp_path / "b.json", sites=["conv.0", "linear.0"], dtype="float32", chunk_bytes=4000)
     buffer = open_buffer(tmp_path / "b.json")
     assert buffer.n_chunks > 2
 
