@@ -1,9 +1,9 @@
 """The data that a training recipe names, ready to train on.
 
 Tasks are split by item: an item is a training item or a held-out one by a hash of its text, whatever is drawn. For
-tasks that are put together from few words (agreement, gendered pronouns) this means that a held-out item is a new
-combination of words that all occurred in training; for tasks with random content (induction, indirect objects) it is
-new altogether.
+tasks that are put together from closed lists of words (agreement, gendered pronouns, greater-than, indirect objects)
+this means that a held-out item is a new combination of words that all occurred in training; for tasks with random
+content (induction, docstring) it is new altogether.
 """
 
 from __future__ import annotations

@@ -38,7 +38,9 @@ def of_stage(results: Iterable[Placed], *stages: str) -> list[Placed]:
 
 def scalar(value: Any) -> Cell:
     """A value of a summary as a cell: lists and small mappings in words."""
-    if value is None or isinstance(value, (str, int, float, bool)):
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if value is None or isinstance(value, (str, int, bool)):
         return value
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {scalar(item)}" for key, item in value.items())
@@ -99,7 +101,7 @@ def _methods(results: Sequence[Placed]) -> TableItem | None:
         words = "; ".join(
             f"{key} = {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
             for key, value in made.parameters.items()
-            if value is not None
+            if value is not None and key != "step"  # checkpoints of one recipe share a row
         )
         rows[(made.stage, name, words)] = rows.get((made.stage, name, words), 0) + 1
     order = {stage: place for place, stage in enumerate(STAGES)}
