@@ -70,8 +70,14 @@ class Entry:
         Whether the gradient it uses is that of the clean run.
     uses_gradient : bool
         Whether it differentiates the metric.
+    metric : str
+        For effective methods: the metric where none is named.
+    lower_is_better : bool
+        For metrics: whether a smaller value means that the network does better (divergences, losses).
     requires : tuple of str
         Importable libraries that are not part of the plain installation.
+    needs : tuple of str
+        Settings of its section that it cannot do without, though other methods can.
     options : tuple of Option
         Its own settings, beyond those that all methods of the section share.
     stage : str
@@ -94,8 +100,11 @@ class Entry:
     needs_reference: bool = False
     at_clean: bool = False
     uses_gradient: bool = True
+    metric: str = "logit_difference"
+    lower_is_better: bool = False
     differentiable: bool = True
     requires: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
     stage: str = ""
     per: str = "result"
@@ -150,6 +159,7 @@ FUNCTIONAL: Table = _table(
 )
 
 _STEPS = Option("steps", 5, "Points on the path.", minimum=1)
+_GRAD_DROP = Option("grad_drop", False, "Mean absolute score over backward passes that skip a layer each.")
 
 EFFECTIVE: Table = _table(
     Entry(
@@ -158,6 +168,10 @@ EFFECTIVE: Table = _table(
         "edge attribution patching: change of the write times gradient at the read",
         "compute",
         at_clean=True,
+        options=(
+            Option("qk_fix", False, "Score edges into queries and keys by the exact change of the pattern."),
+            _GRAD_DROP,
+        ),
     ),
     Entry(
         "clean-corrupted",
@@ -170,7 +184,7 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.eap_ig_inputs",
         "as eap, with gradients integrated along the input from baseline to clean",
         "compute",
-        options=(_STEPS,),
+        options=(_STEPS, _GRAD_DROP),
     ),
     Entry(
         "eap-ig-activations",
@@ -193,6 +207,88 @@ EFFECTIVE: Table = _table(
         "change of the metric when the edge alone is ablated, by running it",
         "compute",
         uses_gradient=False,
+    ),
+    Entry(
+        "acdc",
+        "compgraph.connectivity.effective.acdc",
+        "edges removed one after another, from the output back, while the output stays the same",
+        "compute",
+        uses_gradient=False,
+        metric="kl",
+        options=(
+            Option("tau", 0.01, "An edge goes if its removal makes the metric worse by less than this.", minimum=0.0),
+            Option(
+                "taus", "", "Several such thresholds, as '0.001,0.01', or 'autocircuit': scores are then thresholds."
+            ),
+            Option("absolute", False, "An edge stays if its removal changes the metric either way."),
+        ),
+    ),
+    Entry(
+        "edge-pruning",
+        "compgraph.connectivity.effective.edge_pruning",
+        "masks on all edges learned together, under a pressure to be sparse",
+        "compute",
+        metric="kl",
+        options=(
+            Option("steps", 300, "Optimisation steps.", minimum=1),
+            Option("target", 0.9, "Share of the edges to remove; a little above 1 presses harder.", minimum=0.0),
+            Option("learning_rate", 0.2, "Step size of the optimiser.", minimum=0.0),
+            Option("examples", 32, "Examples drawn for a step.", minimum=1),
+            Option("writer_masks", True, "One more mask for every node, on all it writes."),
+            Option("start", 1.0, "Log-odds that masks start from."),
+        ),
+    ),
+    Entry(
+        "eap-gp",
+        "compgraph.connectivity.effective.eap_gp",
+        "as eap, with gradients averaged along a path that follows the model's own gradient to the baseline's output",
+        "compute",
+        options=(
+            _STEPS,
+            Option("step_size", 1.0, "Length of a step, in units of the embedding.", minimum=0.0),
+        ),
+    ),
+    Entry(
+        "ceap",
+        "compgraph.connectivity.effective.ceap",
+        "conductance: gradients along the input's path, each times the piece of the path that the write takes there",
+        "compute",
+        options=(
+            _STEPS,
+            Option("resamples", 0, "Disjoint samples of the data to compare circuits between; 0 for none.", minimum=0),
+        ),
+    ),
+    Entry(
+        "relp",
+        "compgraph.connectivity.effective.relp",
+        "as eap, with the gradient replaced by rules of layer-wise relevance propagation",
+        "compute",
+        serves=TRANSFORMER,
+        at_clean=True,
+        options=(Option("attention_rule", False, "Hold attention patterns constant too."),),
+    ),
+    Entry(
+        "gradient-norm",
+        "compgraph.connectivity.effective.gradient_norm",
+        "norm of the change of the write times norm of the gradient at the read: an upper bound of eap",
+        "compute",
+        at_clean=True,
+    ),
+    Entry(
+        "attention-rollout",
+        "compgraph.connectivity.effective.attention_rollout",
+        "change of the write at the positions that attention, rolled out from the output, looks at",
+        "compute",
+        serves=TRANSFORMER,
+        uses_gradient=False,
+    ),
+    Entry(
+        "random",
+        "compgraph.connectivity.effective.random_scores",
+        "a random number for every edge: the null",
+        "compute",
+        uses_gradient=False,
+        options=(Option("distribution", "normal", "Of the random numbers.", choices=("normal", "uniform")),),
     ),
 )
 
@@ -257,7 +353,9 @@ SELECTIONS: Table = _table(
 """From a scored graph to a circuit; see `compgraph.select_circuit`."""
 
 
-def _metric(name: str, summary: str, *, reference: bool = False, differentiable: bool = True) -> Entry:
+def _metric(
+    name: str, summary: str, *, reference: bool = False, differentiable: bool = True, lower: bool = False
+) -> Entry:
     return Entry(
         name,
         "compgraph.metrics",
@@ -266,6 +364,7 @@ def _metric(name: str, summary: str, *, reference: bool = False, differentiable:
         needs_answers=not reference,
         needs_reference=reference,
         differentiable=differentiable,
+        lower_is_better=lower or reference,
     )
 
 
@@ -273,7 +372,7 @@ METRICS: Table = _table(
     _metric("logit_difference", "logit of the answers minus logit of the distractors"),
     _metric("probability", "probability of the answers"),
     _metric("probability_difference", "probability of the answers minus that of the distractors"),
-    _metric("cross_entropy", "minus log probability of the answers"),
+    _metric("cross_entropy", "minus log probability of the answers", lower=True),
     _metric("kl", "Kullback-Leibler divergence from the whole model's output", reference=True),
     _metric("total_variation", "total variation distance from the whole model's output", reference=True),
     _metric("accuracy", "share of examples whose most probable output is an answer", differentiable=False),
@@ -291,13 +390,29 @@ BASELINES: Table = _table(
 )
 
 ROIS: Table = _table(
-    Entry("kmeans", "compgraph.rois.kmeans", "k-means on the units' correlation profiles", "find"),
+    Entry(
+        "kmeans",
+        "compgraph.rois.kmeans",
+        "k-means on the units' correlation profiles",
+        "find",
+        needs=("n_rois",),
+    ),
     Entry(
         "sbm",
         "compgraph.rois.sbm",
         "blocks of a stochastic block model of the correlations",
         "find",
         requires=("graph_tool",),
+        options=(
+            Option(
+                "graph",
+                "knn",
+                "Which graph of the units: nearest neighbours (knn), or all correlations as weights.",
+                choices=("knn", "correlation"),
+            ),
+            Option("neighbours", 0, "knn: neighbours of a unit; 0 for about the root of their number.", minimum=0),
+            Option("n_runs", 3, "Fits from different seeds; the shortest description is kept.", minimum=1),
+        ),
     ),
 )
 

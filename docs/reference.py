@@ -74,17 +74,12 @@ def _branches(section: str, branches: Mapping[str, Any]) -> Iterator[str]:
         own = {
             key: field
             for key, field in model.model_fields.items()
-            if key not in TAGS
-            and (len(models) == 1 or key not in shared or field.default != shared[key].default)
+            if key not in TAGS and (len(models) == 1 or key not in shared or field.default != shared[key].default)
         }
         if tag:
             label = next(key for key in TAGS if key in model.model_fields)
             registered = catalogue.SECTIONS.get(section, {}).get(tag)
-            about = (
-                registered.summary
-                if registered
-                else (model.__doc__ or "").strip().splitlines()[0].rstrip(".")
-            )
+            about = registered.summary if registered else (model.__doc__ or "").strip().splitlines()[0].rstrip(".")
             yield f"\n### `{label}: {tag}`\n\n{about[0].upper()}{about[1:]}.\n"
         yield _table(own) if own else ""
 

@@ -16,6 +16,10 @@ IMAGE_SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32
 """Channels, height and width of the images of each source that has images of one size."""
 
 
+TRAINABLE = ("gpt2", "gpt_neox", "llama", "mistral", "qwen3", "gemma2")
+"""Families that can be trained from nothing."""
+
+
 class Training(Section):
     """What all recipes share."""
 
@@ -65,12 +69,12 @@ class TrainedTransformer(Training):
         ..., description="Tasks of the training mixture, in equal parts."
     )
     options: Options = Field({}, description="Options of the tasks, such as {induction.length: 8}.")
-    family: Annotated[str, one_of(catalogue.FAMILIES, "family")] = Field("llama", description="Its family.")
+    family: Annotated[str, one_of(TRAINABLE, "family")] = Field("gpt_neox", description="Its family.")
     layers: Positive = Field(3, description="Blocks of attention and MLP.")
     heads: Positive = Field(4, description="Attention heads a block.")
     kv_heads: Positive | None = Field(None, description="Heads of keys and values, where fewer than heads.")
     width: Positive = Field(64, description="Width of the residual stream.")
-    neurons: Positive = Field(256, description="MLP neurons a block.")
+    neurons: Positive = Field(128, description="MLP neurons a block.")
     context_length: Positive = Field(64, description="Longest text in tokens.")
     context_weight: float = Field(0.3, ge=0.0, description="Weight of predicting the prompt, beside the answer.")
     initial_scale: float = Field(0.08, gt=0.0, description="Standard deviation of the initial weights.")

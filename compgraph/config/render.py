@@ -102,10 +102,13 @@ def _branches(name: str, branches: Mapping[str, type[Section]], indent: str) -> 
         label = next(key for key in ("architecture", "source", "kind", "method") if key in model.model_fields)
         registered = catalogue.SECTIONS.get(name, {}).get(tag)
         about = registered.summary if registered else (model.__doc__ or "").strip().splitlines()[0]
+        own = {key: field for key, field in model.model_fields.items() if key not in shared and key not in TAGS}
+        if registered and own:
+            # A line a method keeps the file a page; `compgraph <section> --help` explains the options.
+            about += f"; {', '.join(f'{key}: {scalar(field.default)}' for key, field in own.items())}"
         yield f"{indent}{label}: {tag}{_comment(about)}"
-        for key, field in model.model_fields.items():
-            if key not in shared and key not in TAGS:
-                yield _key_line(key, field, indent + "  ")
+        for key, field in own.items() if not registered else ():
+            yield _key_line(key, field, indent + "  ")
 
 
 def _key_line(key: str, field: Any, indent: str) -> str:

@@ -99,12 +99,12 @@ class TransformerRecipe(Recipe):
     """
 
     tasks: Tasks
-    family: str = "llama"
+    family: str = "gpt_neox"
     layers: int = 3
     heads: int = 4
     kv_heads: int | None = None
     width: int = 64
-    neurons: int = 256
+    neurons: int = 128
     context_length: int = 64
     context_weight: float = 0.3
     initial_scale: float = 0.08

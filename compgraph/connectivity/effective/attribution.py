@@ -6,10 +6,12 @@ changes of writes, scores of all edges, means and standard errors over examples 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -39,7 +41,7 @@ def effective_connectivity(
     partition: Partition,
     method: str = "eap",
     *,
-    metric: str = "logit_difference",
+    metric: str | None = None,
     baseline: str = "counterfactual",
     split_qkv: bool = True,
     batch_size: int | None = None,
@@ -57,10 +59,10 @@ def effective_connectivity(
     partition
         The nodes.
     method
-        A registered method (`compgraph.catalogue.EFFECTIVE`): `eap`, `clean-corrupted`, `eap-ig-inputs`,
-        `eap-ig-activations`, `information-flow-routes`, `exact`.
+        A registered method (`compgraph.catalogue.EFFECTIVE`); what each is, costs and misses: docs/methods.md.
     metric
-        A differentiable metric; see `compgraph.metrics`.
+        A metric, differentiable where the method needs a gradient; see `compgraph.metrics`. None: the method's
+        own (`logit_difference`; `kl` for those that remove edges until the output changes).
     baseline
         What replaces the value of an ablated node; see `compgraph.ablation.baselines`.
     split_qkv
@@ -70,7 +72,7 @@ def effective_connectivity(
     seed
         For methods that draw.
     options
-        The method's own: `steps` of the integrated ones.
+        The method's own, as registered: `steps` of the integrated ones, `tau` of `acdc`, …
 
     Returns
     -------
@@ -95,7 +97,7 @@ def effective_connectivity(
         net,
         pairs,
         partition,
-        metric=metric,
+        metric=metric or EFFECTIVE[method].metric,
         baseline=baseline,
         split_qkv=split_qkv,
         batch_size=batch_size,
@@ -116,24 +118,43 @@ def attribute(
     baseline: str,
     split_qkv: bool,
     batch_size: int | None,
+    scorer: Scorer | None = None,
+    fold: Callable[[Tensor], Tensor] | None = None,
+    observe: Callable[[npt.NDArray[Any], npt.NDArray[Any]], None] | None = None,
+    attributes: Mapping[str, Any] | None = None,
 ) -> ComputationalGraph:
     """Average scores of all edges over the passes of a method and over examples.
 
     The mean is a true mean over examples whatever the batch size; sums are kept in float64.
+
+    Parameters
+    ----------
+    scorer
+        In place of the usual one for the network.
+    fold
+        Applied to the averaged scores of a batch, [batch, anything] -> [batch, edges].
+    observe
+        Called with the rows of every batch and their scores, [batch], [batch, edges].
+    attributes
+        Further attributes of the graph.
     """
     measure = get_metric(metric, differentiable=True)
     partition.check(net)
-    scorer = _scorer(net, partition, split_qkv)
+    scorer = scorer or _scorer(net, partition, split_qkv)
     tally = EdgeTally(net, partition, split_qkv, scorer.per_example)
     size = batch_size or int(np.clip(MEMORY_PER_BATCH // scorer.bytes_per_example(pairs), 1, pairs.n))
     steps = -(-pairs.n // size)
     for batch in track(batches(net, pairs, size), description=method, total=steps, unit="batch"):
         scores = _scores(net, partition, scorer, batch, passes, measure, baseline).double()
+        scores = scores if fold is None else fold(scores)
         if not torch.isfinite(scores).all():
             row = batch.rows[int((~torch.isfinite(scores)).any(1).int().argmax())]
             raise DataError(f"{method}: scores of example {pairs.ids[row]!r} (or of its batch) are not finite")
         tally.add(scores.cpu().numpy())
-    return tally.graph(pairs.n, {"method": method, "metric": metric, "baseline": baseline})
+        if observe is not None:
+            observe(batch.rows, scores.cpu().numpy())
+    about = {"method": method, "metric": metric, "baseline": baseline, **(attributes or {})}
+    return tally.graph(pairs.n, about)
 
 
 def _scorer(net: Network, partition: Partition, split_qkv: bool) -> Scorer:
@@ -163,13 +184,17 @@ def _scores(
         targets = replace(targets, reference=reference)
     for step in passes(PassContext(net, batch, base, silent)):
         result = scorer.run(batch, step.edit, measure, targets)
-        if change is None:
+        if step.ends is not None:
+            moved = scorer.change(*step.ends(result.units))
+        elif change is None:
             clean = result.units
             if step.edit:
                 with torch.no_grad():
                     clean = net.run(batch.clean, batch.mask, capture=scorer.sources, positions=batch.positions).units
-            change = scorer.change(clean, base, silent)
-        scores = scorer.scores(change, result, batch) * step.weight
+            moved = change = scorer.change(clean, base, silent)
+        else:
+            moved = change
+        scores = scorer.scores(moved, result, batch) * step.weight
         total = scores if total is None else total + scores
     if total is None:
         raise ValueError("a method must make at least one gradient pass")

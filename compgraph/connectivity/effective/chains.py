@@ -75,10 +75,10 @@ class ChainScorer:
         """Change of every source's units."""
         return {name: baseline[name] - clean[name] for name in self.sources}
 
-    def scores(self, change: Units, result: PassResult, batch: Batch) -> Tensor:
+    def scores(self, change: Units, result: PassResult, batch: Batch, *, keep: bool = False) -> Tensor:
         """Score of every edge for every example, [batch, edges] in canonical order."""
         names = self.sites[1:]
-        gradients = torch.autograd.grad(result.metric.sum(), [result.tape[n] for n in names])
+        gradients = torch.autograd.grad(result.metric.sum(), [result.tape[n] for n in names], retain_graph=keep)
         columns = []
         with torch.no_grad():
             for source, name, g in zip(self.sources, names, gradients, strict=True):

@@ -6,7 +6,8 @@ Like `eap`, with the gradient at v's input averaged over m runs whose token embe
 
 (Hanna, Pezzelle & Belinkov 2024, arXiv 2403.17806; conventions of design.md, section 9). As m grows the scores
 of all edges out of the input sum to the change of the metric from the clean to the baseline run. One clean
-forward pass and m forward and backward passes.
+forward pass and m forward and backward passes; with `grad_drop` (`compgraph.connectivity.effective.grad_drop`) one
+backward pass more for every layer but one, and scores that are not signed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from compgraph.connectivity.effective.attribution import attribute
+from compgraph.connectivity.effective.grad_drop import GradDropScorer
 from compgraph.connectivity.effective.passes import GradientPass, PassContext
 from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
@@ -37,6 +39,7 @@ def compute(
     batch_size: int | None = None,
     seed: int = 0,
     steps: int = 5,
+    grad_drop: bool = False,
 ) -> ComputationalGraph:
     """See `compgraph.effective_connectivity`.
 
@@ -44,9 +47,12 @@ def compute(
     ----------
     steps
         m, at least 1.
+    grad_drop
+        See above.
     """
     if steps < 1:
         raise DataError(f"eap-ig-inputs: steps is {steps}; it must be at least 1")
+    dropping = GradDropScorer(net, partition, split_qkv) if grad_drop else None
     return attribute(
         net,
         pairs,
@@ -57,6 +63,9 @@ def compute(
         baseline=baseline,
         split_qkv=split_qkv,
         batch_size=batch_size,
+        scorer=dropping,
+        fold=None if dropping is None else dropping.fold,
+        attributes={"grad_drop": True} if grad_drop else None,
     )
 
 

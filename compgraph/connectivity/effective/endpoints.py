@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from compgraph.ablation.baselines import Units
-from compgraph.models.spec import NormWeights
-from compgraph.models.transformer import Reading, Transformer
+from compgraph.models.tape import Reading
+from compgraph.models.transformer import Transformer
 from compgraph.parts import Parts
 
 
@@ -64,8 +64,10 @@ class Destination:
     ----------
     gradient
         Of the metric at the pre-activations, over the norm's scale: [batch, time, n_pre]; `logits` have no time.
-    rows
-        Reader rows [n_pre, d_model], the norm's gain folded in.
+    readers
+        Reader rows [n_pre, d_model], without the norm's gain.
+    gain
+        Of the norm in front, [d_model] or None.
     parts
         The nodes, over pre-activations.
     """
@@ -73,12 +75,22 @@ class Destination:
     site: str
     channel: str
     gradient: Tensor
-    rows: Tensor
+    readers: Tensor
+    gain: Tensor | None
     parts: Parts
 
+    @property
+    def rows(self) -> Tensor:
+        """Reader rows [n_pre, d_model], the norm's gain folded in."""
+        return self.readers if self.gain is None else self.readers * self.gain
+
     def pulled(self) -> Tensor:
-        """Gradient at the normalised stream, over the scale, of every node: [parts, batch, (time,) d_model]."""
-        return self.parts.product(self.gradient, self.rows)
+        """Gradient at the normalised stream, over the scale, of every node: [parts, batch, (time,) d_model].
+
+        The gain goes onto the few results rather than onto the many rows.
+        """
+        out = self.parts.product(self.gradient, self.readers)
+        return out if self.gain is None else out.mul_(self.gain)
 
 
 def change_of(
@@ -137,18 +149,15 @@ def destinations(
         g = gradient[channel]
         g = g.flatten(-2) if channel in ("q", "k", "v") else g
         g = g if reading.inverse_scale is None else g * reading.inverse_scale
-        found.append(Destination(site, channel, g, _gained(reader, norm), parts[channel]))
+        found.append(Destination(site, channel, g, reader, norm.gain, parts[channel]))
     return found
 
 
 def per_head_rows(reader: Tensor, n_heads: int) -> Tensor:
     """[heads or groups, d_model, d_head] -> rows [n_heads * d_head, d_model], groups repeated."""
     rows = reader.transpose(1, 2)
-    return rows.repeat_interleave(n_heads // reader.shape[0], 0).reshape(-1, rows.shape[-1])
-
-
-def _gained(rows: Tensor, norm: NormWeights) -> Tensor:
-    return rows if norm.gain is None else rows * norm.gain
+    repeat = n_heads // reader.shape[0]
+    return (rows if repeat == 1 else rows.repeat_interleave(repeat, 0)).reshape(-1, rows.shape[-1])
 
 
 @dataclass

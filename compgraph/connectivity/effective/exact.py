@@ -27,7 +27,8 @@ from compgraph.graph import ComputationalGraph
 from compgraph.metrics import NEEDS_REFERENCE, get_metric
 from compgraph.models.network import Network
 from compgraph.models.sequential import Sequential
-from compgraph.models.transformer import Reading, Transformer
+from compgraph.models.tape import Reading
+from compgraph.models.transformer import Transformer
 from compgraph.models.writes import check_heads
 from compgraph.partition import Partition
 from compgraph.progress import progress

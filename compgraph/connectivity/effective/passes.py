@@ -14,6 +14,7 @@ from compgraph.metrics import Metric, Targets
 from compgraph.models.network import Network
 
 Edit = Callable[[Tensor], Tensor]
+Ends = Callable[[Units], tuple[Units, Units]]
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,14 @@ class GradientPass:
         Its share of the average.
     edit
         Site -> function of units, applied in the forward pass; empty for the clean run.
+    ends
+        Function of the pass's own units that returns the units between which this pass takes the change of writes
+        (from, to); None for the change from the clean to the baseline run.
     """
 
     weight: float = 1.0
     edit: Mapping[str, Edit] = field(default_factory=dict)
+    ends: Ends | None = None
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,15 @@ class PassResult:
 class Scorer(Protocol):
     """Scores of all edges of one kind of network (`streams.StreamScorer`, `chains.ChainScorer`)."""
 
-    sources: Sequence[str]
-    per_example: bool
+    @property
+    def sources(self) -> Sequence[str]:
+        """Sites whose units a pass must keep."""
+        ...
+
+    @property
+    def per_example(self) -> bool:
+        """Whether scores are those of single examples."""
+        ...
 
     def bytes_per_example(self, pairs: Any) -> int:
         """Memory that the scores of one example need at their peak."""
@@ -81,6 +93,9 @@ class Scorer(Protocol):
         their output bias too."""
         ...
 
-    def scores(self, change: Any, result: PassResult, batch: Batch) -> Tensor:
-        """In the order of `architectural_edges`: [batch, edges], or sums [1, edges] if not `per_example`."""
+    def scores(self, change: Any, result: PassResult, batch: Batch, *, keep: bool = False) -> Tensor:
+        """In the order of `architectural_edges`: [batch, edges], or sums [1, edges] if not `per_example`.
+
+        `keep`: the pass will be differentiated again.
+        """
         ...

@@ -46,9 +46,9 @@ def units_with_streams(source: Source, pulled: Tensor) -> Tensor:
 
 def streams_with_units(projected: Tensor, destination: Destination) -> Tensor:
     """Few source nodes, many destinations: P(D_u) [sources, batch, time, d] -> [batch, nodes, sources]."""
-    out = []
+    readers, out = destination.rows, []
     for stream in projected:
-        units = (stream @ destination.rows.T) * destination.gradient
+        units = (stream @ readers.T) * destination.gradient
         out.append(destination.parts.sums(units.sum(1)))
     return torch.stack(out, -1)
 
@@ -56,13 +56,12 @@ def streams_with_units(projected: Tensor, destination: Destination) -> Tensor:
 def units_with_units(source: Source, destination: Destination, project: Projection) -> Tensor:
     """Many nodes on both sides: [nodes, sources], summed over the batch."""
     decoder, readers = source.decoder, destination.rows
-    if project.centred:
-        readers = readers - readers.mean(-1, keepdim=True)
+    centred = readers - readers.mean(-1, keepdim=True) if project.centred else readers
     a, g = source.change.flatten(0, 1), destination.gradient.flatten(0, 1)
-    score = (g.T @ a) * (readers @ decoder.T)
+    score = (g.T @ a) * (centred @ decoder.T)
     if project.xhat is not None:
         xhat = project.xhat.flatten(0, 1)
-        along_write, along_read = xhat @ decoder.T, xhat @ destination.rows.T
+        along_write, along_read = xhat @ decoder.T, xhat @ readers.T
         score -= ((g * along_read).T @ (a * along_write)) / xhat.shape[-1]
     columns = source.parts.sums(score)
     return destination.parts.sums(columns.T).T

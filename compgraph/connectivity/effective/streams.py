@@ -42,7 +42,8 @@ from compgraph.connectivity.effective.products import (
 )
 from compgraph.data.batches import Batch
 from compgraph.metrics import Metric, Targets
-from compgraph.models.transformer import Reading, Tape, Transformer
+from compgraph.models.tape import Reading, Tape
+from compgraph.models.transformer import Transformer
 from compgraph.models.writes import check_writes
 from compgraph.partition import Partition
 from compgraph.parts import Parts
@@ -135,10 +136,10 @@ class StreamScorer:
 
     # ------------------------------------------------------------ scores
 
-    def scores(self, change: Change, result: PassResult, batch: Batch) -> Tensor:
+    def scores(self, change: Change, result: PassResult, batch: Batch, *, keep: bool = False) -> Tensor:
         """Scores of every edge in canonical order: [batch, edges], or [1, edges] (see `per_example`)."""
         tape: Tape = result.tape
-        gradients, at_units = self._gradients(tape, result.metric.sum())
+        gradients, at_units = self._gradients(tape, result.metric.sum(), keep)
         columns = []
         with torch.no_grad():
             for site in self.sites[1:]:
@@ -151,11 +152,11 @@ class StreamScorer:
         return torch.cat(columns, 1)
 
     @staticmethod
-    def _gradients(tape: Tape, total: Tensor) -> tuple[dict[str, dict[str, Tensor]], Units]:
+    def _gradients(tape: Tape, total: Tensor, keep: bool) -> tuple[dict[str, dict[str, Tensor]], Units]:
         """Gradient of `total` at every pre-activation (site -> channel -> tensor) and at the tape's units."""
         keys = [(site, channel) for site, reading in tape.readings.items() for channel in reading.pre]
         inputs = [tape.readings[s].pre[c] for s, c in keys] + list(tape.units.values())
-        values = torch.autograd.grad(total, inputs)
+        values = torch.autograd.grad(total, inputs, retain_graph=keep)
         out: dict[str, dict[str, Tensor]] = {}
         for (site, channel), value in zip(keys, values, strict=False):
             out.setdefault(site, {})[channel] = value
@@ -171,7 +172,7 @@ class StreamScorer:
         self, site: str, change: Change, reads: list[list[Destination]], reading: Reading, batch: Batch | None
     ) -> Tensor:
         """[batch or 1, channels, nodes, sources] of the edges into the nodes of a site."""
-        project = projection(self.net, reading)
+        project = self._projection(reading)
         if site == "logits":
             assert batch is not None and batch.positions is not None
             change = _at_positions(change, batch.positions)
@@ -180,6 +181,9 @@ class StreamScorer:
         of_group = self._into_few if is_few(reads[0][0].parts) else self._into_many
         sources = [s for s in self.net.architecture.reads[site] if s in self.parts]
         return torch.stack([self._joined(of_group(group, change, project, sources), sources) for group in reads], 1)
+
+    def _projection(self, reading: Reading) -> Projection:
+        return projection(self.net, reading)
 
     def _joined(self, blocks: Iterator[tuple[str, Tensor]], sources: list[str]) -> Tensor:
         """Blocks [batch, nodes, sources] of few-node and many-node sites side by side, in the order of sources."""

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from compgraph.data.batches import Batch
 from compgraph.models.positions import Context
-from compgraph.models.transformer import Reading, Transformer
+from compgraph.models.tape import Reading
+from compgraph.models.transformer import Transformer
 
 
 @dataclass

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from compgraph.models.compiled.program import Norm, Program, assemble
+from compgraph.models.compiled.assembly import Norm, assemble
+from compgraph.models.compiled.program import Program
 from compgraph.models.transformer import Transformer
 
 Edge = tuple[str, str, str]
@@ -26,7 +27,7 @@ class Options:
     Attributes
     ----------
     norm, rotation, noise, seed, dtype
-        See `compgraph.models.compiled.program.assemble`.
+        See `compgraph.models.compiled.assembly.assemble`.
         (All tasks but `occurrences` are still done without error at a noise of 0.02; that one reads its count off the
         denominator of a softmax and bears about 0.002.)
     sharpness

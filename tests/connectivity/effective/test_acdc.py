@@ -12,23 +12,24 @@ from compgraph.architectural import architectural_edges
 from compgraph.connectivity.effective import effective_connectivity
 from compgraph.connectivity.effective.acdc import AUTOCIRCUIT, NEVER, _Trials
 from compgraph.connectivity.effective.acdc import compute as acdc
+from compgraph.data.prompts import PromptPairs
 from compgraph.errors import DataError, GraphError
 from compgraph.metrics import NEEDS_REFERENCE, Targets, get_metric
+from compgraph.models.compiled import CASES, compile_case
 from compgraph.partition import Partition
 from tests.brute import BruteForce, base_units
 from tests.connectivity.effective.test_eap import Images, chain, make_pairs
 from tests.models.tiny import ONE_PER_FAMILY, tiny_network
 
 
-def sequential(net, partition, logits_of, targets, metric, tau, *, sign, absolute=False, split_qkv=True):
-    """The definition: one edge at a time. `logits_of(mask)` runs a circuit."""
+def sequential(net, partition, clean, logits_of, targets, metric, tau, *, sign, absolute=False, split_qkv=True):
+    """The definition: one edge at a time. `clean`: the model's logits; `logits_of(mask)` runs a circuit."""
     source, target, _ = architectural_edges(net, partition, split_qkv)
     kept = np.ones(len(source), bool)
     change, tested = np.zeros(len(source)), np.zeros(len(source), bool)
     measure = get_metric(metric)
-    reference = logits_of(kept)
-    targets = Targets(targets.answers, targets.distractors, reference if metric in NEEDS_REFERENCE else None)
-    now = measure(reference, targets).mean()
+    targets = Targets(targets.answers, targets.distractors, clean if metric in NEEDS_REFERENCE else None)
+    now = measure(logits_of(kept), targets).mean()
     post_norm = net.kind == "transformer" and net.spec.post_norms
     for edge in reversed(range(len(source))):
         site = next(s for s in partition.sites if target[edge] < partition.node_slice(s).stop)
@@ -47,6 +48,12 @@ def sequential(net, partition, logits_of, targets, metric, tau, *, sign, absolut
     return kept, tested, change
 
 
+def whole_model(net, pairs):
+    mask, positions = (None if x is None else torch.from_numpy(x) for x in (pairs.mask, pairs.positions))
+    with torch.no_grad():
+        return net.run(torch.from_numpy(pairs.clean), mask, positions=positions).logits
+
+
 def by_brute_force(net, partition, pairs, metric, tau, *, zero=False, **options):
     clean, corrupted, positions, padding = (
         torch.from_numpy(x) for x in (pairs.clean, pairs.corrupted, pairs.positions, pairs.mask)
@@ -59,7 +66,7 @@ def by_brute_force(net, partition, pairs, metric, tau, *, zero=False, **options)
             return brute.run(clean, positions, base, torch.from_numpy(mask.astype(float)), zero=zero, padding=padding)
 
     targets = Targets(torch.from_numpy(pairs.answers), torch.from_numpy(pairs.distractors))
-    return sequential(net, partition, logits_of, targets, metric, tau, **options)
+    return sequential(net, partition, whole_model(net, pairs), logits_of, targets, metric, tau, **options)
 
 
 def check(graph, expected, some=True):
@@ -114,6 +121,20 @@ def parts(net):
     return Partition.from_labels(labels)
 
 
+def dead(net):
+    """The first head of every layer and some neurons and coordinates belong to no node."""
+    rng = np.random.default_rng(0)
+    labels = {}
+    for site in net.architecture.node_sites:
+        if site.kind == "attn":
+            labels[site.name] = np.repeat(np.arange(site.n_heads) - 1, site.n_units // site.n_heads)
+        elif site.kind in ("mlp", "embed"):
+            labels[site.name] = np.concatenate([[0, 1, -1], rng.integers(-1, 2, site.n_units - 3)])
+        else:
+            labels[site.name] = np.zeros(site.n_units, int)
+    return Partition.from_labels(labels)
+
+
 def by_runner(net, partition, pairs, metric, tau, sign=1):
     """The sequential definition on the edge-ablation runner, which is proven against brute force elsewhere."""
     frame = CircuitMasks(net, partition, True)
@@ -122,10 +143,10 @@ def by_runner(net, partition, pairs, metric, tau, sign=1):
         return torch.cat([logits[0] for _, logits in run_masks(net, frame, mask[None], pairs)])
 
     targets = Targets(torch.from_numpy(pairs.answers), torch.from_numpy(pairs.distractors))
-    return sequential(net, partition, logits_of, targets, metric, tau, sign=sign)
+    return sequential(net, partition, whole_model(net, pairs), logits_of, targets, metric, tau, sign=sign)
 
 
-@pytest.mark.parametrize("variant, make", [("gpt2", Partition.heads), ("neox", parts), ("gemma2", parts)])
+@pytest.mark.parametrize("variant, make", [("gpt2", Partition.heads), ("neox", parts), ("gemma2", dead)])
 def test_finer_partitions_and_batches(variant, make):
     shorter = {"num_hidden_layers": 2} if variant == "gemma2" else {}
     net, pairs = tiny_network(variant, dtype=torch.float64, **shorter), make_pairs(n=2, t=3, padded=True)
@@ -154,10 +175,17 @@ def test_the_number_of_trials_at_once_does_not_matter(at_once, monkeypatch):
     check(acdc(net, pairs, partition, tau=0.02), (*(expected.columns[c] for c in ("kept", "tested")), expected.weight))
 
 
-@pytest.mark.parametrize("zero", [False, True])
-def test_chain(zero):
+@pytest.mark.parametrize("zero, fine", [(False, False), (True, False), (False, True)])
+def test_chain(zero, fine):
     net, pairs = chain(), Images(n=3)
     partition = Partition.channels(net)
+    if fine:  # parts that cut through channels, and dead units
+        partition = Partition.from_labels(
+            {
+                s.name: np.arange(3) if s.kind == "logits" else (np.arange(s.n_units) // 2) % 3 - 1
+                for s in net.architecture.node_sites
+            }
+        )
     baseline = "zero" if zero else "counterfactual"
     frame = CircuitMasks(net, partition, True)
 
@@ -166,10 +194,26 @@ def test_chain(zero):
 
     targets = Targets(torch.from_numpy(pairs.answers), torch.from_numpy(pairs.distractors))
     tau = middle(net, partition, pairs, baseline=baseline) / 20
-    expected = sequential(net, partition, logits_of, targets, "kl", tau, sign=1)
+    expected = sequential(net, partition, whole_model(net, pairs), logits_of, targets, "kl", tau, sign=1)
     for size in (None, 2):
         graph = acdc(net, pairs, partition, baseline=baseline, tau=tau, batch_size=size)
         check(graph, expected)
+
+
+def is_true(graph, case):
+    """Which edges carry the algorithm of a compiled network."""
+    ends = zip(graph.source, graph.target, graph.channel, strict=True)
+    names = graph.node_names
+    return np.array([(names[s], names[t], graph.channels[c]) in case.true_edges for s, t, c in ends])
+
+
+@pytest.mark.parametrize("norm", ["none", "layer"])
+@pytest.mark.parametrize("name", CASES)
+def test_keeps_exactly_the_true_edges_of_compiled_networks(name, norm):
+    case = compile_case(name, norm=norm)
+    pairs = PromptPairs(**case.examples(32))
+    graph = effective_connectivity(case.net, pairs, Partition.heads(case.net), "acdc")
+    np.testing.assert_array_equal(graph.columns["kept"], is_true(graph, case))
 
 
 def test_several_thresholds():

@@ -245,6 +245,26 @@ def test_grad_drop_along_the_input_and_with_qk_fix():
 
 
 @pytest.mark.parametrize(
+    "method, options",
+    [
+        ("relp", {}),
+        ("gradient-norm", {}),
+        ("attention-rollout", {}),
+        ("ceap", {}),
+        ("eap-gp", {}),
+        ("acdc", {}),
+        ("edge-pruning", {"steps": 3}),
+        ("eap", {"qk_fix": True}),
+        ("eap", {"grad_drop": True}),
+    ],
+)
+def test_low_precision(method, options):
+    low, high = (tiny_network("gemma2", dtype=dtype) for dtype in (torch.bfloat16, torch.float32))
+    graphs = [effective_connectivity(n, make_pairs(), Partition.heads(n), method, **options) for n in (low, high)]
+    assert np.corrcoef(*(graph.weight for graph in graphs))[0, 1] > 0.95
+
+
+@pytest.mark.parametrize(
     "options, error, match",
     [
         ({"method": "relp", "metric": "kl"}, DataError, "relp would score"),

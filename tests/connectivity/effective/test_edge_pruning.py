@@ -17,10 +17,12 @@ from compgraph.connectivity.effective.edge_pruning import compute as edge_prunin
 from compgraph.connectivity.effective.edge_streams import EdgeStreams
 from compgraph.connectivity.effective.hard_concrete import harden, keep_probability, sample
 from compgraph.data.batches import batches
+from compgraph.data.prompts import PromptPairs
 from compgraph.errors import DataError, GraphError
+from compgraph.models.compiled import compile_case
 from compgraph.partition import Partition
 from tests.brute import BruteForce, base_units
-from tests.connectivity.effective.test_acdc import parts
+from tests.connectivity.effective.test_acdc import is_true, parts
 from tests.connectivity.effective.test_eap import Images, chain, make_pairs
 from tests.models.tiny import ONE_PER_FAMILY, tiny_network
 
@@ -112,23 +114,33 @@ def kl(net, pairs, circuit):
 def test_finds_a_circuit_better_than_attribution():
     net, pairs = tiny_network("llama"), make_pairs(n=8, t=5)
     partition = Partition.heads(net)
-    graph = effective_connectivity(net, pairs, partition, "edge-pruning", steps=150, start=2.0)
+    graph = effective_connectivity(net, pairs, partition, "edge-pruning")
     kept = graph.columns["kept"]
-    assert 0.2 < kept.mean() < 0.5
+    assert 0.1 < kept.mean() < 0.4
     assert graph.weight.min() >= 0 and graph.weight.max() <= 1
     found = kl(net, pairs, graph.subgraph(kept))
     for method, metric in (("eap", "logit_difference"), ("eap-ig-inputs", "kl"), ("random", "kl")):
         other = effective_connectivity(net, pairs, partition, method, metric=metric)
         assert found < 0.8 * kl(net, pairs, other.top(int(kept.sum())))
     trace = np.array(graph.attributes["trace"])
-    assert trace[0, 0] == 1 and trace[-1, 0] == 150 and trace[-1, 2] > trace[0, 2] + 0.3
+    assert trace[0, 0] == 1 and trace[-1, 0] == 300 and trace[-1, 2] > trace[0, 2] + 0.3
+
+
+def test_finds_the_true_edges_of_a_compiled_network():
+    """Every true edge above every other."""
+    case = compile_case("sort", dtype=torch.float32)
+    pairs, partition = PromptPairs(**case.examples(32)), Partition.heads(case.net)
+    graph = effective_connectivity(case.net, pairs, partition, "edge-pruning")
+    true = is_true(graph, case)
+    assert graph.weight[true].min() > graph.weight[~true].max()
+    assert graph.columns["kept"][true].all()
 
 
 @pytest.mark.parametrize("options", [{}, {"writer_masks": False, "metric": "logit_difference", "split_qkv": False}])
 def test_same_seed_same_bytes_other_batches_same_result(options):
     net, pairs = tiny_network("llama", dtype=torch.float64), make_pairs(n=5, t=4, padded=True)
     partition = Partition.modules(net)
-    settings = {"steps": 12, "examples": 4, "start": 1.0} | options
+    settings = {"steps": 12, "examples": 4} | options
     first, again = (edge_pruning(net, pairs, partition, **settings) for _ in range(2))
     assert (first.weight == again.weight).all() and first.attributes == again.attributes
     apart = edge_pruning(net, pairs, partition, batch_size=1, **settings)
@@ -140,7 +152,7 @@ def test_same_seed_same_bytes_other_batches_same_result(options):
 def test_goes_on_from_a_checkpoint(tmp_path):
     net, pairs = tiny_network("gpt2"), make_pairs(n=6, t=4)
     partition = Partition.modules(net)
-    settings = {"steps": 30, "examples": 4, "start": 1.0}
+    settings = {"steps": 30, "examples": 4}
     whole, seen = edge_pruning(net, pairs, partition, **settings), []
 
     class StopError(Exception):
@@ -168,7 +180,7 @@ def test_goes_on_from_a_checkpoint(tmp_path):
 
 def test_chain_search():
     net, pairs = chain(), Images(n=6)
-    graph = edge_pruning(net, pairs, Partition.channels(net), steps=150, target=0.6, start=1.0)
+    graph = edge_pruning(net, pairs, Partition.channels(net), steps=150, target=0.6)
     assert 0.2 < graph.columns["kept"].mean() < 0.8
     assert np.isfinite(graph.weight).all()
 

@@ -1,0 +1,120 @@
+"""Attention rollout, carried over to edges.
+
+Rollout follows attention alone, back from the scored position: with A_l the mean pattern of the heads of layer l,
+
+    ρ_L = the scored position,        ρ_l-1 = ½ (ρ_l + ρ_l A_l)
+
+is the weight that every position of the stream in front of layer l has for the output; the halves stand for the
+residual connection and the attention (Abnar & Zuidema 2020, arXiv 2005.00928, who give weights of positions, no
+edges). A destination then reads the positions
+
+    query of head h in layer l:         ρ_l
+    key and value of head h:            ρ_l A_l,h
+    MLP of layer l:                     ρ_l
+    logits:                             the scored position
+
+each a distribution that sums to 1 (a part of several heads: their mean), and
+
+    score(u -> v) = sum over positions of  (weight that v gives to the position) · |change of u's write there|
+
+averaged over examples. The second half is ours [D]: rollout's own weights, summed over positions, are the same for
+every edge. Where channels are joined the three scores of a head are added. No metric and no gradient: a clean and a
+baseline forward pass. Blind to what values carry, to what MLPs do, and to signs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compgraph.ablation.baselines import baseline_units, silent_sites
+from compgraph.connectivity.effective.gradient_norm import StreamNorms
+from compgraph.connectivity.effective.tally import EdgeTally
+from compgraph.data.batches import Batch, batches
+from compgraph.graph import ComputationalGraph
+from compgraph.models.transformer import Transformer
+from compgraph.models.writes import check_heads
+from compgraph.partition import Partition
+from compgraph.patterns import pattern_of
+from compgraph.progress import track
+
+MEMORY_PER_BATCH = 2**28
+"""Bytes that one batch may take; decides the batch size where none is given."""
+
+
+def compute(
+    net: Transformer,
+    pairs: Any,
+    partition: Partition,
+    *,
+    metric: str = "logit_difference",
+    baseline: str = "counterfactual",
+    split_qkv: bool = True,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> ComputationalGraph:
+    """See `compgraph.effective_connectivity`; `metric` plays no part.
+
+    Raises
+    ------
+    GraphError
+        Parts that hold only some units of a head.
+    """
+    partition.check(net)
+    check_heads(net, partition)
+    tally = EdgeTally(net, partition, split_qkv)
+    scorer = StreamNorms(net, partition, split_qkv)
+    time = pairs.clean.shape[1]
+    patterns = net.spec.n_layers * net.spec.n_heads * time**2 * net.weights.embedding.element_size()
+    size = batch_size or max(1, min(pairs.n, MEMORY_PER_BATCH // (scorer.bytes_per_example(pairs) + patterns)))
+    with torch.no_grad():
+        for batch in track(batches(net, pairs, size), "attention-rollout", total=-(-pairs.n // size), unit="batch"):
+            tally.add(_scores(scorer, partition, batch, baseline).double().cpu().numpy())
+    return tally.graph(pairs.n, {"method": "attention-rollout", "baseline": baseline})
+
+
+def _scores(scorer: StreamNorms, partition: Partition, batch: Batch, baseline: str) -> Tensor:
+    """[batch, edges] in canonical order."""
+    net, sites = scorer.net, scorer.sites
+    patterns = [pattern_of(site) for site in sites if site.startswith("attn")]
+    clean = net.run(batch.clean, batch.mask, capture=[*scorer.sources, *patterns], positions=batch.positions).units
+    base = baseline_units(net, batch, baseline, scorer.sources)
+    norms = scorer.write_norms(scorer.change(clean, base, silent_sites(partition, baseline)))
+    weights = reading_weights(scorer, batch, {name: clean[name] for name in patterns})
+    columns = []
+    for site in sites[1:]:
+        n = sum(scorer.count[s] for s in net.architecture.reads[site])
+        block = torch.einsum("nbct,sbt->bncs", weights[site], norms[:n])
+        if not scorer.split_qkv:
+            block = block.sum(2, keepdim=True)
+        columns.append(block.flatten(1))
+    return torch.cat(columns, 1)
+
+
+def reading_weights(scorer: StreamNorms, batch: Batch, patterns: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Which positions each destination reads on behalf of the output.
+
+    Parameters
+    ----------
+    patterns
+        `attn.<layer>.pattern` -> [batch, heads, query, key].
+
+    Returns
+    -------
+    Site -> [nodes, batch, channels, time], summing to 1 over time.
+    """
+    assert batch.positions is not None
+    rho = torch.nn.functional.one_hot(batch.positions, batch.clean.shape[1]).to(scorer.net.dtype)
+    found = {"logits": rho[None, :, None]}
+    for site in reversed(scorer.sites[1:-1]):
+        if site.startswith("mlp"):
+            found[site] = rho[None, :, None].expand(scorer.count[site], -1, -1, -1)
+            continue
+        keys = torch.einsum("bq,bhqk->hbk", rho, patterns[pattern_of(site)])
+        heads = [torch.unique(index // scorer.net.spec.d_head) for index in scorer.parts[site].index]
+        by_part = torch.stack([keys[index].mean(0) for index in heads])
+        found[site] = torch.stack([rho.expand_as(by_part), by_part, by_part], 2)
+        rho = (rho + keys.mean(0)) / 2
+    return found

@@ -1,0 +1,114 @@
+"""GradDrop of AtP*: scores that survive the cancellation of paths.
+
+Gradients along two paths can cancel although each path matters. For each layer l in turn the backward pass is cut off
+from the writes of block l, so that it goes past the block on the residual stream alone; with I_l the score that
+results for one example,
+
+    score = mean over examples of  sum over l of |I_l|  / (number of layers that can matter to the edge)
+
+A destination in layer l has no gradient left when l is dropped, so that L - 1 layers can matter to it; L to `logits`
+(Kramár et al. 2024, arXiv 2403.00745, for nodes; the form for edges is derived here [D]). The paper's formula is
+second-hand, from a re-implementation that cites its equation 11 [2]; that re-implementation cuts off attention for
+the scores of attention and the MLP for those of MLPs, here the whole block is cut off for all [NF].
+
+Scores are not signed. Cost: a forward and L backward passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compgraph.ablation.baselines import Units
+from compgraph.architectural import architectural_edges
+from compgraph.connectivity.effective.blocking import blocked
+from compgraph.connectivity.effective.passes import Edit, PassResult, Scorer
+from compgraph.connectivity.effective.streams import StreamScorer
+from compgraph.data.batches import Batch
+from compgraph.errors import GraphError, ModelError
+from compgraph.metrics import Metric, Targets
+from compgraph.models.network import Network
+from compgraph.models.transformer import Transformer
+from compgraph.partition import Partition
+from compgraph.patterns import with_patterns
+
+
+class GradDropScorer:
+    """A scorer (`passes.Scorer`) that gives the scores of every dropped layer side by side, [batch, layers · edges].
+
+    Scores are averaged over a method's passes before `fold` takes absolute values.
+
+    Parameters
+    ----------
+    scorer
+        The scorer whose gradients are cut; the usual one where None.
+
+    Raises
+    ------
+    ModelError
+        A chain, which has no stream that could go past a layer, or a single layer.
+    GraphError
+        Parts so fine that single examples have no scores of their own.
+    """
+
+    def __init__(self, net: Network, partition: Partition, split_qkv: bool, scorer: Scorer | None = None) -> None:
+        if not isinstance(net, Transformer):
+            raise ModelError(f"grad_drop is defined for transformers, not for {net.kind} networks")
+        self.n_layers = net.spec.n_layers
+        if self.n_layers < 2:
+            raise ModelError("grad_drop needs a network of at least two layers; dropping the only one leaves nothing")
+        self.inner = scorer or StreamScorer(net, partition, split_qkv)
+        if not self.inner.per_example:
+            raise GraphError("grad_drop needs scores of single examples; use a coarser partition")
+        self.sources: Sequence[str] = self.inner.sources
+        self.per_example = True
+        self.n_edges, self.divisor = _layers_that_matter(net, partition, split_qkv)
+        self.dropped = -1
+
+    def bytes_per_example(self, pairs: Any) -> int:
+        """Those of the scorer, and the scores of every layer."""
+        return self.inner.bytes_per_example(pairs) + 8 * self.n_layers * self.n_edges
+
+    def run(self, batch: Batch, edit: Mapping[str, Edit], metric: Metric, targets: Targets) -> PassResult:
+        """Forward pass whose writes can be cut off from the backward pass, layer by layer."""
+        gates = {
+            f"{kind}.{layer}/write": self._gate(layer, edit.get(f"{kind}.{layer}/write"))
+            for layer in range(self.n_layers)
+            for kind in ("attn", "mlp")
+        }
+        return self.inner.run(batch, {**edit, **gates}, metric, targets)
+
+    def _gate(self, layer: int, inner: Edit | None) -> Callable[[Tensor], Tensor]:
+        def closed() -> bool:
+            return self.dropped == layer
+
+        return lambda write: blocked(write if inner is None else inner(write), closed)
+
+    def change(self, clean: Units, baseline: Units, silent: Collection[str] = ()) -> Any:
+        """That of the scorer."""
+        return self.inner.change(clean, baseline, silent)
+
+    def scores(self, change: Any, result: PassResult, batch: Batch, *, keep: bool = False) -> Tensor:
+        """[batch, layers · edges]."""
+        found = []
+        for layer in range(self.n_layers):
+            self.dropped, last = layer, layer == self.n_layers - 1
+            found.append(self.inner.scores(change, result, batch, keep=keep or not last))
+        self.dropped = -1
+        return torch.cat(found, 1)
+
+    def fold(self, scores: Tensor) -> Tensor:
+        """[batch, layers · edges] -> [batch, edges]."""
+        by_layer = scores.reshape(len(scores), self.n_layers, -1)
+        return by_layer.abs().sum(1) / self.divisor.to(scores)
+
+
+def _layers_that_matter(net: Transformer, partition: Partition, split_qkv: bool) -> tuple[int, Tensor]:
+    """Number of edges, and for each the number of layers whose absence can leave it a score: [edges]."""
+    _, target, _ = architectural_edges(net, partition, split_qkv)
+    logits = with_patterns(net, partition)[1].node_slice("logits")
+    into_logits = torch.from_numpy((target >= logits.start) & (target < logits.stop))
+    return len(target), torch.where(into_logits, net.spec.n_layers, net.spec.n_layers - 1)

@@ -1,0 +1,162 @@
+"""The query-key correction of AtP*: edges into queries and keys by the exact change of the attention pattern.
+
+A gradient through a saturated softmax is almost zero, however much the pattern would change. The correction keeps
+the gradient at the pattern A and recomputes the pattern itself: for s -> a head's q (k likewise), the norm, the
+queries at all positions from the stream plus the change D_s of s's write, and the pattern A' that they give with the
+clean keys;
+
+    score = < A' - A, gradient of the metric at A >
+
+The edge into v stays linear, and where channels are joined (`split_qkv=False`) the three scores are added
+(Kramár et al. 2024, arXiv 2403.00745, for nodes; second-hand from re-implementations [2]; the form for edges is
+derived here [D]). The paper changes the key at one position at a time, here an edge is ablated at all positions at
+once, and A' is what all changed keys give together.
+
+Cost: the passes of `eap`, and for every source the queries, keys and patterns of every later layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from compgraph.ablation.baselines import Units
+from compgraph.architectural import architectural_edges
+from compgraph.connectivity.effective.passes import Edit, PassResult
+from compgraph.connectivity.effective.products import FEW
+from compgraph.connectivity.effective.streams import Change, StreamScorer
+from compgraph.data.batches import Batch
+from compgraph.errors import GraphError, ModelError
+from compgraph.metrics import Metric, Targets
+from compgraph.models.network import Network
+from compgraph.models.positions import Context
+from compgraph.models.tape import Reading, Tape
+from compgraph.models.transformer import Transformer
+from compgraph.partition import Partition
+from compgraph.patterns import pattern_of, with_patterns
+
+MEMORY_PER_STEP = 2**28
+"""Bytes that the streams and patterns of the sources taken at once may take."""
+
+
+class PatternScorer(StreamScorer):
+    """Scores of all edges, those into queries and keys by the change of patterns.
+
+    Raises
+    ------
+    ModelError
+        A chain, which has no attention.
+    GraphError
+        More nodes at a site than can each be given patterns of their own.
+    """
+
+    def __init__(self, net: Network, partition: Partition, split_qkv: bool) -> None:
+        if not isinstance(net, Transformer):
+            raise ModelError(f"qk_fix is defined for transformers, not for {net.kind} networks")
+        super().__init__(net, partition, split_qkv=True)
+        if len(self.few) < len(self.sites) - 1:
+            site = next(site for site in self.sites[:-1] if site not in self.few)
+            raise GraphError(
+                f"qk_fix computes the patterns of every source; {site} has {self.count[site]} nodes, more than {FEW}"
+            )
+        self.attention = [site for site in self.sites if site.startswith("attn")]
+        self.first_edge = _first_edges(net, partition)
+        self.joined = None if split_qkv else _joined_edges(net, partition)
+        self.at_patterns: Units = {}
+
+    def run(self, batch: Batch, edit: Mapping[str, Edit], metric: Metric, targets: Targets) -> PassResult:
+        """Forward pass with a tape on which patterns, too, stay differentiable."""
+        tape = Tape()
+        patterns = [pattern_of(site) for site in self.attention]
+        capture = [*self.sources, *patterns]
+        out = self.net.run(batch.clean, batch.mask, capture=capture, positions=batch.positions, edit=edit, tape=tape)
+        tape.units = {name: out.units[name] for name in [*self.served, *patterns]}
+        units = {name: out.units[name].detach() for name in self.sources}
+        return PassResult(units, metric(out.logits, targets), tape)
+
+    def _gradients(self, tape: Tape, total: Tensor, keep: bool) -> tuple[dict[str, dict[str, Tensor]], Units]:  # type: ignore[override]
+        gradients, at_units = super()._gradients(tape, total, keep)
+        self.at_patterns = {site: at_units.pop(pattern_of(site)) for site in self.attention}
+        return gradients, at_units
+
+    def scores(self, change: Change, result: PassResult, batch: Batch, *, keep: bool = False) -> Tensor:
+        """[batch, edges] in canonical order."""
+        scores = super().scores(change, result, batch, keep=keep)
+        with torch.no_grad():
+            context = self.net.context(batch.clean, batch.mask)
+            for site in self.attention:
+                n = sum(self.count[s] for s in self.net.architecture.reads[site])
+                fixed = self._fixed(site, change.streams[:n], result.tape, context)
+                start, nodes, channels = self.first_edge[site]
+                at = scores[:, start : start + nodes * channels * n].unflatten(1, (nodes, channels, n))
+                at[:, :, :2] = fixed
+        if self.joined is None:
+            return scores
+        index, n_joined = self.joined
+        return scores.new_zeros(len(scores), n_joined).index_add_(1, index.to(scores.device), scores)
+
+    def _fixed(self, site: str, change: Tensor, tape: Tape, context: Context) -> Tensor:
+        """Scores of the edges into the queries and keys of a site: [batch, nodes, 2, sources]."""
+        reading, gradient = tape.readings[site], self.at_patterns[site]
+        x = reading.xhat if reading.inverse_scale is None else reading.xhat / reading.inverse_scale
+        pattern = tape.units[pattern_of(site)]
+        per_source = 4 * (x.numel() + pattern.numel()) * x.element_size()
+        chunks = change.split(max(1, MEMORY_PER_STEP // per_source))
+        by_head = torch.cat([self._moved(site, x + one, reading, pattern, gradient, context) for one in chunks])
+        if site in self.served:
+            return by_head.permute(1, 2, 3, 0)  # a pattern is a node of its own
+        parts = self.parts[site]
+        heads = torch.zeros(len(parts), by_head.shape[2], dtype=by_head.dtype, device=by_head.device)
+        for part, index in enumerate(parts.index):
+            heads[part, torch.unique(index // self.net.spec.d_head)] = 1
+        return torch.einsum("sbhc,nh->bncs", by_head, heads)
+
+    def _moved(
+        self, site: str, streams: Tensor, reading: Reading, pattern: Tensor, gradient: Tensor, context: Context
+    ) -> Tensor:
+        """Products of gradients with changes of patterns when q or k reads another stream: [n, batch, heads, 2]."""
+        net, layer, n = self.net, int(site.split(".")[1]), len(streams)
+        block = net.weights.blocks[layer]
+        y = net.gain(net.normalise(streams.flatten(0, 1))[0], block.attn_norm)
+        new = {"q": net.project(y, block.w_q), "k": net.project(y, block.w_k)}
+        old = {c: reading.pre[c].repeat(n, 1, 1, 1) for c in ("q", "k")}
+        context = context.repeat(n)
+        found = []
+        for channel in ("q", "k"):
+            pre = old | {channel: new[channel]}
+            q, k, _ = net.rotated(layer, pre | {"v": old["k"]}, context)
+            moved = net.pattern(layer, q, k, context).unflatten(0, (n, -1)) - pattern
+            found.append((moved * gradient).sum((-2, -1)))
+        return torch.stack(found, -1)
+
+
+def _first_edges(net: Transformer, partition: Partition) -> dict[str, tuple[int, int, int]]:
+    """Attention site -> first edge into its queries, nodes that read, channels they read by."""
+    _, target, _ = architectural_edges(net, partition, True)
+    architecture, full = with_patterns(net, partition)
+    found = {}
+    for site in net.architecture.node_sites:
+        if site.kind == "attn":
+            readers = pattern_of(site.name) if pattern_of(site.name) in full.labels else site.name
+            nodes = full.node_slice(readers)
+            first = int(np.searchsorted(target, nodes.start))
+            found[site.name] = first, nodes.stop - nodes.start, len(architecture.channels[readers])
+    return found
+
+
+def _joined_edges(net: Transformer, partition: Partition) -> tuple[Tensor, int]:
+    """For every edge the one that it is part of where channels are joined, and the number of those."""
+    n = with_patterns(net, partition)[1].n_nodes
+
+    def keys(split_qkv: bool) -> npt.NDArray[Any]:
+        source, target, _ = architectural_edges(net, partition, split_qkv)
+        return target.astype(np.int64) * n + source
+
+    joined = keys(False)
+    order = np.argsort(joined)
+    return torch.from_numpy(order[np.searchsorted(joined[order], keys(True))]), len(joined)

@@ -1,0 +1,116 @@
+"""Relevance patching (RelP): gradients replaced by the rules of layer-wise relevance propagation.
+
+Like `eap`, with the backward pass of the clean run changed (Rezaei Jafari et al. 2025, arXiv 2508.21258):
+
+- **LN-rule**: every LayerNorm and RMSNorm (those of queries, keys and outputs too) divides by a scale held constant;
+  centring, gain and bias as usual.
+- **Identity-rule**: an activation is x~ · constant(act(x) / x~), x~ being x moved 1e-6 away from 0. A plain ReLU is
+  left alone, for which the rule says the same.
+- **Half-rule**: the product of a gated MLP is y / 2 + constant(y / 2), with the Identity-rule on the gate.
+
+Linear maps, the softmax and the product of pattern and values keep their ordinary gradient, soft-caps too. With
+`attention_rule` (AH-rule, not among the defaults) patterns are held constant as well, and every score into a query or
+key is 0.
+
+Read in source [C]: the rules in the authors' fork of TransformerLens (`lrp_utils`, `layer_norm`, `gated_mlp`,
+`activation_functions`), whose README however sets the flag after the activations are chosen, so that its
+Identity-rule is off. Checked here against autograd on the rules written out with `detach`.
+
+Values are those of the ordinary forward pass; only the backward pass differs. Cost: as `eap`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compgraph.connectivity.effective.attribution import attribute
+from compgraph.connectivity.effective.blocking import blocked
+from compgraph.connectivity.effective.eap import check_metric, clean_gradient
+from compgraph.connectivity.effective.endpoints import Projection
+from compgraph.connectivity.effective.streams import StreamScorer
+from compgraph.graph import ComputationalGraph
+from compgraph.models.positions import Context
+from compgraph.models.tape import Reading
+from compgraph.models.transformer import Transformer
+from compgraph.partition import Partition
+
+STABILISER = 1e-6
+
+
+def compute(
+    net: Transformer,
+    pairs: Any,
+    partition: Partition,
+    *,
+    metric: str = "logit_difference",
+    baseline: str = "counterfactual",
+    split_qkv: bool = True,
+    batch_size: int | None = None,
+    seed: int = 0,
+    attention_rule: bool = False,
+) -> ComputationalGraph:
+    """See `compgraph.effective_connectivity`.
+
+    Parameters
+    ----------
+    attention_rule
+        Hold attention patterns constant too.
+
+    Raises
+    ------
+    DataError
+        A metric that compares with the clean run, where its gradient is zero.
+    """
+    check_metric(metric, "relp")
+    partition.check(net)
+    relevance = RelevanceNetwork(net.spec, net.weights, net.digest)
+    relevance.attention_rule = attention_rule
+    return attribute(
+        net,
+        pairs,
+        partition,
+        clean_gradient,
+        method="relp",
+        metric=metric,
+        baseline=baseline,
+        split_qkv=split_qkv,
+        batch_size=batch_size,
+        scorer=RelevanceScorer(relevance, partition, split_qkv),
+    )
+
+
+class RelevanceNetwork(Transformer):
+    """The same network, whose backward pass follows the rules."""
+
+    attention_rule = False
+
+    def inverse_scale(self, x: Tensor) -> Tensor:
+        """LN-rule."""
+        return super().inverse_scale(x.detach())
+
+    def activation(self, x: Tensor) -> Tensor:
+        """Identity-rule."""
+        if self.spec.activation == "relu":
+            return super().activation(x)
+        moved = x + torch.where(x < 0, -STABILISER, STABILISER).to(x.dtype)
+        return moved * (super().activation(x) / moved).detach()
+
+    def gated(self, gate: Tensor, up: Tensor) -> Tensor:
+        """Half-rule."""
+        half = super().gated(gate, up) / 2
+        return half + half.detach()
+
+    def pattern(self, layer: int, q: Tensor, k: Tensor, context: Context) -> Tensor:
+        """AH-rule, if asked for."""
+        pattern = super().pattern(layer, q, k, context)
+        return blocked(pattern) if self.attention_rule else pattern
+
+
+class RelevanceScorer(StreamScorer):
+    """Pulls gradients back through norms whose scale is constant: centring alone is left of their projection."""
+
+    def _projection(self, reading: Reading) -> Projection:
+        return Projection(None, self.net.spec.norm == "layer")
