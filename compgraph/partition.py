@@ -339,6 +339,27 @@ class Partition:
                 )
         return self
 
+    def check_causal(self, net: HasArchitecture) -> Partition:
+        """Return this partition if it can carry a causal graph: every node site, in the network's order, and
+        the logits of a transformer whole.
+
+        Raises
+        ------
+        GraphError
+            Naming the first site that is missing, out of place or divided.
+        """
+        architecture = net.architecture
+        self.check(architecture)
+        expected = [site.name for site in architecture.node_sites]
+        for site in expected:
+            if site not in self.labels:
+                raise GraphError(f"partition: site {site!r} is missing; a causal graph needs {listed(expected)}")
+        if (found := [site for site in self.labels if site in expected]) != expected:
+            raise GraphError(f"partition: sites must come in the order {listed(expected)}, not {listed(found)}")
+        if architecture.kind == "transformer" and self.n_parts("logits") != 1:
+            raise GraphError(f"partition: the logits are in {self.n_parts('logits')} parts; they must be one")
+        return self
+
     def refines(self, other: Partition) -> bool:
         """Whether each part here lies in one part of `other`, for the same sites and no dead unit revived.
 

@@ -255,3 +255,17 @@ def test_files_are_reproducible_and_checked(tmp_path) -> None:
         Partition.load(tmp_path / "b")
     with pytest.raises(GraphError, match="not a readable partition"):
         Partition.load(tmp_path / "nowhere")
+
+
+def test_causal_partitions_are_complete_ordered_and_have_whole_logits() -> None:
+    part = Partition.heads(TINY)
+    assert part.check_causal(TINY) is part
+    with pytest.raises(GraphError, match=r"site 'mlp\.0' is missing"):
+        part.restrict([s for s in part.sites if s != "mlp.0"]).check_causal(TINY)
+    backwards = Partition(dict(reversed(part.labels.items())), dict(reversed(part.names.items())))
+    with pytest.raises(GraphError, match="must come in the order"):
+        backwards.check_causal(TINY)
+    split = Partition.mixed(TINY, {"logits": Partition.from_labels({"logits": np.arange(11) % 2})})
+    with pytest.raises(GraphError, match="logits are in 2 parts"):
+        split.check_causal(TINY)
+    assert Partition.channels(CNN).check_causal(CNN).n_parts("logits") == 3

@@ -152,7 +152,7 @@ def ablate_nodes(
     Tensor
         Logits [runs, n, classes] at the scored positions.
     """
-    partition.check(net)
+    partition.check_causal(net)
     runs = _node_runs(net, partition, keep, pairs, baseline, batch_size)
     return torch.cat([logits.cpu() for _, logits in runs], 1)
 

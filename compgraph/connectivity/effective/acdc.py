@@ -97,7 +97,7 @@ def compute(
     DataError
         Thresholds that are no numbers or negative.
     """
-    partition.check(net)
+    partition.check_causal(net)
     thresholds = _thresholds(taus) if len(taus) else (float(tau),)
     if min(thresholds) < 0:
         raise DataError(f"acdc: a threshold is {min(thresholds)}; it must be at least 0")

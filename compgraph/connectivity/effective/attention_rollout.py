@@ -62,7 +62,7 @@ def compute(
     GraphError
         Parts that hold only some units of a head.
     """
-    partition.check(net)
+    partition.check_causal(net)
     check_heads(net, partition)
     tally = EdgeTally(net, partition, split_qkv)
     scorer = StreamNorms(net, partition, split_qkv)

@@ -139,7 +139,7 @@ def attribute(
         Further attributes of the graph.
     """
     measure = get_metric(metric, differentiable=True)
-    partition.check(net)
+    partition.check_causal(net)
     scorer = scorer or _scorer(net, partition, split_qkv)
     tally = EdgeTally(net, partition, split_qkv, scorer.per_example)
     size = batch_size or int(np.clip(MEMORY_PER_BATCH // scorer.bytes_per_example(pairs), 1, pairs.n))

@@ -55,12 +55,7 @@ class EdgeLayout:
 
     def __init__(self, net: Network, partition: Partition, split_qkv: bool) -> None:
         architecture = net.architecture
-        expected = [site.name for site in architecture.node_sites]
-        if list(partition.sites) != expected:
-            raise GraphError(
-                f"partition: its sites are {', '.join(partition.sites)}; they must be all of the network's, in order: "
-                f"{', '.join(expected)}"
-            )
+        partition.check_causal(net)
         self.blocks: list[Block] = []
         self.n_edges = 0
         for site in architecture.node_sites:

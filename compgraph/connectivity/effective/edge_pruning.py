@@ -137,7 +137,7 @@ def compute(
         bool(writer_masks), float(start),
     )  # fmt: skip
     _check(settings)
-    partition.check(net)
+    partition.check_causal(net)
     search = _Search(net, pairs, partition, settings, batch_size)
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None and path.is_file():

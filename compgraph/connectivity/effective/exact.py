@@ -49,7 +49,7 @@ def compute(
     seed: int = 0,
 ) -> ComputationalGraph:
     """See `compgraph.effective_connectivity`; any metric will do, differentiable or not."""
-    partition.check(net)
+    partition.check_causal(net)
     get_metric(metric)
     tally = EdgeTally(net, partition, split_qkv)
     size = batch_size or min(pairs.n, 64)

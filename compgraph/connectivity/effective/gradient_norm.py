@@ -55,7 +55,7 @@ def compute(
         Parts that hold only some units of a head.
     """
     check_metric(metric, "gradient-norm")
-    partition.check(net)
+    partition.check_causal(net)
     return attribute(
         net,
         pairs,

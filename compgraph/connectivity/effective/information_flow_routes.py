@@ -41,7 +41,7 @@ def compute(
     seed: int = 0,
 ) -> ComputationalGraph:
     """See `compgraph.effective_connectivity`; `metric` and `baseline` play no part."""
-    partition.check(net)
+    partition.check_causal(net)
     tally = EdgeTally(net, partition, split_qkv)
     check_heads(net, partition)
     scorer = StreamScorer(net, partition, split_qkv)

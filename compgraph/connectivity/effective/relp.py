@@ -65,7 +65,7 @@ def compute(
         A metric that compares with the clean run, where its gradient is zero.
     """
     check_metric(metric, "relp")
-    partition.check(net)
+    partition.check_causal(net)
     relevance = RelevanceNetwork(net.spec, net.weights, net.digest)
     relevance.attention_rule = attention_rule
     return attribute(

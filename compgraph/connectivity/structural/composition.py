@@ -66,7 +66,7 @@ def compute(net: Transformer, partition: Partition, *, seed: int = 0) -> Computa
     GraphError
         The partition does not fit the network, or splits heads.
     """
-    partition.check(net)
+    partition.check_causal(net)
     check_writes(net)
     check_heads(net, partition)
     sites = net.architecture.node_sites
