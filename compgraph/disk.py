@@ -187,8 +187,7 @@ def require_space(path: str | os.PathLike[str], size: int, what: str) -> None:
     free = free_space(path)
     if size > free:
         raise StoreError(
-            f"{what} needs about {format_bytes(size)}, and only {format_bytes(free)} are free "
-            f"on the disk of {path}"
+            f"{what} needs about {format_bytes(size)}, and only {format_bytes(free)} are free on the disk of {path}"
         )
 
 

@@ -31,5 +31,5 @@ class GraphError(CompgraphError):
     """A graph or a partition does not fit its use."""
 
 
-class MissingDependency(CompgraphError):
+class MissingDependency(CompgraphError):  # noqa: N818 (what is missing, said as such)
     """An optional library is needed; the message says which and how to get it."""

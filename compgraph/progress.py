@@ -176,9 +176,7 @@ def progress(description: str, total: int | None = None, unit: str = "items") ->
         updater._close(failed=False)
 
 
-def track(
-    iterable: Iterable[T], description: str, total: int | None = None, unit: str = "items"
-) -> Iterator[T]:
+def track(iterable: Iterable[T], description: str, total: int | None = None, unit: str = "items") -> Iterator[T]:
     """Yield the items of `iterable` and show how many are done.
 
     Parameters

@@ -84,9 +84,7 @@ def json_text(value: Any) -> str:
 
 def json_digest(value: Any) -> str:
     """Return ``"sha256:…"`` of the canonical JSON of `value` (the order of keys does not matter)."""
-    text = json.dumps(
-        plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return _label(hashlib.sha256(text.encode()))
 
 

@@ -54,5 +54,5 @@ def test_says_what_is_missing():
         get_metric("logit_difference")(LOGITS, Targets(torch.tensor([[1], [1]])))
     with pytest.raises(DataError, match="'accuracy'"):
         get_metric("accuracy", differentiable=True)
-    with pytest.raises(DataError, match="'ld'.*logit_difference"):
+    with pytest.raises(DataError, match=r"'ld'.*logit_difference"):
         get_metric("ld")

@@ -128,9 +128,7 @@ def test_modules_reached(toy):
 
 def test_the_digest_names_modules_and_order_does_not_matter(toy):
     options = {"root": toy, "package": "toy"}
-    assert code_digest(["toy.user", "toy.loner"], **options) == code_digest(
-        ["toy.loner", "toy.user"], **options
-    )
+    assert code_digest(["toy.user", "toy.loner"], **options) == code_digest(["toy.loner", "toy.user"], **options)
     (toy / "loner2.py").write_text(FILES["loner.py"])
     assert code_digest(["toy.loner"], **options) != code_digest(["toy.loner2"], **options)
 
@@ -158,9 +156,7 @@ def test_the_real_package():
 
 def test_every_module_of_the_package_can_be_followed():
     root = Path(provenance.__file__).parent
-    names = [
-        p.relative_to(root.parent).with_suffix("").as_posix().replace("/", ".") for p in root.rglob("*.py")
-    ]
+    names = [p.relative_to(root.parent).with_suffix("").as_posix().replace("/", ".") for p in root.rglob("*.py")]
     reached = code_modules([name.removesuffix(".__init__") for name in names], exclude=())
     assert len(reached) == len([name for name in names if not name.endswith("__init__")])
 

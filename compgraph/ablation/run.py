@@ -202,7 +202,8 @@ def _frame(net: Network, circuits: Sequence[ComputationalGraph]) -> CircuitMasks
     return masks_for(net, circuits[0])
 
 
-def _runner(net: Network, partition: Partition) -> StreamRunner | ChainRunner:
+def _runner(net: Network, partition: Partition) -> Any:
+    """A `StreamRunner` or `ChainRunner`; the two go with baseline runs of their own kind."""
     if isinstance(net, Transformer):
         return StreamRunner(net, partition)
     if isinstance(net, Sequential):

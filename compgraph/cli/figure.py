@@ -70,42 +70,52 @@ def _blocks(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _emergence(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
-    """What changes over the checkpoints of one model, as one long table."""
+    """What changes over the checkpoints of one model, as one long table; what is known at one step only is left out."""
     import pandas as pd
 
+    rows = [
+        {"step": _step(result.manifest_path), **row} for result in results for row in _MEASURED[result.kind](result)
+    ]
+    table = pd.DataFrame(rows, columns=["step", "quantity", "value", "series", "low", "high"]).drop_duplicates()
+    steps = table.groupby(["quantity", "series"])["step"].transform("nunique")
+    return [table[steps > 1].reset_index(drop=True)], {}
+
+
+def _graph_of(result: Result) -> str:
+    return result.manifest_path.stem.partition("@")[2]
+
+
+def _modularity(result: Result) -> list[dict[str, Any]]:
     from compgraph import store
 
-    rows: list[dict[str, Any]] = []
-    for result in results:
-        step, graph = _step(result.manifest_path), result.manifest_path.stem.partition("@")[2]
-        if result.kind == "statistics":
-            table = store.read_table(result.path)
-            found = table[table["measure"] == "modularity"]
-            rows += [
-                {"quantity": "modularity", "value": value, "series": graph, "step": step} for value in found["value"]
-            ]
-        elif result.kind == "sbm":
-            rows.append({"quantity": "n_blocks", "value": result.summary["n_blocks"], "series": graph, "step": step})
-        else:
-            rows += [{**row, "series": graph, "step": step} for row in _behaviour(store.read_table(result.path))]
-    return [pd.DataFrame(rows, columns=["step", "quantity", "value", "series", "low", "high"]).drop_duplicates()], {}
+    table = store.read_table(result.path)
+    values = table.loc[table["measure"] == "modularity", "value"].tolist()
+    return [{"quantity": "modularity", "value": value, "series": _graph_of(result)} for value in values]
 
 
-def _behaviour(curve: Any) -> list[dict[str, Any]]:
+def _n_blocks(result: Result) -> list[dict[str, Any]]:
+    return [{"quantity": "n_blocks", "value": result.summary["n_blocks"], "series": _graph_of(result)}]
+
+
+def _behaviour(result: Result) -> list[dict[str, Any]]:
     """The whole model's accuracy, and the faithfulness of the smallest circuit with at least a tenth of the edges."""
-    curve = curve[curve["task"] == "all"]
-    rows = [
-        {"quantity": "accuracy", "value": value}
-        for value in curve.loc[curve["metric"] == "accuracy", "model"].head(1).tolist()
-    ]
-    first = curve[curve["metric"] == curve["metric"].iloc[0]]
-    circuit = first[first["fraction"] >= CIRCUIT].sort_values("fraction").head(1)
-    names = {"value": "faithfulness", "low": "low", "high": "high"}
-    return rows + [
-        {"quantity": "faithfulness", **{ours: row[theirs] for ours, theirs in names.items()}}
-        for row in circuit.to_dict("records")
-    ]
+    from compgraph import store
 
+    curve = store.read_table(result.path)
+    curve = curve[curve["task"] == "all"]
+    accuracy = curve.loc[curve["metric"] == "accuracy", "model"].head(1).tolist()
+    first = curve[curve["metric"] == curve["metric"].iloc[0]]
+    circuits = first[first["fraction"] >= CIRCUIT].sort_values("fraction").head(1).to_dict("records")
+    series = f"{_graph_of(result).partition('.')[2]}, {result.manifest_path.stem.partition('@')[0]}"
+    measured = [{"quantity": "accuracy", "value": value, "series": "model"} for value in accuracy]
+    for row in circuits:
+        interval = {"low": row["low"], "high": row["high"]}
+        measured.append({"quantity": "faithfulness", "value": row["faithfulness"], "series": series, **interval})
+    return measured
+
+
+_MEASURED = {"statistics": _modularity, "sbm": _n_blocks, "faithfulness": _behaviour}
+"""What is followed through training, by kind of result."""
 
 CIRCUIT = 0.1
 """Share of the edges of the circuit whose faithfulness is followed through training."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ def command(call: Call, activations: Path, output: Path, entry: Any) -> None:
 
     made = store.open(activations, kind="activations")
     method = catalogue.ROIS[entry.method]
+    buffer = open_buffer(activations)
     partition = find_rois(
-        open_buffer(activations),
-        entry.sites,
+        buffer,
+        recorded(entry.sites, list(buffer.sites["site"])),
         entry.method,
         entry.n_rois,
         entry.seed,
@@ -33,3 +35,9 @@ def command(call: Call, activations: Path, output: Path, entry: Any) -> None:
     with call.result(output, "partition", ".partition", inputs={"activations": made}) as draft:
         partition.save(draft.path)
         draft.summary.update(parts={site: partition.n_parts(site) for site in partition.sites})
+
+
+def recorded(patterns: list[str], sites: list[str]) -> list[str]:
+    """The patterns that match a recorded site, so that one list serves many networks; names stay in any case."""
+    kept = [p for p in patterns if not set("*?[") & set(p) or any(fnmatchcase(site, p) for site in sites)]
+    return kept or patterns

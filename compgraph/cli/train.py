@@ -25,8 +25,7 @@ def command(call: Call, output: Path, entry: Any) -> None:
     recipe = recipe_from({**recipe_fields(entry), "threads": call.threads})
     for checkpoint in train(recipe, training_data(recipe)):
         manifest = output / step_name(checkpoint.step) / "model.json"
-        made = {**parameters, "step": checkpoint.step}
-        with call.result(manifest, "model", "", inputs={}, parameters=made) as draft:
+        with call.result(manifest, "model", "", inputs={}, parameters=parameters) as draft:
             checkpoint.save(draft.path)
             draft.summary.update(model_summary(load_network(draft.path, device="cpu")))
             draft.summary.update(step=checkpoint.step, accuracy=checkpoint.accuracy)

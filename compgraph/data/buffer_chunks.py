@@ -80,7 +80,7 @@ class RawSink:
 
 def _write(file: BinaryIO, data: NDArray[Any]) -> None:
     """Write all of it: an unbuffered file may take less at a time (2 GB at most)."""
-    rest = memoryview(data).cast("B")
+    rest = data.data.cast("B")
     while len(rest):
         rest = rest[file.write(rest) :]
 

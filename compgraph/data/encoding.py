@@ -173,4 +173,4 @@ def tokenizer_of(source: Any) -> PreTrainedTokenizerBase:
             f"a {type(source).__name__} has no tokenizer; give the tokenizer itself "
             "(compgraph.models.loading.load_tokenizer opens that of a model folder)"
         )
-    return tokenizer  # type: ignore[no-any-return]
+    return tokenizer

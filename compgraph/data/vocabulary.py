@@ -53,7 +53,7 @@ def word_tokenizer(tasks: Tasks, max_length: int = 1024) -> PreTrainedTokenizerF
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", special_tokens=[(BOS, vocabulary[BOS])]
     )
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=BOS,
         pad_token=PAD,

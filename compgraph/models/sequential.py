@@ -92,7 +92,7 @@ class Reader:
             return gradient.reshape(len(gradient), -1) @ self.weight
         gradient = gradient.reshape(len(gradient), *self.pre_shape)
         size = (len(gradient), *self.in_shape)
-        out: Tensor = conv2d_input(  # type: ignore[no-untyped-call]
+        out: Tensor = conv2d_input(
             size, self.weight, gradient, self.stride, self.padding, self.dilation, self.groups
         )
         return out.flatten(1)

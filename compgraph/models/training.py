@@ -194,7 +194,7 @@ def _advance(run: _Run, optimiser: torch.optim.Optimizer) -> float:
             f"({recipe.learning_rate}) or raise warmup ({recipe.warmup})"
         )
     optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT)
     optimiser.step()
     return value

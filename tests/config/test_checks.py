@@ -129,7 +129,8 @@ def test_a_saved_model_tells_its_sites(tmp_path: Path) -> None:
 def test_the_disk_that_buffers_need() -> None:
     study = Study(small(SMALL.replace("n: 32", "n: 1000")))
     conv = 8 * 4 * 4 + 16 * 2 * 2 + 32
-    tokens = checks.PROMPT_TOKENS * (3 * (64 + 256))
+    net = study.config.models["tf"]
+    tokens = checks.PROMPT_TOKENS * net.layers * (net.width + net.neurons)  # type: ignore[union-attr]
     assert checks.disk_needed(study) == 1000 * 2 * (conv + tokens)
 
 

@@ -70,4 +70,4 @@ def test_plain_snakemake_reports_config_errors_too(place: Path, workflow_copy: P
         timeout=60,
     )
     assert done.returncode != 0
-    assert "models.m.path (line 1): there is no folder 'nowhere'" in done.stderr
+    assert "models.m.path (line 1): there is no folder 'nowhere'" in done.stdout + done.stderr

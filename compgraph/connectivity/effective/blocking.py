@@ -27,5 +27,5 @@ class _Block(torch.autograd.Function):
 
 def blocked(x: Tensor, closed: Callable[[], bool] = lambda: True) -> Tensor:
     """x, through which no gradient flows where `closed()` is true during the backward pass."""
-    out: Tensor = _Block.apply(x, closed)
+    out: Tensor = _Block.apply(x, closed)  # type: ignore[no-untyped-call]
     return out

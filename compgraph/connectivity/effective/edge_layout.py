@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from compgraph.architectural import architectural_edges
-from compgraph.errors import GraphError
 from compgraph.models.network import Network
 from compgraph.partition import Partition
 

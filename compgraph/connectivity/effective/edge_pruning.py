@@ -170,7 +170,7 @@ class _Search:
         self.net, self.pairs, self.partition, self.settings = net, pairs, partition, settings
         self.measure = get_metric(settings.metric, differentiable=True)
         self.sign = 1.0 if METRICS[settings.metric].lower_is_better else -1.0
-        self.runner: EdgeStreams | ChainRunner = _runner(net, partition)
+        self.runner: Any = _runner(net, partition)
         self.layout = EdgeLayout(net, partition, settings.split_qkv)
         time = int(pairs.clean.shape[1]) if pairs.clean.ndim == 2 else 1
         per_pass = batch_size or MEMORY_PER_PASS // self.runner.bytes_per_example(time)
@@ -226,7 +226,7 @@ class _Search:
         total = 0.0
         for start in range(0, len(rows), self.per_pass):
             loss = self._loss_of(rows[start : start + self.per_pass], weights) / len(rows)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             total += float(loss.detach())
         if not math.isfinite(total):
             raise DataError(f"edge-pruning: the loss is {total} at step {self.done}")
@@ -241,7 +241,7 @@ class _Search:
             if self.settings.metric in NEEDS_REFERENCE:
                 clean = self.net.run(batch.clean, batch.mask, positions=batch.positions).logits
                 targets = replace(targets, reference=clean)
-        logits = self.runner.run(base, self.layout.weights(weights))  # type: ignore[arg-type]
+        logits = self.runner.run(base, self.layout.weights(weights))
         return self.sign * self.measure(logits, targets).sum()
 
     # ------------------------------------------------------------ the outcome

@@ -28,7 +28,9 @@ def test_recorded_network(tmp_path) -> None:
     torch.manual_seed(0)
     net = from_module(build_module(LAYERS, (1, 6, 6)), (1, 6, 6))
     images = ImagePairs(np.random.default_rng(0).normal(size=(150, 1, 6, 6)).astype(np.float32))
-    record_activations(net, images, tmp_path / "b.json", sites=["conv.0", "linear.0"], dtype="float32", chunk_bytes=4000)
+    record_activations(
+        net, images, tmp_path / "b.json", sites=["conv.0", "linear.0"], dtype="float32", chunk_bytes=4000
+    )
     buffer = open_buffer(tmp_path / "b.json")
     assert buffer.n_chunks > 2
 

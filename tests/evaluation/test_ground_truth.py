@@ -1,0 +1,130 @@
+"""Curves against scikit-learn; methods against compiled networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+
+from compgraph.catalogue import EFFECTIVE
+from compgraph.errors import GraphError
+from compgraph.evaluation.ground_truth import compare_methods, edge_recovery, true_mask
+from compgraph.graph import ComputationalGraph
+from compgraph.models.compiled import CASES, compile_case
+from tests.circuits.graphs import architecture, names, scored
+
+MASK = np.array([1, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1], dtype=bool)
+
+EXACT = ("exact", "acdc")
+"""Methods that must find every true edge of a network without noise, and nothing else before."""
+
+
+@pytest.mark.parametrize("by", ["abs", "signed", "negative"])
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_agrees_with_scikit_learn(by, ties, seed):
+    rng = np.random.default_rng(seed)
+    weight = rng.integers(-3, 4, 12).astype(float) if ties else rng.normal(size=12)
+    labels = rng.permutation(MASK)
+    found = edge_recovery(scored(weight), labels, by=by)
+    values = {"abs": np.abs(weight), "signed": weight, "negative": -weight}[by]
+    assert found.auroc == pytest.approx(roc_auc_score(labels, values), abs=1e-12)
+    assert found.auprc == pytest.approx(average_precision_score(labels, values), abs=1e-12)
+    fpr, tpr, thresholds = roc_curve(labels, values, drop_intermediate=False)
+    np.testing.assert_allclose(found.table["fpr"], fpr)
+    np.testing.assert_allclose(found.table["tpr"], tpr)
+    np.testing.assert_allclose(found.table["threshold"], thresholds)
+    precision, recall, _ = precision_recall_curve(labels, values)
+    np.testing.assert_allclose(found.table["precision"], precision[::-1])
+    np.testing.assert_allclose(found.table["tpr"], recall[::-1])
+
+
+def test_curves_run_from_nothing_to_everything_with_ties_together():
+    weight = np.array([3, -3, 2, 2, -2, 0, 0, 0, 0, 0, 0, 0.0])
+    table = edge_recovery(scored(weight), np.arange(12) < 3).table
+    assert table["n_edges"].tolist() == [0, 2, 5, 12]
+    assert table["true_positives"].tolist() == [0, 2, 3, 3]
+    assert table["false_positives"].tolist() == [0, 0, 2, 9]
+    assert table["threshold"].tolist() == [np.inf, 3, 2, 0]
+    assert table[["fpr", "tpr"]].iloc[0].tolist() == [0, 0] and table[["fpr", "tpr"]].iloc[-1].tolist() == [1, 1]
+
+
+def test_perfect_worst_and_blind_scores():
+    assert edge_recovery(scored(MASK * 1.0), MASK).auroc == 1 == edge_recovery(scored(MASK * 1.0), MASK).auprc
+    assert edge_recovery(scored(~MASK * 1.0), MASK).auroc == 0
+    blind = edge_recovery(scored(np.ones(12)), MASK)
+    assert blind.auroc == 0.5 and blind.auprc == pytest.approx(MASK.mean()) and len(blind.table) == 2
+
+
+def test_tolerance_makes_rounding_a_tie():
+    weight = np.where(MASK, 0.0, 1e-15)
+    weight[0] = 1.0
+    assert edge_recovery(scored(weight), MASK).auroc < 0.3
+    assert edge_recovery(scored(weight), MASK, tolerance=1e-12).auroc == pytest.approx(0.5 + 0.5 / MASK.sum())
+    assert edge_recovery(scored(np.zeros(12)), MASK, tolerance=1e-12).auroc == 0.5
+
+
+def test_true_edges_by_name_circuit_and_mask():
+    graph = scored()
+    circuit = graph.subgraph(MASK)
+    for form in (MASK, circuit, names(circuit)):
+        np.testing.assert_array_equal(true_mask(graph, form), MASK)
+
+
+def test_channels_that_the_graph_does_not_tell_apart_are_joined():
+    from compgraph.partition import Partition
+
+    net = architecture()
+    joined = ComputationalGraph.from_architecture(net, Partition.heads(net), split_qkv=False)
+    found = true_mask(
+        joined, {("embed", "attn.0/head.0", "q"), ("embed", "attn.0/head.0", "v"), ("embed", "logits", "")}
+    )
+    assert names(joined.subgraph(found)) == {("embed", "attn.0/head.0", ""), ("embed", "logits", "")}
+
+
+@pytest.mark.parametrize(
+    ("edges", "message"),
+    [
+        ({("embed", "attn.9/head.0", "q")}, r"true edge embed -> attn.9/head.0 \(q\) is not an edge"),
+        ({("embed", "attn.0/head.0", "")}, "true edge embed -> attn.0/head.0 is not an edge"),
+        (set(), "0 of 12 edges are true"),
+        (np.ones(12, bool), "12 of 12 edges are true"),
+        (np.ones(11, bool), r"must be boolean of shape \(12,\), not \(11,\)"),
+    ],
+)
+def test_bad_truths(edges, message):
+    with pytest.raises(GraphError, match=message):
+        edge_recovery(scored(), edges)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("method", [method for method in EXACT if method in EFFECTIVE])
+def test_exact_methods_find_the_true_edges(method, name):
+    table = compare_methods([method], [compile_case(name)], n=12)
+    assert table["auroc"].tolist() == [1.0] and table["auprc"].tolist() == [1.0]
+    assert table[["case", "method", "n_true"]].iloc[0].tolist() == [name, method, len(compile_case(name).true_edges)]
+
+
+@pytest.mark.parametrize(
+    "options", [{"norm": "rms"}, {"norm": "layer", "rotation": 1}, {"noise": 0.01}, {"rotation": 1, "noise": 0.01}]
+)
+def test_exact_effects_find_them_in_any_basis_behind_any_norm_and_under_noise(options):
+    cases = [compile_case(name, **options) for name in ("induction", "frac-prevs")]
+    assert compare_methods(["exact"], cases, n=12)["auroc"].tolist() == [1.0, 1.0]
+
+
+def test_gradients_are_blind_where_a_function_saturates_and_fall_into_the_trap():
+    """What the cases are for: errors of first-order scores that are known beforehand."""
+    table = compare_methods(["eap", "eap-ig-inputs"], [compile_case("frac-prevs"), compile_case("two-branch")], n=32)
+    found = table.set_index(["case", "method"])["auroc"]
+    assert found["frac-prevs", "eap"] == 0.625  # only the last of four edges has a gradient
+    assert found["frac-prevs", "eap-ig-inputs"] == 1
+    assert found["two-branch", "eap"] < found["two-branch", "eap-ig-inputs"]
+
+
+def test_options_reach_their_method():
+    case = compile_case("frac-prevs")
+    one, many = (
+        compare_methods(["eap-ig-inputs"], [case], n=8, options={"eap-ig-inputs": {"steps": steps}}) for steps in (1, 5)
+    )
+    assert one["auroc"][0] < many["auroc"][0] == 1  # one step takes the gradient at the corrupted prompt alone
