@@ -19,8 +19,8 @@ from torch import Tensor
 
 from compgraph.ablation.baselines import Units, baseline_units, silent_sites
 from compgraph.data.batches import Batch
-from compgraph.models.tape import Reading
 from compgraph.models.positions import Context
+from compgraph.models.tape import Reading
 from compgraph.models.transformer import Transformer
 from compgraph.models.writes import check_heads, check_writes
 from compgraph.partition import Partition
