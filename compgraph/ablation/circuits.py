@@ -10,6 +10,7 @@ from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
 from compgraph.models.network import Network
 from compgraph.partition import Partition
+from compgraph.patterns import SUFFIX
 
 Kept = dict[str, Tensor]
 """Destination site -> bool [channels, parts, sources]: the edges that a circuit keeps."""
@@ -30,16 +31,12 @@ class CircuitMasks:
         self.device = net.device
         self.partition = partition
         self.full = ComputationalGraph.from_architecture(net, partition, split_qkv=split_qkv)
-        self.sites = [site for site in net.architecture.node_sites if site.name in net.architecture.reads]
-        self.shapes: dict[str, tuple[int, int, int]] = {}
-        self.copies: dict[str, int] = {}
-        self.n_sources = sum(partition.n_parts(s.name) for s in net.architecture.node_sites[:-1])
-        for site in self.sites:
-            channels = len(net.architecture.channels[site.name])
-            reads = sum(partition.n_parts(name) for name in net.architecture.reads[site.name])
-            self.shapes[site.name] = (partition.n_parts(site.name), channels if split_qkv else 1, reads)
-            self.copies[site.name] = 1 if split_qkv else channels
-        self.chain = net.kind == "sequential"
+        assert self.full.architecture is not None and self.full.partition is not None
+        self.refined: Partition = self.full.partition
+        architecture = self.full.architecture
+        self.sites = [site.name for site in architecture.node_sites if site.name in architecture.reads]
+        self.channels = {name: architecture.channels[name] for name in self.sites}
+        self.chain_source = {name: architecture.reads[name][0] for name in self.sites if net.kind == "sequential"}
 
     @property
     def n_edges(self) -> int:
@@ -66,20 +63,25 @@ class CircuitMasks:
     def kept(self, mask: np.ndarray) -> Kept:
         """Masks per destination site from bool [n_edges].
 
-        Columns are the sources in the order of nodes: all sources for transformers (False where a site does
-        not read them), the parts of the one site read for chains.
+        Columns are the nodes of the whole graph, patterns included; for chains the parts of the one site that
+        is read.
         """
         out: Kept = {}
-        start = 0
         for site in self.sites:
-            parts, channels, reads = self.shapes[site.name]
-            stop = start + parts * channels * reads
-            block = mask[start:stop].reshape(parts, channels, reads).transpose(1, 0, 2)
-            if not self.chain:
-                block = np.pad(block, ((0, 0), (0, 0), (0, self.n_sources - reads)))
-            block = np.repeat(block, self.copies[site.name], axis=0)
-            out[site.name] = torch.from_numpy(np.ascontiguousarray(block)).to(self.device)
-            start = stop
+            nodes, names = self.refined.node_slice(site), self.channels[site]
+            first, last = np.searchsorted(self.full.target, [nodes.start, nodes.stop])
+            edges = slice(first, last)
+            table = np.zeros((len(names), nodes.stop - nodes.start, self.full.n_nodes), dtype=bool)
+            place = {name: k for k, name in enumerate(names)}
+            for code, name in enumerate(self.full.channels):
+                own = mask[edges] & (self.full.channel[edges] == code)
+                rows, columns = self.full.target[edges][own] - nodes.start, self.full.source[edges][own]
+                channels = [place[name]] if name in place else range(len(names))
+                for channel in channels:
+                    table[channel, rows, columns] = True
+            if site in self.chain_source:
+                table = table[:, :, self.refined.node_slice(self.chain_source[site])]
+            out[site] = torch.from_numpy(np.ascontiguousarray(table)).to(self.device)
         return out
 
 
@@ -95,5 +97,6 @@ def masks_for(net: Network, circuit: ComputationalGraph) -> CircuitMasks:
         raise GraphError(
             f"a circuit must be a directed graph over a partition of the network; this {circuit.kind} graph is not"
         )
-    circuit.partition.check_causal(net)
-    return CircuitMasks(net, circuit.partition, split_qkv="q" in circuit.channels)
+    units = [site for site in circuit.partition.sites if not site.endswith(SUFFIX)]
+    partition = circuit.partition.restrict(units).check_causal(net)
+    return CircuitMasks(net, partition, split_qkv="q" in circuit.channels)

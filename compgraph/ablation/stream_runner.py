@@ -12,53 +12,22 @@ changed node holds its baseline value and costs nothing; under other baselines e
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import Units, baseline_units, silent_sites
+from compgraph.ablation.baselines import baseline_units, silent_sites
+from compgraph.ablation.fine_attention import FineAttention
+from compgraph.ablation.streams import Base, Streams
 from compgraph.data.batches import Batch
-from compgraph.models.positions import Context
 from compgraph.models.tape import Reading
 from compgraph.models.transformer import Transformer
-from compgraph.models.writes import check_heads, check_writes
+from compgraph.models.writes import check_writes
 from compgraph.partition import Partition
 from compgraph.parts import Parts
+from compgraph.patterns import SUFFIX, pattern_of, with_patterns
 
 SELF_CONSISTENT = frozenset({"counterfactual"})
 """Baselines under which every node's baseline value is what it computes from the baseline stream."""
-
-
-@dataclass
-class Base:
-    """The baseline run of one batch, shared by all circuits.
-
-    Attributes
-    ----------
-    units, scaled
-        Site -> units, and the same times the scale of a post-norm.
-    streams
-        Destination site -> the stream that it reads [batch, time, d_model] (`logits`: [batch, d_model]).
-    embed
-        Change of the token embedding, clean - baseline, per part: [parts, batch, time, d_model].
-    consistent
-        Whether nodes without a changed input hold their baseline value.
-    silent
-        MLP sites whose baseline write lacks the output bias.
-    readings
-        Site -> what the site reads from its baseline stream, filled when first needed.
-    """
-
-    batch: Batch
-    context: Context
-    units: Units
-    scaled: Units
-    streams: dict[str, Tensor]
-    embed: Tensor
-    consistent: bool
-    silent: frozenset[str]
-    readings: dict[str, Reading] = field(default_factory=dict)
 
 
 class StreamRunner:
@@ -67,25 +36,30 @@ class StreamRunner:
     Parameters
     ----------
     net, partition
-        Attention parts must consist of whole heads.
+        Where parts cut through heads, circuits have patterns as nodes (`compgraph.patterns`).
     """
 
     def __init__(self, net: Transformer, partition: Partition) -> None:
         check_writes(net)
-        check_heads(net, partition)
         self.net, self.partition = net, partition
+        architecture, refined = with_patterns(net, partition)
         self.sites = [site.name for site in net.architecture.node_sites]
         self.sources = self.sites[:-1]
+        self.fine = {
+            site.name: FineAttention(net, site, refined)
+            for site in architecture.node_sites
+            if pattern_of(site.name) in refined.labels
+        }
         self.parts = {
             name: Parts.from_labels(partition.labels[name], partition.n_parts(name), net.device)
             for name in self.sources
         }
-        self.offset = {name: partition.node_slice(name).start for name in self.sites}
+        self.offset = {name: refined.node_slice(name).start for name in self.sites}
         self.n_sources = sum(len(parts) for parts in self.parts.values())
         self.heads_of = {
             site.name: [torch.unique(i // net.spec.d_head) for i in self.parts[site.name].index]
             for site in net.architecture.node_sites
-            if site.kind == "attn"
+            if site.kind == "attn" and site.name not in self.fine
         }
 
     def bytes_per_example(self, time: int) -> int:
@@ -100,7 +74,8 @@ class StreamRunner:
         """Run the baseline once for all circuits."""
         net = self.net
         silent = silent_sites(self.partition, baseline)
-        units = baseline_units(net, batch, baseline, self.sources)
+        patterns = [pattern_of(name) for name in self.fine]
+        units = baseline_units(net, batch, baseline, [*self.sources, *patterns])
         context = net.context(batch.clean, batch.mask)
         embed = self.parts["embed"].masked(net.embed_units(batch.clean) - units["embed"])
         base = Base(batch, context, units, {}, {}, embed, baseline in SELF_CONSISTENT, silent)
@@ -135,13 +110,21 @@ class StreamRunner:
         changes[:n_embed] = base.embed
         changed = list(range(n_embed))
         for name in self.sites[1:-1]:
-            rows = kept[name][:, :, changed]
-            active = rows.any(-1) if base.consistent else torch.ones_like(rows[..., 0])
-            if not active.any():
+            streams = self._streams(name, base, kept[name], changed, changes)
+            if name in self.fine:
+                pattern = self._streams(pattern_of(name), base, kept[pattern_of(name)], changed, changes)
+                reading = self._base_reading(name, base)
+                units, active = self.fine[name].units(reading, base, pattern, streams, kept[name][0])
+            elif streams.active.any():
+                active = streams.active
+                units = (
+                    self._attention(name, base, streams) if name in self.heads_of else self._mlp(name, base, streams)
+                )
+            else:
                 continue
-            streams = Streams(base.streams[name], rows, active, changes[: len(changed)])
-            units = self._attention(name, base, streams) if name in self.heads_of else self._mlp(name, base, streams)
             parts = self._changed_parts(name, active)
+            if len(parts) == 0:
+                continue
             writes = self._change(name, base, units, parts)
             changes[len(changed) : len(changed) + len(parts)] = writes
             changed += (self.offset[name] + parts).tolist()
@@ -151,9 +134,15 @@ class StreamRunner:
         x = Streams(base.streams["logits"], rows, torch.ones_like(rows[..., 0]), last).of(0)[0]
         return self.net.logits(self.net.read_logits(x).pre[""])
 
+    def _streams(self, name: str, base: Base, kept: Tensor, changed: list[int], changes: Tensor) -> Streams:
+        """What the destinations of a site (or of its patterns) read."""
+        rows = kept[:, :, changed]
+        active = rows.any(-1) if base.consistent else torch.ones_like(rows[..., 0])
+        return Streams(base.streams[name.removesuffix(SUFFIX)], rows, active, changes[: len(changed)])
+
     def _changed_parts(self, name: str, active: Tensor) -> Tensor:
         """Parts whose write may differ from the baseline; a post-norm ties all parts of a site together."""
-        if self.net.decoder(name)[2] is not None:
+        if self.net.decoder(name)[2] is not None and active.any():
             return torch.arange(active.shape[1], device=active.device)
         return active.any(0).nonzero().flatten()
 
@@ -175,9 +164,10 @@ class StreamRunner:
         """What the site reads in the baseline run, with one key and value per query head."""
         if name not in base.readings:
             layer = int(name.split(".")[1])
-            read = self.net.read_attention if name in self.heads_of else self.net.read_mlp
+            attention = name.startswith("attn.")
+            read = self.net.read_attention if attention else self.net.read_mlp
             reading = read(layer, base.streams[name])
-            if name in self.heads_of:
+            if attention:
                 reading.pre = {c: self.net.per_query_head(value) for c, value in reading.pre.items()}
             base.readings[name] = reading
         return base.readings[name]
@@ -227,30 +217,3 @@ class StreamRunner:
             for key, reader in readers.items():
                 pre[key][..., index] = y[row] @ reader[:, index]
         return self.net.mlp_units(layer, pre)
-
-
-@dataclass
-class Streams:
-    """The streams of a site's destinations.
-
-    Attributes
-    ----------
-    base
-        Baseline stream [batch, (time,) d_model].
-    rows
-        bool [channels, parts, changed sources]: kept edges.
-    active
-        bool [channels, parts]: destinations that are computed.
-    changes
-        Changes of the changed sources' writes [changed sources, batch, (time,) d_model].
-    """
-
-    base: Tensor
-    rows: Tensor
-    active: Tensor
-    changes: Tensor
-
-    def of(self, channel: int) -> Tensor:
-        """Streams of the channel's active parts: [parts, batch, (time,) d_model]."""
-        rows = self.rows[channel, self.active[channel]].to(self.base.dtype)
-        return self.base + (rows @ self.changes.flatten(1)).unflatten(1, self.base.shape)

@@ -14,18 +14,9 @@ from compgraph.data.prompts import PromptPairs
 from compgraph.errors import DataError, GraphError
 from compgraph.graph import ComputationalGraph
 from compgraph.partition import Partition
-from tests.brute import BruteForce
-from tests.connectivity.effective.test_eap import SPLITTABLE, Images, chain, make_pairs
-from tests.models.tiny import tiny_network
-
-
-def base_units(net, pairs, baseline):
-    sites = [s.name for s in net.architecture.node_sites[:-1]]
-    tokens = torch.from_numpy(pairs.clean)
-    if baseline == "zero":
-        return {s: torch.zeros(*tokens.shape, net.architecture.site(s).n_units, dtype=net.dtype) for s in sites}
-    with torch.no_grad():
-        return net.run(torch.from_numpy(pairs.corrupted), torch.from_numpy(pairs.mask), capture=sites).units
+from tests.brute import BruteForce, base_units
+from tests.connectivity.effective.test_eap import SPLITTABLE, Images, chain, cutting, make_pairs
+from tests.models.tiny import ONE_PER_FAMILY, tiny_network
 
 
 def by_brute_force(net, partition, pairs, mask, baseline, split_qkv=True):
@@ -34,7 +25,13 @@ def by_brute_force(net, partition, pairs, mask, baseline, split_qkv=True):
         return brute.run(
             torch.from_numpy(pairs.clean),
             torch.from_numpy(pairs.positions),
-            base_units(net, pairs, baseline),
+            base_units(
+                net,
+                torch.from_numpy(pairs.clean),
+                torch.from_numpy(pairs.corrupted),
+                torch.from_numpy(pairs.mask),
+                baseline == "zero",
+            ),
             torch.from_numpy(mask.astype(float)),
             zero=baseline == "zero",
             padding=torch.from_numpy(pairs.mask),
@@ -79,6 +76,35 @@ def test_groups_of_heads_and_neurons_and_joined_channels(variant, baseline):
         expected = by_brute_force(net, partition, pairs, mask, baseline, split)
         logits = run_graph(net, circuit, pairs, baseline=baseline)
         np.testing.assert_allclose(logits.numpy(), expected.numpy(), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("variant", ONE_PER_FAMILY)
+@pytest.mark.parametrize("baseline", ["counterfactual", "zero"])
+@pytest.mark.parametrize("split", [True, False])
+def test_patterns_as_nodes(variant, baseline, split):
+    """Parts that cut through heads, against every unit and pattern by itself."""
+    net, pairs = tiny_network(variant, dtype=torch.float64), make_pairs(n=2, t=4, padded=True)
+    partition = cutting(net, dead=0)
+    for density in (0.2, 0.6, 1.0):
+        _, mask, circuit = random_circuit(net, partition, density, int(10 * density), split)
+        expected = by_brute_force(net, partition, pairs, mask, baseline, split)
+        logits = run_graph(net, circuit, pairs, baseline=baseline)
+        np.testing.assert_allclose(logits.numpy(), expected.numpy(), rtol=0, atol=1e-10)
+
+
+def test_units_as_nodes_and_dead_units_at_their_baseline():
+    net, pairs = tiny_network("llama", dtype=torch.float64), make_pairs(n=2, t=4)
+    full = ComputationalGraph.from_architecture(net, Partition.units(net))
+    clean = net.run(torch.from_numpy(pairs.clean), positions=torch.from_numpy(pairs.positions)).logits
+    np.testing.assert_allclose(run_graph(net, full, pairs).numpy(), clean.numpy(), atol=1e-10)
+    alive = cutting(net)
+    dead = ComputationalGraph.from_architecture(net, alive)
+    units = {s: np.append(alive.labels[s], 0)[:-1] < 0 for s in alive.sites}
+    with torch.no_grad():
+        base = net.run(torch.from_numpy(pairs.corrupted), capture=[s for s in units if units[s].any()]).units
+        edit = {s: lambda x, b=b, s=s: torch.where(torch.from_numpy(units[s]), b, x) for s, b in base.items()}
+        held = net.run(torch.from_numpy(pairs.clean), positions=torch.from_numpy(pairs.positions), edit=edit).logits
+    np.testing.assert_allclose(run_graph(net, dead, pairs).numpy(), held.numpy(), atol=1e-10)
 
 
 @pytest.mark.parametrize("variant", SPLITTABLE)

@@ -101,7 +101,7 @@ def test_neuron_parts_and_groups_of_heads(variant):
     np.testing.assert_allclose(graph.weight, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
 
 
-def cutting(net, seed=0):
+def cutting(net, seed=0, dead=-1):
     """Parts that cut through heads at every second attention site, random groups of neurons elsewhere."""
     rng = np.random.default_rng(seed)
     labels = {}
@@ -109,7 +109,7 @@ def cutting(net, seed=0):
         if site.kind == "attn" and site.name.endswith("1"):
             labels[site.name] = np.repeat(np.arange(site.n_heads), site.n_units // site.n_heads)
         elif site.kind in ("mlp", "attn"):
-            labels[site.name] = np.concatenate([[0, 1, 2, -1], rng.integers(0, 3, site.n_units - 4)])
+            labels[site.name] = np.concatenate([[0, 1, 2, dead], rng.integers(0, 3, site.n_units - 4)])
         else:
             labels[site.name] = np.zeros(site.n_units, int)
     return Partition.from_labels(labels)
