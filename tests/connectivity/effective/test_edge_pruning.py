@@ -203,5 +203,5 @@ def test_refuses_metrics_and_partitions():
         edge_pruning(net, pairs, Partition.units(net))
     whole = Partition.modules(net)
     backwards = Partition.from_labels(dict(reversed(list(whole.labels.items()))))
-    with pytest.raises(GraphError, match="in order"):
+    with pytest.raises(GraphError, match="in the order"):
         edge_pruning(net, pairs, backwards)
