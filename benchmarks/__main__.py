@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import subprocess
 import sys
 
 NAMES = ("startup", "forward", "eap", "buffers", "functional", "graphs")
@@ -13,8 +13,8 @@ def main(names: list[str]) -> None:
     if unknown:
         sys.exit(f"there is no benchmark {unknown[0]!r}; there are {', '.join(NAMES)}")
     for name in names or NAMES:
-        print(f"\n== {name}")
-        importlib.import_module(f"benchmarks.{name}").main()
+        print(f"\n== {name}", flush=True)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)
 
 
 if __name__ == "__main__":
