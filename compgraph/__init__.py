@@ -20,6 +20,7 @@ _PUBLIC = {
     "Partition": "compgraph.partition",
     "PromptPairs": "compgraph.data.prompts",
     "ablate_nodes": "compgraph.ablation.run",
+    "combine_scores": "compgraph.circuits.ensemble",
     "effective_connectivity": "compgraph.connectivity.effective.attribution",
     "faithfulness": "compgraph.evaluation.faithfulness",
     "find_communities": "compgraph.communities.find",
@@ -34,6 +35,7 @@ _PUBLIC = {
     "open_buffer": "compgraph.data.buffers",
     "record_activations": "compgraph.data.buffer_writer",
     "run_graph": "compgraph.ablation.run",
+    "select_circuit": "compgraph.circuits.select",
     "structural_connectivity": "compgraph.connectivity.structural.dispatch",
 }
 """Public name -> module that holds it."""
