@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+from compgraph import progress
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,3 +22,10 @@ def shared() -> Path:
     if not (folder / "models").is_dir():
         pytest.skip(f"no shared models and data at {folder} (set COMPGRAPH_SHARED)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def silent_progress() -> Iterator[None]:
+    """Verbs that a test calls in this process turn progress on; the next test starts without it."""
+    yield
+    progress.disable()

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from compgraph.figures import style
@@ -108,6 +108,7 @@ def _panel(axes: Axes, part: pd.DataFrame, quantity: str, colours: dict[str, str
         axes.set_ylim(min(-0.05, low - 0.05), max(1.05, high + 0.05))
     elif quantity == "n_blocks":
         axes.set_ylim(0, high * 1.12 + 0.5)
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     elif low == high:
         axes.set_ylim(low - 0.5, high + 0.5)
 
