@@ -20,8 +20,8 @@ MASK = np.array([1, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1], dtype=bool)
 THOROUGH: dict[str, dict[str, Any]] = {
     "exact": {"n": 12},
     "acdc": {"n": 12},
-    # Pressed to remove everything, at a pace that the loss can answer: with a target below the share of false edges some
-    # of them must stay, and which is chance.
+    # Pressed to remove everything, at a pace that the loss can answer: with a target below the share of false edges
+    # some of them must stay, and which ones is chance.
     "edge-pruning": {"n": 32, "options": {"edge-pruning": {"target": 1.0, "learning_rate": 0.1, "examples": 16}}},
 }
 """Methods that must find every true edge of a network without noise before any other, and how they are run."""

@@ -18,7 +18,7 @@ INDUCTION = ("attn.0/head.0", "attn.1/head.0", "k")
 @pytest.mark.parametrize("step", STEPS)
 def test_accuracy_and_loss_are_those_published(shared, step):
     net = load_step(shared, step)
-    rows, answers = sequences(20000)
+    rows, answers = sequences(12000)
     targets = torch.from_numpy(answers)
     with torch.no_grad():
         logits = net.run(torch.from_numpy(rows), positions=torch.full((len(rows),), rows.shape[1] - 1)).logits
