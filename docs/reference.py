@@ -27,7 +27,7 @@ its name in the results. Nothing runs that no entry asks for.
 - `compgraph init --model PATH --task TASK` writes a commented file to start from.
 - `compgraph config validate FILE` reports every error at once, with its path, the value and the nearest
   valid name.
-- `compgraph config render FILE` writes the file anew, with every key's default as a comment.
+- `compgraph config render FILE` writes the file anew, with every section's keys and defaults as comments.
 - `compgraph config schema` prints the JSON schema, for editors.
 - `compgraph plan --config FILE` says what a run would do, and why.
 

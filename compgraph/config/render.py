@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from compgraph import catalogue
 from compgraph.config.base import Section
 from compgraph.config.config import ENTRY_MODELS, SINGLE_MODELS, Config
 from compgraph.config.flags import choices
@@ -24,7 +23,9 @@ def schema_text() -> str:
 
 
 def render(values: Mapping[str, Any], heading: str = "") -> str:
-    """A config file: every section with what it is for, every default as a comment, the given values in place.
+    """A config file: every section with what it is for, all its keys with their defaults, the given values in place.
+
+    A key of an entry is explained where it first occurs in the file; `docs/configuration.md` explains the others.
 
     Parameters
     ----------
@@ -39,81 +40,107 @@ def render(values: Mapping[str, Any], heading: str = "") -> str:
         YAML that reads back to ``values``.
     """
     lines = [f"# {line}".rstrip() for line in textwrap.dedent(heading).strip().splitlines()]
+    explained: set[tuple[str, str]] = set()
     for name, field in Config.model_fields.items():
         lines += ["", f"# {name}: {field.description}"]
         given = values.get(name)
         if name in SINGLE_MODELS:
             lines += _single(name, SINGLE_MODELS[name], given or {})
         else:
-            lines += _entries(name, given or {})
+            lines += _entries(name, given or {}, explained)
     return "\n".join(lines).strip("\n") + "\n"
 
 
 def _single(name: str, model: type[Section], given: Mapping[str, Any]) -> Iterator[str]:
+    silent = [_with_default(key, field) for key, field in model.model_fields.items() if key not in given]
+    if silent:
+        yield from _wrapped("keys, with their defaults", silent)
     yield f"{name}:"
     for key, field in model.model_fields.items():
         if key in given:
             yield f"  {key}: {scalar(given[key])}{_comment(_explained(field))}"
-        else:
-            yield f"  # {key}: {scalar(field.default)}{_comment(_explained(field))}"
 
 
-def _entries(name: str, given: Mapping[str, Any]) -> Iterator[str]:
-    yield from _guide(name)
+def _entries(name: str, given: Mapping[str, Any], explained: set[tuple[str, str]]) -> Iterator[str]:
+    """A section of entries; `explained` holds what the file has explained so far."""
+    yield from _keys(name)
     yield f"{name}:" if given else f"{name}: {{}}"
     for entry, values in given.items():
-        yield f"  {entry}:" if values else f"  {entry}: {{}}"
-        for key, value in (values or {}).items():
-            yield f"    {key}: {scalar(value)}"
-
-
-TAGS = ("method", "kind", "source", "architecture")
-"""Keys that choose which others an entry has."""
-
-
-def _guide(name: str) -> Iterator[str]:
-    """The keys of a section's entries with their defaults, then the methods with theirs."""
-    branches = ENTRY_MODELS[name]
-    if name != "models":
-        yield from _branches(name, branches, "#   ")
-        return
-    trained = {tag: model for tag, model in branches.items() if "architecture" in model.model_fields}
-    yield "#   source: trained  # Train it here, from a recipe."
-    yield from _branches(name, trained, "#     ")
-    yield from _branches(name, {"pretrained": branches["pretrained"]}, "#   ")
-
-
-def _branches(name: str, branches: Mapping[str, type[Section]], indent: str) -> Iterator[str]:
-    """What the branches share, then each branch with its own keys."""
-    models = list(branches.values())
-    # A key with another default in some branch is that branch's own.
-    shared = [
-        key
-        for key, field in models[0].model_fields.items()
-        if len(models) > 1 or list(branches) == [""]
-        if all(key in model.model_fields and model.model_fields[key].default == field.default for model in models)
-    ]
-    for key in shared:
-        if key not in TAGS:
-            yield _key_line(key, models[0].model_fields[key], indent)
-    for tag, model in branches.items():
-        if not tag:
+        values = values or {}
+        texts = {key: _explained(field) for key in values if (field := _field(name, values, key)) and key not in TAGS}
+        short = f"  {entry}: {scalar(values)}"
+        if len(short) <= WIDTH and explained.issuperset(texts.items()):
+            yield short
             continue
-        label = next(key for key in ("architecture", "source", "kind", "method") if key in model.model_fields)
-        registered = catalogue.SECTIONS.get(name, {}).get(tag)
-        about = registered.summary if registered else (model.__doc__ or "").strip().splitlines()[0]
-        own = {key: field for key, field in model.model_fields.items() if key not in shared and key not in TAGS}
-        if registered and own:
-            # A line a method keeps the file a page; `compgraph <section> --help` explains the options.
-            about += f"; {', '.join(f'{key}: {scalar(field.default)}' for key, field in own.items())}"
-        yield f"{indent}{label}: {tag}{_comment(about)}"
-        for key, field in own.items() if not registered else ():
-            yield _key_line(key, field, indent + "  ")
+        yield f"  {entry}:" if values else f"  {entry}: {{}}"
+        for key, value in values.items():
+            new = (key, texts.get(key)) not in explained
+            yield f"    {key}: {scalar(value)}{_comment(texts.get(key) if new else None)}"
+        explained.update(texts.items())
 
 
-def _key_line(key: str, field: Any, indent: str) -> str:
-    shown = "(required)" if field.is_required() else scalar(field.default)
-    return f"{indent}{key}: {shown}{_comment(_explained(field))}"
+def _field(name: str, values: Mapping[str, Any], key: str) -> Any:
+    """The field of an entry's key, in the branch that the entry's other values choose."""
+    branches = ENTRY_MODELS[name]
+    chosen = [branches[str(values[tag])] for tag in TAGS if str(values.get(tag)) in branches]
+    for model in (*chosen, *branches.values()):
+        if key in model.model_fields:
+            return model.model_fields[key]
+    return None
+
+
+TAGS = ("method", "kind", "architecture", "source")
+"""Keys that choose which others an entry has, the most telling first."""
+WIDTH = 118
+HELD = "\x00"
+"""Stands for a space that no line breaks at."""
+
+
+def _keys(name: str) -> Iterator[str]:
+    """All keys of a section's entries with their defaults, what several kinds of entry share named once."""
+    branches = ENTRY_MODELS[name]
+    if name == "models":
+        trained = {tag: model for tag, model in branches.items() if "architecture" in model.model_fields}
+        yield from _group(trained, "source: trained")
+        branches = {tag: model for tag, model in branches.items() if tag not in trained}
+    yield from _group(branches, "keys, with their defaults")
+
+
+def _group(branches: Mapping[str, type[Section]], title: str) -> Iterator[str]:
+    """The keys that all branches have, with the default that most of them give, then what each has beyond."""
+    several = len(branches) > 1 or list(branches) == [""]
+    shared: dict[str, str] = {}
+    for key in next(iter(branches.values())).model_fields:
+        if several and key not in TAGS and all(key in model.model_fields for model in branches.values()):
+            said = [_with_default(key, model.model_fields[key]) for model in branches.values()]
+            shared[key] = max(said, key=said.count)
+    if shared:
+        yield from _wrapped(title, list(shared.values()))
+    plain: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for tag, model in branches.items():
+        label = next((key for key in TAGS if key in model.model_fields), "")
+        own = [_with_default(key, field) for key, field in model.model_fields.items() if key not in TAGS]
+        own = [said for said in own if said not in shared.values()]
+        if own:
+            lines += _wrapped(f"{label}: {tag}", own)
+        elif label:
+            plain.setdefault(label, []).append(tag)
+    for label, tags in plain.items():
+        yield from _wrapped(f"{label}: {', '.join(tags)}", [])
+    yield from lines
+
+
+def _wrapped(title: str, words: list[str]) -> Iterator[str]:
+    """A comment, broken between keys (and within very long ones)."""
+    whole = [word.replace(" ", HELD) if len(word) < WIDTH // 2 else word for word in words]
+    text = " - ".join(part for part in (title, ", ".join(whole)) if part)
+    lines = textwrap.wrap(text, WIDTH, initial_indent="#   ", subsequent_indent="#     ", break_on_hyphens=False)
+    return (line.replace(HELD, " ") for line in lines)
+
+
+def _with_default(key: str, field: Any) -> str:
+    return f"{key} (required)" if field.is_required() else f"{key}: {scalar(field.default)}"
 
 
 def _explained(field: Any) -> str:

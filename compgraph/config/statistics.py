@@ -18,8 +18,9 @@ class Statistics(GraphEntry):
     measures: listing(Measure) = Field(  # type: ignore[valid-type]
         list(catalogue.STATISTICS), description="What to measure."
     )
-    null: Literal["weights", "strength"] = Field(
-        "weights", description="What chance is: weights permuted over the edges, or only beyond the nodes' strengths."
+    null_model: Literal["strength", "weights"] = Field(
+        "strength",
+        description="What chance is: weights permuted beyond what the nodes' strengths explain, or over all edges.",
     )
     n_nulls: Annotated[int, Field(ge=0)] = Field(99, description="Random graphs to compare with.")
     seed: Seed = Field(0, description="Seed of the random graphs and of searches.")

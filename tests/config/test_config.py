@@ -110,3 +110,13 @@ def test_importing_the_config_imports_no_library_that_computes() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_key_can_be_written_without_quotes() -> None:
+    """`null`, `on` or `1` as a key would be read as something else than text."""
+    from compgraph.config.config import ENTRY_MODELS, SINGLE_MODELS
+    from compgraph.config.render import scalar
+
+    models = [*SINGLE_MODELS.values(), *(model for branches in ENTRY_MODELS.values() for model in branches.values())]
+    keys = {key for model in models for key in model.model_fields}
+    assert keys and [key for key in keys if scalar(key) != key] == []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from compgraph.config.config import SECTIONS, load
+from compgraph.config.config import ENTRY_MODELS, SECTIONS, SINGLE_MODELS, load
 from compgraph.config.reading import read
 from compgraph.config.render import heading_of, render, scalar, schema_text
 
@@ -33,10 +33,14 @@ def test_config_files_fit_the_schema(path: Path) -> None:
     jsonschema.validate(read(path).values, json.loads(schema_text()))
 
 
-def test_every_section_and_key_is_explained() -> None:
+def test_every_section_is_explained_and_every_key_listed() -> None:
     text = render({})
     for section in SECTIONS:
         assert f"# {section}: " in text
+        models = [SINGLE_MODELS[section]] if section in SINGLE_MODELS else ENTRY_MODELS[section].values()
+        part = text[text.index(f"# {section}: ") :].split("\n\n")[0]
+        for model in models:
+            assert not [key for key in model.model_fields if key not in part]
     assert text.count("did you") == 0
     assert yaml.safe_load(text)["models"] == {}
 
@@ -54,6 +58,19 @@ def test_a_rendered_file_reads_back(tmp_path: Path) -> None:
         section: read(file).values[section] for section in SECTIONS if section not in values
     } | {"activations": None, "figures": None, "report": None}
     assert load(file).effective["a"].partition == {"linear.*": "units", "input": "modules"}  # type: ignore[union-attr]
+
+
+def test_keys_are_explained_once_and_short_entries_take_a_line() -> None:
+    heads = {"method": "eap", "partition": "heads"}
+    text = render({"effective": {"a": heads, "b": heads, "c": heads | {"steps": 3, "method": "eap-ig-inputs"}}})
+    assert "    partition: heads  # Nodes: " in text
+    assert text.count("# Nodes: ") == 1
+    assert "  b: {method: eap, partition: heads}\n" in text
+    assert "    steps: 3  # Points on the path." in text
+
+
+def test_the_default_study_is_a_page() -> None:
+    assert len((ROOT / "config.yaml").read_text(encoding="utf-8").splitlines()) <= 180
 
 
 @pytest.mark.parametrize(
