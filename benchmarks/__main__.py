@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("startup", "forward", "eap", "buffers", "functional", "graphs")
+NAMES = ("startup", "forward", "eap", "buffers", "functional", "graphs", "neurons")
 
 
 def main(names: list[str]) -> None:

@@ -35,6 +35,9 @@ class Site:
     node
         False for a mere view of the residual stream (`resid.3`): it can be recorded, but is not
         a node of the causal graph.
+    n_features
+        Sites with a dictionary: how many of the units are its features, which come first; the rest, if there
+        are any, are the coordinates of its error. Else 0.
     """
 
     name: str
@@ -44,6 +47,12 @@ class Site:
     n_heads: int = 0
     shape: tuple[int, ...] = ()
     node: bool = True
+    n_features: int = 0
+
+    @property
+    def has_error(self) -> bool:
+        """Whether a dictionary of this site leaves an error."""
+        return 0 < self.n_features < self.n_units
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ class Architecture:
         return {
             "kind": self.kind,
             "family": self.family,
-            "sites": [asdict(site) | {"shape": list(site.shape)} for site in self.sites],
+            "sites": [_site_dict(site) for site in self.sites],
             "reads": {dest: list(sources) for dest, sources in self.reads.items()},
             "channels": {dest: list(names) for dest, names in self.channels.items()},
         }
@@ -107,6 +116,12 @@ class Architecture:
             reads={dest: tuple(sources) for dest, sources in data["reads"].items()},
             channels={dest: tuple(names) for dest, names in data["channels"].items()},
         )
+
+
+def _site_dict(site: Site) -> dict[str, Any]:
+    """JSON-able form; sites without a dictionary say nothing of features."""
+    data = asdict(site) | {"shape": list(site.shape)}
+    return data if site.n_features else {key: value for key, value in data.items() if key != "n_features"}
 
 
 def transformer_architecture(

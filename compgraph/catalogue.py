@@ -72,6 +72,14 @@ class Entry:
         Whether it differentiates the metric.
     metric : str
         For effective methods: the metric where none is named.
+    averages_examples : bool
+        For effective methods: whether scores are means over examples, so that they have bootstrap intervals.
+    takes_baseline : bool
+        For attributions: whether it compares with a baseline.
+    serves_features : bool
+        For effective methods: whether it serves networks with dictionaries (`compgraph.dictionaries`).
+    takes_reference : bool
+        For baselines: whether means, covariances or samples can come from other data.
     lower_is_better : bool
         For metrics: whether a smaller value means that the network does better (divergences, losses).
     requires : tuple of str
@@ -80,6 +88,8 @@ class Entry:
         Settings of its section that it cannot do without, though other methods can.
     options : tuple of Option
         Its own settings, beyond those that all methods of the section share.
+    arguments : tuple of str
+        Further keywords of the library call, which a config has no word for.
     stage : str
         For figures: the section whose results it draws.
     per : str
@@ -101,11 +111,16 @@ class Entry:
     at_clean: bool = False
     uses_gradient: bool = True
     metric: str = "logit_difference"
+    averages_examples: bool = True
+    serves_features: bool = False
+    takes_baseline: bool = True
+    takes_reference: bool = False
     lower_is_better: bool = False
     differentiable: bool = True
     requires: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
+    arguments: tuple[str, ...] = ()
     stage: str = ""
     per: str = "result"
     reads: tuple[str, ...] = ()
@@ -130,6 +145,33 @@ TASKS: Table = _table(
     _task("modular_addition", "a + b modulo a prime"),
     _task("gendered_pronoun", "the pronoun that fits a name"),
     _task("docstring", "the next argument name in a docstring"),
+)
+
+_ATTRIBUTIONS = "compgraph.attribution.methods"
+
+ATTRIBUTIONS: Table = _table(
+    Entry(
+        "attribution-patching",
+        _ATTRIBUTIONS,
+        "change of a unit from clean to baseline times the metric's gradient there",
+        "attribution_patching",
+        at_clean=True,
+    ),
+    Entry(
+        "activation-x-gradient",
+        _ATTRIBUTIONS,
+        "a unit's activation times the metric's gradient there",
+        "activation_x_gradient",
+        at_clean=True,
+        takes_baseline=False,
+    ),
+    Entry(
+        "integrated-gradients",
+        _ATTRIBUTIONS,
+        "change of a unit times the gradient averaged between clean and baseline, one site at a time",
+        "integrated_gradients",
+        options=(Option("steps", 10, "Points on the path.", minimum=1),),
+    ),
 )
 
 STRUCTURAL: Table = _table(
@@ -160,6 +202,27 @@ FUNCTIONAL: Table = _table(
 
 _STEPS = Option("steps", 5, "Points on the path.", minimum=1)
 _GRAD_DROP = Option("grad_drop", False, "Mean absolute score over backward passes that skip a layer each.")
+_KEEP = (
+    Option("keep", 0, "Keep only so many of each target's edges, the strongest, and sums of the others.", minimum=0),
+    Option("keep_overall", 0, "Keep (besides) the strongest edges of the whole, so many.", minimum=0),
+)
+
+_SERIES = (
+    Option("signal", "norm", "A node's number at a token position.", choices=("norm", "mean", "pc")),
+    Option(
+        "readout",
+        "metric",
+        "The number of logits: the metric, or the entropy of the output.",
+        choices=("metric", "entropy"),
+    ),
+    Option("max_order", 2, "Most lags to choose from.", minimum=1),
+    Option("criterion", "bic", "Chooses the number of lags.", choices=("bic", "aic", "max")),
+    Option("intercept", "position", "Means removed: one a position, or one for all.", choices=("position", "constant")),
+    Option("ridge", 0.0, "Penalty on coefficients of standardised signals; above 0, scores are held out.", minimum=0.0),
+    Option("choose_ridge", False, "Choose the penalty by generalised cross-validation."),
+    Option("fdr", 0.05, "False discovery rate of the column significant.", minimum=0.0),
+)
+"""Options of the methods that read time series."""
 
 EFFECTIVE: Table = _table(
     Entry(
@@ -167,30 +230,39 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.eap",
         "edge attribution patching: change of the write times gradient at the read",
         "compute",
+        serves_features=True,
         at_clean=True,
         options=(
             Option("qk_fix", False, "Score edges into queries and keys by the exact change of the pattern."),
             _GRAD_DROP,
+            *_KEEP,
         ),
+        arguments=("matrix",),
     ),
     Entry(
         "clean-corrupted",
         "compgraph.connectivity.effective.clean_corrupted",
         "as eap, with the gradient averaged over the clean and the baseline run",
         "compute",
+        options=_KEEP,
+        arguments=("matrix",),
+        serves_features=True,
     ),
     Entry(
         "eap-ig-inputs",
         "compgraph.connectivity.effective.eap_ig_inputs",
         "as eap, with gradients integrated along the input from baseline to clean",
         "compute",
-        options=(_STEPS, _GRAD_DROP),
+        serves_features=True,
+        options=(_STEPS, _GRAD_DROP, *_KEEP),
+        arguments=("matrix",),
     ),
     Entry(
         "eap-ig-activations",
         "compgraph.connectivity.effective.eap_ig_activations",
         "as eap, with gradients integrated along the write of each site in turn",
         "compute",
+        serves_features=True,
         options=(_STEPS,),
     ),
     Entry(
@@ -198,6 +270,7 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.information_flow_routes",
         "share of the stream that each source contributes, without metric or gradient",
         "compute",
+        takes_baseline=False,
         serves=TRANSFORMER,
         uses_gradient=False,
     ),
@@ -213,6 +286,7 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.acdc",
         "edges removed one after another, from the output back, while the output stays the same",
         "compute",
+        averages_examples=False,
         uses_gradient=False,
         metric="kl",
         options=(
@@ -228,6 +302,7 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.edge_pruning",
         "masks on all edges learned together, under a pressure to be sparse",
         "compute",
+        averages_examples=False,
         metric="kl",
         options=(
             Option("steps", 300, "Optimisation steps.", minimum=1),
@@ -237,12 +312,14 @@ EFFECTIVE: Table = _table(
             Option("writer_masks", True, "One more mask for every node, on all it writes."),
             Option("start", 1.0, "Log-odds that masks start from."),
         ),
+        arguments=("checkpoint", "report"),
     ),
     Entry(
         "eap-gp",
         "compgraph.connectivity.effective.eap_gp",
         "as eap, with gradients averaged along a path that follows the model's own gradient to the baseline's output",
         "compute",
+        serves_features=True,
         options=(
             _STEPS,
             Option("step_size", 1.0, "Length of a step, in units of the embedding.", minimum=0.0),
@@ -253,6 +330,7 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.ceap",
         "conductance: gradients along the input's path, each times the piece of the path that the write takes there",
         "compute",
+        serves_features=True,
         options=(
             _STEPS,
             Option("resamples", 0, "Disjoint samples of the data to compare circuits between; 0 for none.", minimum=0),
@@ -283,10 +361,49 @@ EFFECTIVE: Table = _table(
         uses_gradient=False,
     ),
     Entry(
+        "node-ig",
+        "compgraph.connectivity.effective.node_ig",
+        "integrated gradients of each node, handed on to the edges that feed it, as in sparse feature circuits",
+        "compute",
+        options=(
+            Option("steps", 10, "Points on the path of a site's units.", minimum=1),
+            Option("edge_steps", 1, "Points on the path of what a node reads; 1 is the clean run.", minimum=1),
+            Option("node_threshold", 0.0, "Nodes with a smaller effect at a position get no edges there.", minimum=0.0),
+        ),
+    ),
+    Entry(
+        "granger",
+        "compgraph.connectivity.effective.granger",
+        "how much a node's past and present help to predict another over token positions, given all the others",
+        "compute",
+        takes_baseline=False,
+        serves=TRANSFORMER,
+        averages_examples=False,
+        uses_gradient=False,
+        options=_SERIES,
+    ),
+    Entry(
+        "transfer-entropy",
+        "compgraph.connectivity.effective.transfer_entropy",
+        "Gaussian transfer entropy over token positions, given all other nodes, in nats",
+        "compute",
+        takes_baseline=False,
+        serves=TRANSFORMER,
+        averages_examples=False,
+        uses_gradient=False,
+        options=(
+            *_SERIES,
+            Option("permutations", 0, "Surrogates per node from exchanged examples; 0: analytic test.", minimum=0),
+        ),
+    ),
+    Entry(
         "random",
         "compgraph.connectivity.effective.random_scores",
         "a random number for every edge: the null",
         "compute",
+        takes_baseline=False,
+        serves_features=True,
+        averages_examples=False,
         uses_gradient=False,
         options=(Option("distribution", "normal", "Of the random numbers.", choices=("normal", "uniform")),),
     ),
@@ -376,6 +493,7 @@ METRICS: Table = _table(
     _metric("kl", "Kullback-Leibler divergence from the whole model's output", reference=True),
     _metric("total_variation", "total variation distance from the whole model's output", reference=True),
     _metric("accuracy", "share of examples whose most probable output is an answer", differentiable=False),
+    _metric("reciprocal_rank", "one over the rank of the best answer; its mean is the MRR", differentiable=False),
 )
 
 BASELINES: Table = _table(
@@ -383,10 +501,10 @@ BASELINES: Table = _table(
         "counterfactual",
         "compgraph.ablation.baselines",
         "the value on the corrupted input",
-        "counterfactual",
+        "Counterfactual",
         needs_counterfactual=True,
     ),
-    Entry("zero", "compgraph.ablation.baselines", "zero", "zero"),
+    Entry("zero", "compgraph.ablation.baselines", "zero", "Zero"),
 )
 
 ROIS: Table = _table(
@@ -502,6 +620,7 @@ STAGES: Table = _table(
     _stage("import-model", "import_model", "Register a pretrained model: a folder or a hub name."),
     _stage("data", "data", "Make a dataset: prompts, text windows or images, for one model."),
     _stage("activations", "activations", "Record activations into one buffer."),
+    _stage("attributions", "attributions", "Record attributions of a metric into one buffer."),
     _stage("structural", "structural", "Structural graph: from the weights alone."),
     _stage("functional", "functional", "Functional graph: co-variation of recorded activations."),
     _stage("effective", "effective", "Effective graph: causal influence between parts."),
@@ -515,6 +634,7 @@ STAGES: Table = _table(
 )
 
 SECTIONS: Mapping[str, Table] = {
+    "attributions": ATTRIBUTIONS,
     "structural": STRUCTURAL,
     "functional": FUNCTIONAL,
     "effective": EFFECTIVE,

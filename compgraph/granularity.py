@@ -36,11 +36,22 @@ def site_parts(
             f"partition: granularity 'channels' is for sequential networks; {architecture.family} is a "
             "transformer (valid: modules, heads, units)"
         )
+    if site.n_features:
+        return _feature_parts(site, word)
     stem, per_part = _part_rule(site, word, transformer)
     if not per_part:
         return np.zeros(site.n_units, np.int32), ("",)
     labels = np.arange(site.n_units, dtype=np.int32) // per_part
     return labels, tuple(f"{stem}.{k}" for k in range(-(-site.n_units // per_part)))
+
+
+def _feature_parts(site: Site, word: str) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
+    """A site with a dictionary: every feature by itself and the error's coordinates as one part, or all as one."""
+    if word != "units":
+        return np.zeros(site.n_units, np.int32), ("",)
+    labels = np.minimum(np.arange(site.n_units, dtype=np.int32), np.int32(site.n_features))
+    names = (f"feature.{k}" for k in range(site.n_features))
+    return labels, (*names, "error") if site.has_error else tuple(names)
 
 
 def _part_rule(site: Site, word: str, transformer: bool) -> tuple[str, int]:

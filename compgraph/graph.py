@@ -20,7 +20,7 @@ from compgraph import graph_checks, graph_export, graph_io
 from compgraph.architectural import architectural_edges, edge_channels, input_sites, output_sites
 from compgraph.architecture import Architecture
 from compgraph.errors import GraphError
-from compgraph.graph_select import Order, on_path, strength, strongest
+from compgraph.graph_select import Order, on_path, strength, strongest, sums_by_node
 from compgraph.partition import HasArchitecture, NodeColumns, Partition
 from compgraph.patterns import with_patterns
 
@@ -58,6 +58,8 @@ class ComputationalGraph:
         What else is known, JSON-able.
     columns
         Further columns of the edge table, name -> array [E] (`stderr`, `z`, …).
+    node_columns
+        Further columns of the node table, name -> numbers [n_nodes] (sums over edges that are not kept, …).
     partition
         What the nodes are parts of. The graph may have fewer nodes (after `prune`, or without constant
         units).
@@ -90,19 +92,21 @@ class ComputationalGraph:
         kind: str = "generic",
         attributes: Mapping[str, Any] | None = None,
         columns: Mapping[str, npt.ArrayLike] | None = None,
+        node_columns: Mapping[str, npt.ArrayLike] | None = None,
         partition: Partition | None = None,
         architecture: Architecture | None = None,
     ) -> None:
         if isinstance(nodes, Partition):
             partition = partition or nodes
-        node_columns = graph_checks.node_columns(nodes, architecture)
+        table = graph_checks.node_columns(nodes, architecture)
+        table |= graph_checks.further_node_columns(node_columns or {}, table)
         edges = graph_checks.edge_columns(source, target, channel, weight, columns or {}, directed)
         names = tuple(str(name) for name in channels)
-        graph_checks.check_edges(edges, node_columns["name"], names, directed)
+        graph_checks.check_edges(edges, table["name"], names, directed)
         graph_checks.check_kind(kind)
-        graph_checks.check_partition(node_columns, partition)
+        graph_checks.check_partition(table, partition)
         self._set(
-            node_columns, edges, names, bool(directed), kind, graph_checks.json_object(attributes), partition,
+            table, edges, names, bool(directed), kind, graph_checks.json_object(attributes), partition,
             architecture,
         )  # fmt: skip
 
@@ -237,7 +241,7 @@ class ComputationalGraph:
 
     @property
     def node_columns(self) -> NodeColumns:
-        """`name`, `site`, `label`, `size`, `level` as arrays [n_nodes], without pandas."""
+        """`name`, `site`, `label`, `size`, `level` and further columns as arrays [n_nodes], without pandas."""
         return dict(self._nodes)
 
     @cached_property
@@ -247,7 +251,7 @@ class ComputationalGraph:
 
     @cached_property
     def nodes(self) -> pd.DataFrame:
-        """Table of nodes: name, site, label, size (number of units), level."""
+        """Table of nodes: name, site, label, size (number of units), level, further columns."""
         import pandas as pd
 
         return pd.DataFrame(dict(self._nodes))
@@ -284,6 +288,24 @@ class ComputationalGraph:
         if self.architecture is None:
             raise GraphError(f"graph: {what} needs to know input and output; this graph has no architecture")
         return self.architecture
+
+    def node_scores(self, by: Literal["out", "in"] = "out", absolute: bool = False) -> npt.NDArray[np.float64]:
+        """Sum of the weights of each node's edges, float64 [n_nodes], in the order of `nodes`.
+
+        Under `eap` the outgoing sum is the node's own attribution (`compgraph.node_scores`).
+
+        Parameters
+        ----------
+        by
+            `out` (edges the node is the source of) or `in`. An undirected edge counts for both its nodes.
+        absolute
+            Sum |weight|.
+        """
+        if by not in ("out", "in"):
+            raise ValueError(f"by must be 'out' or 'in', not {by!r}")
+        weight = strength(self.weight, "abs") if absolute else self.weight
+        ends = (by,) if self.directed else ("out", "in")
+        return sums_by_node(self.source, self.target, weight, self.n_nodes, ends)
 
     # ---- selection ------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from compgraph.graph import ComputationalGraph
 
 EDGE_COLUMNS = ("source", "target", "channel", "weight")
+NODE_COLUMNS = ("name", "site", "label", "size", "level")
 KINDS = ("effective", "structural", "functional", "generic")
 
 _NODE_TYPES: dict[str, type[np.generic]] = {"label": np.int32, "size": np.int64, "level": np.int32}
@@ -45,6 +46,21 @@ def node_columns(nodes: Any, architecture: Architecture | None) -> NodeColumns:
         raise GraphError(f"graph: node column {wrong[0]!r} has shape {columns[wrong[0]].shape}, not ({n},)")
     _check_unique(columns["name"])
     return columns
+
+
+def further_node_columns(given: Mapping[str, npt.ArrayLike], nodes: NodeColumns) -> NodeColumns:
+    """Columns of numbers beside those that every table of nodes has, copied."""
+    found: NodeColumns = {}
+    for name, column in given.items():
+        values = np.array(column)
+        if name in NODE_COLUMNS:
+            raise GraphError(f"graph: the node column {name!r} is given with the nodes, not in node_columns")
+        if values.shape != nodes["name"].shape:
+            raise GraphError(f"graph: node column {name!r} has shape {values.shape}, not {nodes['name'].shape}")
+        if values.dtype.kind not in "biuf":
+            raise GraphError(f"graph: node column {name!r} must hold numbers, not {values.dtype}")
+        found[str(name)] = values
+    return found
 
 
 def _texts(values: Any) -> np.ndarray:

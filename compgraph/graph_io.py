@@ -16,6 +16,7 @@ import numpy as np
 
 from compgraph.architecture import Architecture
 from compgraph.errors import GraphError, MissingDependency
+from compgraph.graph_checks import NODE_COLUMNS
 from compgraph.partition import Partition
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def read(folder: Path) -> dict[str, Any]:
     page = _read_page(folder / "graph.json")
     try:
         nodes = _read_table(folder / "nodes.parquet", int(page["n_nodes"]))
+        further = page.get("node_columns", [])  # graphs written before there were any lack the key
         edges = _read_table(folder / "edges.parquet", int(page["n_edges"]))
         expected = ["source", "target", "channel", "weight", *page["columns"]]
         arguments = {key: page[key] for key in ("channels", "directed", "kind", "attributes")}
@@ -79,6 +81,8 @@ def read(folder: Path) -> dict[str, Any]:
         raise GraphError(f"{folder / 'graph.json'} lacks {error}") from error
     if list(edges) != expected:
         raise GraphError(f"{folder / 'edges.parquet'} has columns {list(edges)}, not {expected}")
+    if missing := [name for name in further if name not in nodes]:
+        raise GraphError(f"{folder / 'nodes.parquet'} has no column {missing[0]!r}, which graph.json lists")
     for name, kind in _EDGE_TYPES.items():
         if edges[name].dtype != kind:
             raise GraphError(
@@ -94,6 +98,7 @@ def read(folder: Path) -> dict[str, Any]:
         "channel": edges.pop("channel"),
         "weight": edges.pop("weight"),
         "columns": edges,
+        "node_columns": {name: nodes.pop(name) for name in further},
         "partition": partition,
         "architecture": None if described is None else Architecture.from_dict(described),
         **arguments,
@@ -109,6 +114,7 @@ def _page(graph: ComputationalGraph) -> dict[str, Any]:
         "n_nodes": graph.n_nodes,
         "n_edges": graph.n_edges,
         "columns": list(graph.columns),
+        "node_columns": [name for name in graph.node_columns if name not in NODE_COLUMNS],
         "attributes": graph.attributes,
         "architecture": None if graph.architecture is None else graph.architecture.to_dict(),
         "partition": None if graph.partition is None else graph.partition.digest,

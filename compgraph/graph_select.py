@@ -39,6 +39,16 @@ def strongest(values: Vector, k: int) -> npt.NDArray[np.bool_]:
     return mask
 
 
+def sums_by_node(
+    source: np.ndarray, target: np.ndarray, weight: Vector, n_nodes: int, ends: tuple[str, ...]
+) -> npt.NDArray[np.float64]:
+    """Sum of the weights of the edges that have a node at one of the ends (`out`: source, `in`: target)."""
+    total = np.zeros(n_nodes)
+    for end in ends:
+        total += np.bincount(source if end == "out" else target, weights=weight, minlength=n_nodes)
+    return total
+
+
 def on_path(
     source: np.ndarray, target: np.ndarray, n_nodes: int, inputs: np.ndarray, outputs: np.ndarray
 ) -> npt.NDArray[np.bool_]:

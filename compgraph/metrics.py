@@ -1,6 +1,7 @@
 """Metrics: scalars of a network's output, one per example.
 
-Every metric is a function `(logits [n, classes], targets) -> [n]`. All but `accuracy` are differentiable.
+Every metric is a function `(logits [n, classes], targets) -> [n]`; a user's own is named by its import path. All but
+`accuracy` and `reciprocal_rank` are differentiable.
 `targets` holds what the data say is right and wrong and, where a metric compares with the unmodified model,
 that model's logits.
 """
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from compgraph.catalogue import METRICS, load
+from compgraph.catalogue import METRICS, Entry, load
 from compgraph.errors import DataError
+from compgraph.importing import import_function
 
 
 @dataclass
@@ -77,22 +79,74 @@ def accuracy(logits: Tensor, targets: Targets) -> Tensor:
     return (best == _need(targets, "answers")).any(-1).to(logits.dtype)
 
 
-NEEDS_REFERENCE = frozenset(name for name, entry in METRICS.items() if entry.needs_reference)
-NOT_DIFFERENTIABLE = frozenset(name for name, entry in METRICS.items() if not entry.differentiable)
+def reciprocal_rank(logits: Tensor, targets: Targets) -> Tensor:
+    """One over the rank of the best-placed answer among all classes (its mean over examples is the MRR).
+
+    The rank is one plus the number of classes with a larger logit: ties count for the answer.
+    """
+    ids = _need(targets, "answers")
+    best = logits.gather(1, ids.clamp_min(0)).masked_fill(ids < 0, -torch.inf).amax(-1, keepdim=True)
+    return 1 / (1 + (logits > best).sum(-1)).to(logits.dtype)
+
+
+def describe(name: str) -> Entry:
+    """What is known of a metric: whether it needs a reference, has a gradient, is better when lower.
+
+    A user's function, named `package.module:function`, says it by attributes of the function (`needs_reference`,
+    `lower_is_better`, `differentiable`); where it says nothing it is taken to need no reference, to have a gradient and
+    to be better when higher.
+
+    Raises
+    ------
+    DataError
+        Neither a registered name nor the import path of a function that can be imported.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    function = import_function(name, METRICS, "metric")
+    module, _, attribute = name.partition(":")
+    summary = (function.__doc__ or name).strip().split("\n")[0]
+    return Entry(
+        name,
+        module,
+        summary,
+        attribute,
+        needs_reference=bool(getattr(function, "needs_reference", False)),
+        lower_is_better=bool(getattr(function, "lower_is_better", False)),
+        differentiable=bool(getattr(function, "differentiable", True)),
+    )
+
+
+def needs_reference(name: str) -> bool:
+    """Whether a metric compares with the clean run of the whole model: it is flat there."""
+    return describe(name).needs_reference
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether a smaller value means that the network does better."""
+    return describe(name).lower_is_better
 
 
 def get_metric(name: str, *, differentiable: bool = False) -> Metric:
     """The metric of that name.
+
+    Parameters
+    ----------
+    name
+        A registered name, or `package.module:function`: a function `(logits [n, classes], targets) -> [n]`.
+    differentiable
+        Whether a gradient is needed.
 
     Raises
     ------
     DataError
         Unknown name, or one without a gradient where a gradient is needed.
     """
-    valid = [m for m in METRICS if not (differentiable and m in NOT_DIFFERENTIABLE)]
-    if name not in valid:
-        raise DataError(f"metric {name!r} is not available here; valid are {', '.join(valid)}")
-    metric: Metric = load(METRICS[name])
+    entry = describe(name)
+    if differentiable and not entry.differentiable:
+        valid = [m for m, other in METRICS.items() if other.differentiable]
+        raise DataError(f"metric {name!r} has no gradient; valid here are {', '.join(valid)}")
+    metric: Metric = load(entry)
     return metric
 
 

@@ -21,7 +21,7 @@ from compgraph import partition_io
 from compgraph.architecture import Architecture
 from compgraph.errors import GraphError
 from compgraph.granularity import listed, match_rules, site_parts
-from compgraph.partition_checks import DEAD, check_reasons, check_site, label_array, nested
+from compgraph.partition_checks import DEAD, check_errors, check_reasons, check_site, label_array, nested
 
 __all__ = ["DEAD", "HasArchitecture", "NodeColumns", "Partition"]
 
@@ -341,7 +341,7 @@ class Partition:
 
     def check_causal(self, net: HasArchitecture) -> Partition:
         """Return this partition if it can carry a causal graph: every node site, in the network's order, and
-        the logits of a transformer whole.
+        the logits of a transformer and the errors of dictionaries whole.
 
         Raises
         ------
@@ -358,6 +358,7 @@ class Partition:
             raise GraphError(f"partition: sites must come in the order {listed(expected)}, not {listed(found)}")
         if architecture.kind == "transformer" and self.n_parts("logits") != 1:
             raise GraphError(f"partition: the logits are in {self.n_parts('logits')} parts; they must be one")
+        check_errors(architecture, self.labels)
         return self
 
     def refines(self, other: Partition) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from compgraph.architecture import Architecture
 from compgraph.errors import GraphError
 
 DEAD = -1
@@ -62,6 +63,13 @@ def check_reasons(
         for unit in units:
             if not 0 <= unit < len(labels[site]) or labels[site][unit] != DEAD:
                 raise GraphError(f"partition: unit {unit} of {site!r} is not dead, but a reason says {why!r}")
+
+
+def check_errors(architecture: Architecture, labels: Mapping[str, npt.NDArray[np.int32]]) -> None:
+    """The coordinates of a dictionary's error share a part: they are one unit."""
+    for site in architecture.node_sites:
+        if site.has_error and len(np.unique(labels[site.name][site.n_features :])) > 1:
+            raise GraphError(f"partition: the error of {site.name!r} is one unit; its coordinates must share a part")
 
 
 def nested(fine: npt.NDArray[np.int32], coarse: npt.NDArray[np.int32]) -> bool:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
+
+MANY = 256
+"""Above so many parts sums over irregular parts are one scattered addition."""
 
 
 @dataclass
@@ -73,4 +77,17 @@ class Parts:
         """Sum over the units of each part: [.., n_units] -> [.., parts]."""
         if self.size:
             return units.unflatten(-1, (len(self), self.size)).sum(-1)
+        if len(self) > MANY:
+            out = units.new_zeros(*units.shape[:-1], len(self) + 1)
+            return out.index_add_(-1, self.label, units)[..., :-1]
         return torch.stack([units[..., i].sum(-1) for i in self.index], -1)
+
+    @cached_property
+    def label(self) -> Tensor:
+        """Part of every unit, int64 [n_units]; dead units get one behind the last part."""
+        device = self.index[0].device if self.index else torch.device("cpu")
+        out = torch.full((self.n_units,), len(self), dtype=torch.int64, device=device)
+        sizes = torch.tensor([len(i) for i in self.index], device=device)
+        if self.index:
+            out[torch.cat(self.index)] = torch.arange(len(self), device=device).repeat_interleave(sizes)
+        return out

@@ -21,7 +21,12 @@ SUFFIX = ".pattern"
 
 
 def splits_heads(site: Site, labels: npt.NDArray[np.integer]) -> bool:
-    """Whether some head of an attention site has units in more than one part."""
+    """Whether some head of an attention site has units in more than one part.
+
+    A feature of a dictionary at the site is read off all heads: there, whether the units have more than one part.
+    """
+    if site.n_features:
+        return bool((np.asarray(labels) != labels[0]).any())
     heads = np.asarray(labels).reshape(site.n_heads, -1)
     return bool((heads != heads[:, :1]).any())
 
@@ -83,7 +88,9 @@ def _partition(architecture: Architecture, partition: Partition, fine: list[str]
 
 
 def served_parts(site: Site, partition: Partition) -> npt.NDArray[np.bool_]:
-    """Which parts the pattern of each head serves: bool [parts, heads]."""
+    """Which parts the pattern of each head serves: bool [parts, heads]; every feature is served by all."""
+    if site.n_features:
+        return np.ones((partition.n_parts(site.name), site.n_heads), dtype=bool)
     labels = np.asarray(partition.labels[site.name])
     heads = np.arange(site.n_units) // (site.n_units // site.n_heads)
     table = np.zeros((partition.n_parts(site.name), site.n_heads), dtype=bool)

@@ -32,6 +32,22 @@ def small(weight: list[float], **options) -> ComputationalGraph:
     return ComputationalGraph(names, range(len(weight)), range(1, len(weight) + 1), None, weight, **options)
 
 
+def test_node_scores_are_sums_of_edges() -> None:
+    graph = ComputationalGraph(
+        ["a", "b", "c"], [0, 0, 1], [1, 2, 2], [0, 0, 1], np.array([1, -2, 4], np.float32), channels=("", "q")
+    )
+    assert graph.node_scores().tolist() == [-1, 4, 0]
+    assert graph.node_scores("in").tolist() == [0, 1, 2]
+    assert graph.node_scores(absolute=True).tolist() == [3, 4, 0]
+    assert graph.node_scores("in", absolute=True).tolist() == [0, 1, 6]
+    assert graph.node_scores().dtype == np.float64
+    both = ComputationalGraph(["a", "b", "c"], [0, 1], [1, 2], None, [1.0, -3.0], directed=False)
+    assert both.node_scores("out").tolist() == both.node_scores("in").tolist() == [1, -2, -3]
+    assert both.top(0).node_scores().tolist() == [0, 0, 0]
+    with pytest.raises(ValueError, match="by must be 'out' or 'in', not 'both'"):
+        graph.node_scores("both")  # type: ignore[arg-type]
+
+
 # ---- construction ------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import compgraph.parts as module
 from compgraph.parts import Parts
 
 CASES = {
@@ -17,8 +18,10 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("many", [256, 0], ids=["loop", "scatter"])
 @pytest.mark.parametrize("labels", CASES.values(), ids=CASES)
-def test_against_loops(labels):
+def test_against_loops(labels, many, monkeypatch):
+    monkeypatch.setattr(module, "MANY", many)
     n = max(labels) + 1
     parts = Parts.from_labels(np.array(labels, np.int32), n, torch.device("cpu"))
     units, rows = torch.randn(2, 3, 6, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64)
@@ -29,6 +32,7 @@ def test_against_loops(labels):
         torch.testing.assert_close(parts.product(units, rows)[k], own @ rows)
         torch.testing.assert_close(parts.masked(units)[k], own)
         torch.testing.assert_close(parts.sums(units)[..., k], own.sum(-1))
+    assert parts.label.tolist() == [n if k < 0 else k for k in labels]
     keep = torch.tensor([n - 1, 0])
     torch.testing.assert_close(parts.product(units, rows, keep), parts.product(units, rows)[keep])
 

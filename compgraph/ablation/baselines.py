@@ -1,13 +1,14 @@
 """Baselines: what replaces an ablated value.
 
-Each baseline is a function `(net, batch, sites) -> {site: units}` that returns, for every example of the batch,
-the units the site has in the baseline run. Zero is the exception in one respect: under it a whole MLP node
-writes nothing at all, its output bias included (design, section 9).
+A baseline is an object that gives, for every example of a batch, the units of any site in its baseline run
+(`Baseline`). It is made once, for a network and its data (`make_baseline`), and may look at all of the data first:
+means and covariances are those of a reference set, the data themselves unless another is given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,59 +18,117 @@ from compgraph.data.batches import Batch
 from compgraph.errors import DataError
 from compgraph.models.network import Network
 from compgraph.partition import Partition
+from compgraph.patterns import SUFFIX
 
 Units = dict[str, Tensor]
 
 
-def counterfactual(net: Network, batch: Batch, sites: Collection[str]) -> Units:
-    """Units of the corrupted run."""
-    if batch.corrupted is None:
-        raise DataError("baseline 'counterfactual' needs a corrupted input per example; this dataset has none")
-    with torch.no_grad():
-        return net.run(batch.corrupted, batch.mask, capture=sites, positions=batch.positions).units
+class Baseline(Protocol):
+    """What replaces ablated values.
+
+    Attributes
+    ----------
+    name
+        As registered (`compgraph.catalogue.BASELINES`).
+    consistent
+        Whether the baseline run is a run of the network on some input: every node's baseline value is then what it
+        computes from the baseline stream, so that nodes without a changed input need no computation.
+    """
+
+    name: str
+    consistent: bool
+
+    def units(self, net: Network, batch: Batch, sites: Collection[str]) -> Units:
+        """Site -> its units in the baseline run: [batch, time, n_units], for images [batch, n_units]; patterns of
+        attention (`attn.3.pattern`) [batch, heads, query, key]."""
+        ...
+
+    def about(self) -> dict[str, Any]:
+        """What a result says about it: its name and, where there is any, seed and reference."""
+        ...
 
 
-def zero(net: Network, batch: Batch, sites: Collection[str]) -> Units:
-    """Zeros, one per unit (patterns of attention: per query and key)."""
-    lead = batch.clean.shape[:2] if net.kind == "transformer" else batch.clean.shape[:1]
+class Counterfactual:
+    """The values of the corrupted run."""
 
-    def shape(name: str) -> tuple[int, ...]:
-        if name.endswith(".pattern"):
-            heads = net.architecture.site(name.removesuffix(".pattern")).n_heads
-            return lead[0], heads, lead[1], lead[1]
-        return *lead, net.architecture.site(name).n_units
+    name = "counterfactual"
+    consistent = True
 
-    return {name: torch.zeros(shape(name), dtype=net.dtype, device=net.device) for name in sites}
+    def __init__(self, net: Network, pairs: Any, seed: int) -> None:
+        if getattr(pairs, "corrupted", None) is None:
+            raise DataError("baseline 'counterfactual' needs a corrupted input per example; this dataset has none")
+
+    def units(self, net: Network, batch: Batch, sites: Collection[str]) -> Units:
+        """See `Baseline`."""
+        assert batch.corrupted is not None
+        with torch.no_grad():
+            return net.run(batch.corrupted, batch.mask, capture=sites, positions=batch.positions).units
+
+    def about(self) -> dict[str, Any]:
+        """See `Baseline`."""
+        return {"baseline": self.name}
 
 
-def baseline_units(net: Network, batch: Batch, baseline: str, sites: Collection[str]) -> Units:
-    """Units of the baseline run at the given sites.
+class Zero:
+    """Zero for every unit. A whole MLP node writes nothing then, its output bias included (design, section 9)."""
+
+    name = "zero"
+    consistent = False
+
+    def __init__(self, net: Network | None = None, pairs: Any = None, seed: int = 0) -> None:
+        pass
+
+    def units(self, net: Network, batch: Batch, sites: Collection[str]) -> Units:
+        """See `Baseline`."""
+        lead = batch.clean.shape[:2] if net.kind == "transformer" else batch.clean.shape[:1]
+
+        def shape(name: str) -> tuple[int, ...]:
+            if name.endswith(SUFFIX):
+                heads = net.architecture.site(name.removesuffix(SUFFIX)).n_heads
+                return lead[0], heads, lead[1], lead[1]
+            return *lead, net.architecture.site(name).n_units
+
+        return {name: torch.zeros(shape(name), dtype=net.dtype, device=net.device) for name in sites}
+
+    def about(self) -> dict[str, Any]:
+        """See `Baseline`."""
+        return {"baseline": self.name}
+
+
+def make_baseline(
+    baseline: str | Baseline, net: Network, pairs: Any, *, reference: Any = None, seed: int = 0
+) -> Baseline:
+    """The baseline of that name for a network and its data.
 
     Parameters
     ----------
     baseline
-        `counterfactual` or `zero`.
-    sites
-        Names of sites.
-
-    Returns
-    -------
-    dict
-        Site -> [batch, time, n_units], or [batch, n_units] for images.
+        A registered name (`compgraph.catalogue.BASELINES`), or a baseline made before, returned as it is.
+    pairs
+        The data that will be run.
+    reference
+        Other data, from which means, covariances and samples are taken; None: from `pairs`, clean side.
+    seed
+        Of what is drawn.
 
     Raises
     ------
     DataError
-        Unknown baseline, or one the data cannot serve.
+        Unknown name; data that lack what the baseline needs; a reference for a baseline that has no use for one.
     """
+    if not isinstance(baseline, str):
+        return baseline
     if baseline not in BASELINES:
         raise DataError(f"baseline {baseline!r} is not known; valid are {', '.join(BASELINES)}")
-    units: Units = load(BASELINES[baseline])(net, batch, sites)
-    return units
+    if reference is not None and not BASELINES[baseline].takes_reference:
+        takers = ", ".join(name for name, entry in BASELINES.items() if entry.takes_reference)
+        raise DataError(f"baseline {baseline!r} takes nothing from other data; those that do: {takers}")
+    made: Baseline = load(BASELINES[baseline])(net, pairs if reference is None else reference, seed)
+    return made
 
 
-def silent_sites(partition: Partition, baseline: str) -> frozenset[str]:
+def silent_sites(partition: Partition, baseline: Baseline) -> frozenset[str]:
     """MLP sites whose baseline write lacks the output bias: those ablated to zero as one whole node."""
-    if baseline != "zero":
+    if baseline.name != "zero":
         return frozenset()
     return frozenset(name for name in partition.sites if name.startswith("mlp.") and partition.n_parts(name) == 1)

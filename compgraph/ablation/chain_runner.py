@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import Units, baseline_units
+from compgraph.ablation.baselines import Baseline, Units
 from compgraph.data.batches import Batch
 from compgraph.models.sequential import Sequential
 from compgraph.partition import Partition
@@ -44,9 +44,9 @@ class ChainRunner:
         widest = max(site.n_units for site in self.net.architecture.sites)
         return 8 * widest * (1 + max(self.n_parts.values())) * torch.finfo(self.net.dtype).bits // 8
 
-    def baseline(self, batch: Batch, baseline: str) -> ChainBase:
+    def baseline(self, batch: Batch, baseline: Baseline) -> ChainBase:
         """Run the baseline once for all circuits."""
-        return ChainBase(batch, baseline_units(self.net, batch, baseline, self.sources))
+        return ChainBase(batch, baseline.units(self.net, batch, self.sources))
 
     def run(self, base: ChainBase, kept: dict[str, Tensor]) -> Tensor:
         """Logits [batch, classes].

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import baseline_units, silent_sites
+from compgraph.ablation.baselines import Baseline, make_baseline, silent_sites
 from compgraph.ablation.chain_runner import ChainRunner
 from compgraph.ablation.circuits import CircuitMasks, masks_for
+from compgraph.ablation.feature_runner import FeatureRunner
 from compgraph.ablation.stream_runner import StreamRunner
 from compgraph.data.batches import Batch, batches
+from compgraph.dictionaries.attached import FeatureTransformer
 from compgraph.errors import GraphError, ModelError
 from compgraph.graph import ComputationalGraph
 from compgraph.models.network import Network
@@ -35,8 +37,9 @@ def run_graph(
     pairs: Any,
     *,
     ablation: str = "edge",
-    baseline: str = "counterfactual",
+    baseline: str | Baseline = "counterfactual",
     batch_size: int | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """Run the network as a circuit.
 
@@ -53,9 +56,11 @@ def run_graph(
         `edge`: every node reads the baseline plus the changes of its kept sources. `node`: nodes without any
         kept edge hold their baseline value in an ordinary forward pass.
     baseline
-        See `compgraph.ablation.baselines`.
+        A name, or one made before (`compgraph.ablation.baselines.make_baseline`), with means of other data, say.
     batch_size
         Examples per pass; chosen to bound memory where None. The result does not depend on it.
+    seed
+        For baselines that draw.
 
     Returns
     -------
@@ -67,7 +72,8 @@ def run_graph(
     GraphError, DataError, ModelError
         The circuit was made for another network; the data lack what the baseline needs.
     """
-    return run_circuits(net, [circuit], pairs, ablation=ablation, baseline=baseline, batch_size=batch_size)[0]
+    made = make_baseline(baseline, net, pairs, seed=seed)
+    return run_circuits(net, [circuit], pairs, ablation=ablation, baseline=made, batch_size=batch_size)[0]
 
 
 def run_circuits(
@@ -76,8 +82,9 @@ def run_circuits(
     pairs: Any,
     *,
     ablation: str = "edge",
-    baseline: str = "counterfactual",
+    baseline: str | Baseline = "counterfactual",
     batch_size: int | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """Run several circuits of one partition; the baseline runs once per batch for all of them.
 
@@ -88,7 +95,8 @@ def run_circuits(
     """
     frame = _frame(net, circuits)
     masks = np.stack([frame.mask(circuit) for circuit in circuits])
-    runs = run_masks(net, frame, masks, pairs, ablation=ablation, baseline=baseline, batch_size=batch_size)
+    made = make_baseline(baseline, net, pairs, seed=seed)
+    runs = run_masks(net, frame, masks, pairs, ablation=ablation, baseline=made, batch_size=batch_size)
     return torch.cat([logits.cpu() for _, logits in runs], 1)
 
 
@@ -99,8 +107,9 @@ def run_masks(
     pairs: Any,
     *,
     ablation: str = "edge",
-    baseline: str = "counterfactual",
+    baseline: str | Baseline = "counterfactual",
     batch_size: int | None = None,
+    seed: int = 0,
 ) -> Iterator[tuple[Batch, Tensor]]:
     """Run circuits given as masks, a batch at a time, so that outputs need not be kept.
 
@@ -118,15 +127,16 @@ def run_masks(
     if ablation not in ABLATIONS:
         raise GraphError(f"ablation {ablation!r} is not known; valid are {', '.join(ABLATIONS)}")
     partition = frame.partition
+    made = make_baseline(baseline, net, pairs, seed=seed)
     if ablation == "node":
-        yield from _node_runs(net, partition, [frame.nodes(mask) for mask in masks], pairs, baseline, batch_size)
+        yield from _node_runs(net, partition, [frame.nodes(mask) for mask in masks], pairs, made, batch_size)
         return
     runner = _runner(net, partition)
     size = batch_size or int(np.clip(MEMORY_PER_BATCH // runner.bytes_per_example(_time(pairs)), 1, pairs.n))
     kept = [frame.kept(mask) for mask in masks]
     with torch.no_grad():
         for batch in _tracked(net, pairs, size, "edge ablation"):
-            base = runner.baseline(batch, baseline)
+            base = runner.baseline(batch, made)
             yield batch, torch.stack([runner.run(base, one) for one in kept])
 
 
@@ -136,8 +146,9 @@ def ablate_nodes(
     keep: Sequence[np.ndarray],
     pairs: Any,
     *,
-    baseline: str = "counterfactual",
+    baseline: str | Baseline = "counterfactual",
     batch_size: int | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """Ordinary forward passes in which the nodes that are not kept hold their baseline value.
 
@@ -153,7 +164,7 @@ def ablate_nodes(
         Logits [runs, n, classes] at the scored positions.
     """
     partition.check_causal(net)
-    runs = _node_runs(net, partition, keep, pairs, baseline, batch_size)
+    runs = _node_runs(net, partition, keep, pairs, make_baseline(baseline, net, pairs, seed=seed), batch_size)
     return torch.cat([logits.cpu() for _, logits in runs], 1)
 
 
@@ -162,13 +173,13 @@ def _node_runs(
     partition: Partition,
     keep: Sequence[np.ndarray],
     pairs: Any,
-    baseline: str,
+    baseline: Baseline,
     batch_size: int | None,
 ) -> Iterator[tuple[Batch, Tensor]]:
     sites = [site.name for site in net.architecture.node_sites[:-1]]
     with torch.no_grad():
         for batch in _tracked(net, pairs, batch_size or NODE_BATCH, "node ablation"):
-            units = baseline_units(net, batch, baseline, sites)
+            units = baseline.units(net, batch, sites)
             yield (
                 batch,
                 torch.stack([_run_nodes(net, partition, batch, units, one, baseline) for one in keep]),
@@ -176,7 +187,7 @@ def _node_runs(
 
 
 def _run_nodes(
-    net: Network, partition: Partition, batch: Batch, base: dict[str, Tensor], keep: np.ndarray, baseline: str
+    net: Network, partition: Partition, batch: Batch, base: dict[str, Tensor], keep: np.ndarray, baseline: Baseline
 ) -> Tensor:
     edit, silent, whole = {}, [], silent_sites(partition, baseline)
     for name, value in base.items():
@@ -203,7 +214,9 @@ def _frame(net: Network, circuits: Sequence[ComputationalGraph]) -> CircuitMasks
 
 
 def _runner(net: Network, partition: Partition) -> Any:
-    """A `StreamRunner` or `ChainRunner`; the two go with baseline runs of their own kind."""
+    """A `StreamRunner`, `FeatureRunner` or `ChainRunner`; the two go with baseline runs of their own kind."""
+    if isinstance(net, FeatureTransformer):
+        return FeatureRunner(net, partition)
     if isinstance(net, Transformer):
         return StreamRunner(net, partition)
     if isinstance(net, Sequential):

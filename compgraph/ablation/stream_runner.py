@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import baseline_units, silent_sites
+from compgraph.ablation.baselines import Baseline, silent_sites
 from compgraph.ablation.fine_attention import FineAttention
 from compgraph.ablation.streams import Base, Streams
 from compgraph.data.batches import Batch
@@ -25,9 +25,6 @@ from compgraph.models.writes import check_writes
 from compgraph.partition import Partition
 from compgraph.parts import Parts
 from compgraph.patterns import SUFFIX, pattern_of, with_patterns
-
-SELF_CONSISTENT = frozenset({"counterfactual"})
-"""Baselines under which every node's baseline value is what it computes from the baseline stream."""
 
 
 class StreamRunner:
@@ -70,15 +67,15 @@ class StreamRunner:
 
     # ------------------------------------------------------------ the baseline run
 
-    def baseline(self, batch: Batch, baseline: str) -> Base:
+    def baseline(self, batch: Batch, baseline: Baseline) -> Base:
         """Run the baseline once for all circuits."""
         net = self.net
         silent = silent_sites(self.partition, baseline)
         patterns = [pattern_of(name) for name in self.fine]
-        units = baseline_units(net, batch, baseline, [*self.sources, *patterns])
+        units = baseline.units(net, batch, [*self.sources, *patterns])
         context = net.context(batch.clean, batch.mask)
         embed = self.parts["embed"].masked(net.embed_units(batch.clean) - units["embed"])
-        base = Base(batch, context, units, {}, {}, embed, baseline in SELF_CONSISTENT, silent)
+        base = Base(batch, context, units, {}, {}, embed, baseline.consistent, silent)
         x = net.add_positions(units["embed"], context)
         before = x
         for name in self.sites[1:]:

@@ -20,20 +20,22 @@ def command(call: Call, model: Path, data: Path, rois: Path | None, output: Path
     """MODEL is the manifest of a checkpoint, DATA that of a dataset."""
     from compgraph.cli.inputs import build_partition, open_network, open_pairs
     from compgraph.cli.saving import method_options, save_graph
+    from compgraph.connectivity.effective.attribution import effective_connectivity
 
     net, made = open_network(model, call.device)
     pairs, pairs_made = open_pairs(data)
     partition, inputs = build_partition(net, entry.partition, rois)
-    method = catalogue.EFFECTIVE[entry.method]
-    graph = catalogue.load(method)(
+    graph = effective_connectivity(
         net,
         pairs,
         partition,
+        entry.method,
         metric=entry.metric,
         baseline=entry.baseline,
         split_qkv=entry.split_qkv,
         batch_size=entry.batch_size,
+        bootstrap=entry.bootstrap,
         seed=entry.seed,
-        **method_options(method, entry),
+        **method_options(catalogue.EFFECTIVE[entry.method], entry),
     )
     save_graph(call, graph, output, {"model": made, "data": pairs_made, **inputs})

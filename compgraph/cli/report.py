@@ -18,6 +18,7 @@ One folder a model, in it one a checkpoint, in it one a dataset, in it one a sta
     <model>/datasets/<dataset>.json                      the dataset in the model's own tokens
     <model>/<checkpoint>/structural/<name>.json          graphs from the weights alone
     <model>/<checkpoint>/<dataset>/activations.json      recorded activations
+    <model>/<checkpoint>/<dataset>/attributions/<name>.json    what each unit contributes to a metric
     <model>/<checkpoint>/<dataset>/functional/<name>.json, effective/<name>.json, rois/<name>.json
     <model>/<checkpoint>/<dataset>/ablation/<name>@<stage>.<graph>.json, and communities, sbm, statistics likewise
     figures/…                                            every figure as PDF, PNG and SVG, with its data and caption

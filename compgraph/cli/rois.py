@@ -12,27 +12,26 @@ from compgraph.cli.console import TO_BE_GIVEN, Call, output_option, verb
 
 
 @verb("rois", section="rois")
-@click.argument("activations", type=TO_BE_GIVEN)
+@click.argument("buffer", type=TO_BE_GIVEN)
 @output_option
-def command(call: Call, activations: Path, output: Path, entry: Any) -> None:
-    """ACTIVATIONS is the manifest of a buffer."""
-    from compgraph import catalogue, store
+def command(call: Call, buffer: Path, output: Path, entry: Any) -> None:
+    """BUFFER is the manifest of recorded activations or attributions."""
+    from compgraph import catalogue
     from compgraph.cli.saving import method_options
     from compgraph.data.buffers import open_buffer
     from compgraph.rois.find import find_rois
 
-    made = store.open(activations, kind="activations")
     method = catalogue.ROIS[entry.method]
-    buffer = open_buffer(activations)
+    opened = open_buffer(buffer)
     partition = find_rois(
-        buffer,
-        recorded(entry.sites, list(buffer.sites["site"])),
+        opened,
+        recorded(entry.sites, list(opened.sites["site"])),
         entry.method,
         entry.n_rois,
         entry.seed,
         **method_options(method, entry),
     )
-    with call.result(output, "partition", ".partition", inputs={"activations": made}) as draft:
+    with call.result(output, "partition", ".partition", inputs={opened.result.kind: opened.result}) as draft:
         partition.save(draft.path)
         draft.summary.update(parts={site: partition.n_parts(site) for site in partition.sites})
 

@@ -90,7 +90,7 @@ def _table(result: Result) -> pd.DataFrame | None:
         graph = ComputationalGraph.load(result.path)
         edges = graph.edges
         return edges.reindex(edges["weight"].abs().sort_values(ascending=False, kind="stable").index)
-    if result.kind == "activations":
+    if result.kind in ("activations", "attributions"):
         from compgraph.data.buffers import open_buffer
 
         return open_buffer(result.manifest_path).sites

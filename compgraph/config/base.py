@@ -15,7 +15,7 @@ from compgraph import catalogue
 NAME_PATTERN = r"[a-z0-9][a-z0-9._-]*"
 """Names become folders and file names, and words of a shell line: nothing in them needs quoting."""
 
-SELECTORS = ("models", "datasets", "checkpoints", "graphs")
+SELECTORS = ("models", "datasets", "checkpoints", "graphs", "buffer")
 """Fields that say where an entry applies. They choose files; they are no flags of the stage's verb."""
 
 RESERVED = frozenset(
@@ -29,6 +29,7 @@ RESERVED = frozenset(
         "sbm",
         "statistics",
         "activations",
+        "attributions",
         "datasets",
         "figures",
         "report",
@@ -126,6 +127,17 @@ PartitionChoice = Annotated[str | dict[str, str], AfterValidator(_check_partitio
 """``heads``, ``rois.mine``, or per site: ``{"attn.*": heads, "mlp.*": units}``."""
 
 
+def _check_buffer(value: str) -> str:
+    if value != "activations" and not value.startswith("attributions."):
+        raise unknown_word("buffer", value, BUFFERS)
+    return value
+
+
+BUFFERS = ("activations", "attributions.<name of an entry of the section attributions>")
+BufferChoice = Annotated[str, AfterValidator(_check_buffer)]
+"""What a stage over recorded numbers reads: ``activations``, or ``attributions.mine``."""
+
+
 class Entry(Section):
     """An entry of a section that fans out: one named result per model, checkpoint and dataset it applies to."""
 
@@ -139,6 +151,14 @@ class DataEntry(Entry):
     """An entry whose result also depends on a dataset."""
 
     datasets: Words | None = Field(None, description="Datasets it applies to; all that it can serve if not given.")
+
+
+class BufferEntry(DataEntry):
+    """An entry that reads a buffer."""
+
+    buffer: BufferChoice = Field(
+        "activations", description="What it reads: activations, or attributions.<name>, an entry of that section."
+    )
 
 
 class GraphEntry(Entry):

@@ -19,7 +19,7 @@ from compgraph.config.results import GRAPH_READERS, GRAPH_STAGES
 from compgraph.config.serving import rois_in
 from compgraph.config.study import Study
 
-DATA_STAGES = ("functional", "effective", "rois")
+DATA_STAGES = ("attributions", "functional", "effective", "rois")
 PROMPT_TOKENS = 32
 """Tokens a task's prompt has at most, for the estimate of the disk needed."""
 
@@ -128,8 +128,11 @@ def _references(config: Config) -> Iterator[Problem]:
         yield from _unknown((*place, "datasets"), "dataset", getattr(entry, "datasets", None), datasets)
         valid = [graph for graph in graphs if stage != "ablation" or graph.startswith("effective.")]
         yield from _unknown((*place, "graphs"), "graph", getattr(entry, "graphs", None), valid)
-        if stage == "effective":
-            yield from _metric(place, entry)
+        if stage in ("attributions", "effective"):
+            yield from _metric(place, stage, entry)
+        buffers = ["activations", *(f"attributions.{name}" for name in config.attributions)]
+        if getattr(entry, "buffer", "activations") not in buffers:
+            yield Problem((*place, "buffer"), describe_unknown("buffer", entry.buffer, buffers))
         method = catalogue.SECTIONS.get(stage, {}).get(getattr(entry, "method", ""))
         if method and (lacking := catalogue.missing(method)):
             yield Problem((*place, "method"), f"'{method.name}' needs {', '.join(lacking)}, which is not installed")
@@ -138,11 +141,11 @@ def _references(config: Config) -> Iterator[Problem]:
                 yield Problem((*place, key), f"this key is missing: the method '{entry.method}' needs it")
 
 
-def _metric(place: tuple[str, ...], entry: Any) -> Iterator[Problem]:
+def _metric(place: tuple[str, ...], stage: str, entry: Any) -> Iterator[Problem]:
     """A metric to attribute must have a gradient that is not zero where the method takes it."""
-    if not catalogue.EFFECTIVE[entry.method].uses_gradient:
+    method = catalogue.SECTIONS[stage][entry.method]
+    if not method.uses_gradient:
         return
-    method = catalogue.EFFECTIVE[entry.method]
     valid = [
         metric.name
         for metric in catalogue.METRICS.values()
@@ -156,7 +159,7 @@ def _metric(place: tuple[str, ...], entry: Any) -> Iterator[Problem]:
 def _selecting(config: Config) -> Iterator[tuple[tuple[str, ...], str, Any]]:
     """(place, stage, entry) of everything that selects where it applies."""
     yield ("activations",), "activations", config.activations
-    for stage in (*GRAPH_STAGES, "rois", *GRAPH_READERS):
+    for stage in ("attributions", *GRAPH_STAGES, "rois", *GRAPH_READERS):
         for name, entry in getattr(config, stage).items():
             yield (stage, name), stage, entry
 
@@ -311,20 +314,20 @@ def _is_glob(pattern: str) -> bool:
 
 
 def disk_needed(study: Study) -> int:
-    """Bytes that the activation buffers of a study take, as far as sizes are known before loading.
+    """Bytes that the buffers of a study take, as far as sizes are known before loading.
 
     Models that are only known by a name on the hub count as nothing: the stage itself checks again before it writes.
     """
-    activations = study.config.activations
-    width = {"float32": 4, "float16": 2, "bfloat16": 2}[activations.dtype]
     total = 0
     for result in study.results():
-        if result.stage != "activations":
+        if result.stage not in ("activations", "attributions"):
             continue
+        recorded = study.entry(result.stage, result.name)
+        width = {"float32": 4, "float16": 2, "bfloat16": 2}[recorded.dtype]
         facts, data = study.facts[result.model], study.config.datasets[result.dataset]
-        units = sum((facts.sites or {})[site] for site in facts.matching(list(activations.sites)))
+        units = sum((facts.sites or {})[site] for site in facts.matching(list(recorded.sites)))
         tokens = getattr(data, "length", PROMPT_TOKENS) if facts.kind == "transformer" else 1
-        rows = (data.n or 0) * (tokens if activations.positions == "all" else 1)
+        rows = (data.n or 0) * (tokens if recorded.positions == "all" else 1)
         total += rows * units * width
     return total
 

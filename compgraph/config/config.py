@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from compgraph.config import attributions as _attributions
 from compgraph.config import communities as _communities
 from compgraph.config import effective as _effective
 from compgraph.config import functional as _functional
@@ -52,6 +53,9 @@ class Config(Section):
     models: dict[Name, Model] = Field({}, description="Networks: trained here from a recipe, or pretrained.")
     datasets: dict[Name, Data] = Field({}, description="What the networks are looked at with.")
     activations: Activations = Field(Activations(), description="What is recorded while the data stream through.")
+    attributions: dict[Name, _attributions.Attributions] = Field(
+        {}, description="Buffers of what each unit contributes to a metric."
+    )
     structural: dict[Name, _structural.Structural] = Field({}, description="Graphs from the weights alone.")
     functional: dict[Name, _functional.Functional] = Field({}, description="Graphs of what varies together.")
     effective: dict[Name, _effective.Effective] = Field({}, description="Graphs of causal influence.")
@@ -71,6 +75,7 @@ SECTIONS = tuple(Config.model_fields)
 ENTRY_MODELS: dict[str, Mapping[str, type[Section]]] = {
     "models": MODEL_KINDS,
     "datasets": DATASET_KINDS,
+    "attributions": _attributions.METHODS,
     "structural": _structural.METHODS,
     "functional": _functional.METHODS,
     "effective": _effective.METHODS,

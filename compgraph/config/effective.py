@@ -24,6 +24,7 @@ class EffectiveEntry(DataEntry):
     )
     split_qkv: bool = Field(True, description="Attention reads by query, key and value apart (transformers).")
     batch_size: Positive | None = Field(None, description="Examples a pass; chosen to bound memory if not given.")
+    bootstrap: int = Field(0, ge=0, description="Resamples of the examples behind intervals of scores; 0 for none.")
     seed: Seed = Field(0, description="Seed, where the method draws.")
 
 

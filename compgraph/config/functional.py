@@ -1,14 +1,14 @@
-"""Section ``functional``: graphs of what varies together, from the activation buffers."""
+"""Section ``functional``: graphs of what varies together, from the buffers of activations or attributions."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
 from compgraph import catalogue
-from compgraph.config.base import DataEntry, PartitionChoice, method_models, method_tag, union
+from compgraph.config.base import BufferEntry, PartitionChoice, method_models, method_tag, union
 
 
-class FunctionalEntry(DataEntry):
+class FunctionalEntry(BufferEntry):
     """One functional graph per buffer."""
 
     partition: PartitionChoice = Field(

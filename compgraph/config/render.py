@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from compgraph.config.base import Section
@@ -25,7 +25,8 @@ def schema_text() -> str:
 def render(values: Mapping[str, Any], heading: str = "") -> str:
     """A config file: every section with what it is for, all its keys with their defaults, the given values in place.
 
-    A key of an entry is explained where it first occurs in the file; `docs/configuration.md` explains the others.
+    A key of an entry is explained where it first occurs in the file; `docs/configuration.md` explains the others. Of
+    the methods of a section that has entries, the options of those in use are listed, and the names of the rest.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def _single(name: str, model: type[Section], given: Mapping[str, Any]) -> Iterat
 
 def _entries(name: str, given: Mapping[str, Any], explained: set[tuple[str, str]]) -> Iterator[str]:
     """A section of entries; `explained` holds what the file has explained so far."""
-    yield from _keys(name)
+    yield from _keys(name, {str(values.get("method")) for values in given.values() if values})
     yield f"{name}:" if given else f"{name}: {{}}"
     for entry, values in given.items():
         values = values or {}
@@ -96,17 +97,20 @@ HELD = "\x00"
 """Stands for a space that no line breaks at."""
 
 
-def _keys(name: str) -> Iterator[str]:
-    """All keys of a section's entries with their defaults, what several kinds of entry share named once."""
+def _keys(name: str, used: set[str]) -> Iterator[str]:
+    """All keys of a section's entries with their defaults, what several kinds of entry share named once.
+
+    `used`: the methods whose own options are listed; none of the section's: all are.
+    """
     branches = ENTRY_MODELS[name]
     if name == "models":
         trained = {tag: model for tag, model in branches.items() if "architecture" in model.model_fields}
         yield from _group(trained, "source: trained")
         branches = {tag: model for tag, model in branches.items() if tag not in trained}
-    yield from _group(branches, "keys, with their defaults")
+    yield from _group(branches, "keys, with their defaults", used & set(branches))
 
 
-def _group(branches: Mapping[str, type[Section]], title: str) -> Iterator[str]:
+def _group(branches: Mapping[str, type[Section]], title: str, used: Collection[str] = ()) -> Iterator[str]:
     """The keys that all branches have, with the default that most of them give, then what each has beyond."""
     several = len(branches) > 1 or list(branches) == [""]
     shared: dict[str, str] = {}
@@ -117,18 +121,23 @@ def _group(branches: Mapping[str, type[Section]], title: str) -> Iterator[str]:
     if shared:
         yield from _wrapped(title, list(shared.values()))
     plain: dict[str, list[str]] = {}
+    others: list[str] = []
     lines: list[str] = []
     for tag, model in branches.items():
         label = next((key for key in TAGS if key in model.model_fields), "")
         own = [_with_default(key, field) for key, field in model.model_fields.items() if key not in TAGS]
         own = [said for said in own if said not in shared.values()]
-        if own:
+        if own and used and tag not in used:
+            others.append(tag)
+        elif own:
             lines += _wrapped(f"{label}: {tag}", own)
         elif label:
             plain.setdefault(label, []).append(tag)
     for label, tags in plain.items():
         yield from _wrapped(f"{label}: {', '.join(tags)}", [])
     yield from lines
+    if others:
+        yield from _wrapped(f"with options of their own (docs/configuration.md): {', '.join(others)}", [])
 
 
 def _wrapped(title: str, words: list[str]) -> Iterator[str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from compgraph import catalogue
 
 GRAPH_STAGES = ("structural", "functional", "effective")
+BUFFER_READERS = ("functional", "rois")
+"""Stages whose entries read a buffer of activations or attributions."""
 GRAPH_READERS = ("ablation", "communities", "sbm", "statistics")
 """Stages whose entries read graphs."""
 
@@ -15,6 +17,7 @@ PAYLOADS = {
     "model": "",
     "data": ".data",
     "activations": ".zarr",
+    "attributions": ".zarr",
     "structural": ".graph",
     "functional": ".graph",
     "effective": ".graph",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import Field
 
 from compgraph import catalogue
-from compgraph.config.base import DataEntry, Positive, Seed, Words, method_models, method_tag, union
+from compgraph.config.base import BufferEntry, Positive, Seed, Words, method_models, method_tag, union
 
 
-class RoiEntry(DataEntry):
+class RoiEntry(BufferEntry):
     """One partition per buffer."""
 
     sites: Words = Field(["*"], description="Recorded sites to divide: names or patterns; each is divided by itself.")

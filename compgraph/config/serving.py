@@ -53,23 +53,41 @@ class Serving:
         patterns = getattr(entry, "sites", None)
         if patterns and facts.sites and not facts.matching(patterns):
             return f"none of the sites {', '.join(patterns)} is in '{model}'"
-        return ""
+        read = self.attributions_of(entry)
+        if read is None:
+            return ""
+        name, source = read
+        if source.models is not None and model not in source.models:
+            return f"the attributions '{name}' are not made for '{model}'"
+        return self.against_model("attributions", source, model)
 
     def against_dataset(self, stage: str, entry: Any, dataset: str) -> str:
         """Why an entry of a stage cannot be computed over a dataset; empty if it can."""
         data = self.config.datasets[dataset]
         baseline = getattr(entry, "baseline", None)
         method = catalogue.SECTIONS.get(stage, {}).get(getattr(entry, "method", ""))
-        needs = (baseline and catalogue.BASELINES[baseline].needs_counterfactual) or (
-            method and method.needs_counterfactual
-        )
-        if needs and not has_counterfactuals(data):
+        named = [] if method is None else [method]
+        if baseline is not None and (method is None or method.takes_baseline):
+            named.append(catalogue.BASELINES[baseline])
+        if any(one.needs_counterfactual for one in named) and not has_counterfactuals(data):
             return f"it needs counterfactuals, and the dataset '{dataset}' has none"
         metrics = [entry.metric] if hasattr(entry, "metric") else getattr(entry, "metrics", [])
         for metric in metrics:
             if catalogue.METRICS[metric].needs_answers and isinstance(data, TextData):
                 return f"the metric '{metric}' needs answers, and the dataset '{dataset}' has none"
-        return ""
+        read = self.attributions_of(entry)
+        if read is None:
+            return ""
+        name, source = read
+        if source.datasets is not None and dataset not in source.datasets:
+            return f"the attributions '{name}' are not made for '{dataset}'"
+        return self.against_dataset("attributions", source, dataset)
+
+    def attributions_of(self, entry: Any) -> tuple[str, Any] | None:
+        """Name and entry of the attributions that an entry reads; None if it reads none, or unknown ones."""
+        section, _, name = getattr(entry, "buffer", "").partition(".")
+        found = self.config.attributions.get(name) if section == "attributions" else None
+        return None if found is None else (name, found)
 
     def against_pair(self, model: str, dataset: str) -> str:
         """Why a model cannot read a dataset; empty if it can."""

@@ -16,7 +16,7 @@ from compgraph.config.config import SECTIONS
 from compgraph.config.facts import local_folder
 from compgraph.config.flags import render
 from compgraph.config.models import Pretrained, revision_name, step_of
-from compgraph.config.results import GRAPH_READERS, GRAPH_STAGES, PAYLOADS, Result, figure_of
+from compgraph.config.results import BUFFER_READERS, GRAPH_READERS, GRAPH_STAGES, PAYLOADS, Result, figure_of
 from compgraph.config.serving import Serving, rois_in
 
 
@@ -112,9 +112,13 @@ class Study(Serving):
     def _buffers(self, readers: list[Result]) -> Iterator[Result]:
         for model, checkpoint, dataset in self.places("activations", self.config.activations):
             yield Result("activations", "activations", model, checkpoint, dataset)
+        for name, entry in self.entries("attributions").items():
+            for model, checkpoint, dataset in self.places("attributions", entry):
+                yield Result("attributions", name, model, checkpoint, dataset)
+        # A buffer that another section reads is made even where its own does not select it.
         for reader in readers:
-            if reader.stage in ("functional", "rois"):
-                yield Result("activations", "activations", reader.model, reader.checkpoint, reader.dataset)
+            if reader.stage in BUFFER_READERS:
+                yield self.buffer_of(reader)
 
     def left_out(self) -> list[str]:
         """What the config asks for and this installation cannot make, in words; the rest works without."""
@@ -177,6 +181,11 @@ class Study(Serving):
             dataset = self.datasets_for("rois", roi_entry, graph.model)[0]
         return Result("rois", names[0], graph.model, graph.checkpoint, dataset)
 
+    def buffer_of(self, reader: Result) -> Result:
+        """The buffer that a functional graph or a partition is made from."""
+        section, _, name = self.entries(reader.stage)[reader.name].buffer.partition(".")
+        return Result(section, name or section, reader.model, reader.checkpoint, reader.dataset)
+
     # --- what the rules need ---
 
     def path(self, result: Result) -> str:
@@ -226,6 +235,10 @@ class Study(Serving):
         """The manifest of the ROIs that a graph's partition refers to: one path, or none."""
         needed = self.rois_of(Result(stage, name, model, checkpoint, dataset))
         return [self.path(needed)] if needed else []
+
+    def buffer_path(self, stage: str, name: str, model: str, checkpoint: str, dataset: str) -> str:
+        """The manifest of the buffer that an entry reads."""
+        return self.path(self.buffer_of(Result(stage, name, model, checkpoint, dataset)))
 
     def trained(self) -> list[str]:
         """Models that are trained here."""

@@ -1,8 +1,9 @@
-"""What an activation buffer looks like on disk: names, encodings, and which sites and rows are recorded.
+"""What a buffer looks like on disk: names, encodings, and which sites and rows are recorded.
 
+A buffer holds a number per row and unit: an activation, or an attribution (the attribute `quantity` says which).
 One Zarr store (format 3) holds::
 
-    units/<site>    [rows, units]  the activations, in chunks of `chunk_rows` rows and full width
+    units/<site>    [rows, units]  the numbers, in chunks of `chunk_rows` rows and full width
     moments         [chunks, 2, units of all sites]  mean and sum of squared deviations of each chunk
     statistics      [2, units of all sites]  mean and population variance, merged from the moments
     rows            [rows, 3]  item, position and token of each row
@@ -29,8 +30,10 @@ from compgraph.errors import DataError
 
 #: Version of this layout, kept in the attributes.
 LAYOUT = 1
-#: Kind of the result, as its manifest says it.
+#: Kind of the result, as its manifest says it, and what a buffer of that kind holds per row and unit.
 KIND = "activations"
+ATTRIBUTIONS = "attributions"
+QUANTITIES = {KIND: "activation", ATTRIBUTIONS: "attribution"}
 
 Positions = Literal["all", "last", "scored"] | Sequence[int]
 Side = Literal["clean", "corrupted"]
@@ -78,7 +81,7 @@ def encoding(name: str) -> Encoding:
         If there is none.
     """
     if name not in ENCODINGS:
-        raise DataError(f"dtype {name!r} of an activation buffer is not one of {', '.join(ENCODINGS)}")
+        raise DataError(f"dtype {name!r} of a buffer is not one of {', '.join(ENCODINGS)}")
     return ENCODINGS[name]
 
 

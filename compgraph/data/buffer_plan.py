@@ -1,9 +1,12 @@
-"""What a buffer will hold, decided before the first forward pass, and the forward passes that fill it."""
+"""What a buffer will hold, decided before the first forward pass, and the passes that fill it.
+
+Where the numbers come from is a `Source`: from a forward pass here (`activations_of`), from gradients elsewhere.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -29,6 +32,9 @@ from compgraph.data.buffer_layout import (
 from compgraph.errors import DataError
 from compgraph.models.network import Network
 from compgraph.provenance import json_digest
+
+Source = Callable[[slice], Mapping[str, Tensor]]
+"""Gives the numbers to record for the items of a slice: site -> [items, time, n_units], for images [items, n_units]."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,9 @@ def make_plan(
     side: Side,
     compress: Sequence[str],
     chunk_bytes: int,
+    about: Mapping[str, Any] | None = None,
 ) -> Plan:
+    """Decide on sites, rows and chunks; `about` holds further attributes, all that other numbers depend on."""
     if batch_size < 1:
         raise DataError(f"batch_size is {batch_size}; it must be at least 1")
     values = _side(pairs, side)
@@ -90,6 +98,7 @@ def make_plan(
         "batch_size": batch_size,
         "chunk_rows": step,
         "rows": len(item),
+        **(about or {}),
     }
     mask, scored = pairs.mask, None
     if values.ndim == 2:
@@ -111,10 +120,11 @@ def _side(pairs: Pairs, side: Side) -> NDArray[Any]:
     return values
 
 
-def data_digest(pairs: Pairs, side: Side) -> str:
-    """Digest of everything about the data that a buffer depends on."""
+def data_digest(pairs: Pairs, side: Side, also: Sequence[str] = ()) -> str:
+    """Digest of everything about the data that a buffer of activations, or of further fields, depends on."""
     digests = {}
     arrays = {"values": _side(pairs, side), "mask": pairs.mask, "positions": pairs.positions}
+    arrays |= {name: getattr(pairs, name, None) for name in also}
     words = {"ids": pairs.ids, "task": pairs.task, "split": pairs.split}
     arrays |= {name: np.asarray(column).astype(str) for name, column in words.items()}
     for name, array in arrays.items():
@@ -141,17 +151,23 @@ class Block:
     items_done: int
 
 
-def recorded(net: Network, plan: Plan, chunk: int) -> Iterator[Block]:
-    """Run the network batch by batch and yield the recorded rows, from the first row of a chunk on."""
+def recorded(plan: Plan, source: Source, chunk: int) -> Iterator[Block]:
+    """Go through the items batch by batch and yield the recorded rows, from the first row of a chunk on."""
     names = [site.name for site in plan.sites]
     row = chunk * plan.step
     for start in range(first_item(plan, chunk), len(plan.values), plan.batch_size):
         stop = min(start + plan.batch_size, len(plan.values))
         last = int(np.searchsorted(plan.item, stop))
-        units = _forward(net, plan, slice(start, stop), names)
+        units = source(slice(start, stop))
         taken = {name: _take(units[name], plan, slice(row, last), start) for name in names}
         yield Block(taken, row, last - row, stop)
         row = last
+
+
+def activations_of(net: Network, plan: Plan) -> Source:
+    """Gives the units of a forward pass."""
+    names = [site.name for site in plan.sites]
+    return lambda batch: _forward(net, plan, batch, names)
 
 
 def _forward(net: Network, plan: Plan, batch: slice, names: Sequence[str]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Record a network's activations into a buffer, in one pass over the data.
+"""Record a network's activations, or other numbers per unit, into a buffer, in one pass over the data.
 
 Memory is that of two batches, whatever the number of examples. A chunk's moments are written after the chunk of
 every site: an interrupted buffer goes on from the first chunk that lacks them or whose checksum is wrong, and
@@ -17,8 +17,18 @@ import numpy as np
 
 from compgraph import store
 from compgraph.data.buffer_chunks import CompressingSink, RawSink, Recorder, Sink, chunk_is_whole
-from compgraph.data.buffer_layout import KIND, Pairs, Positions, Side, estimate_bytes
-from compgraph.data.buffer_plan import Block, Plan, data_digest, explain_loss, first_item, make_plan, recorded
+from compgraph.data.buffer_layout import KIND, QUANTITIES, Pairs, Positions, Side, estimate_bytes
+from compgraph.data.buffer_plan import (
+    Block,
+    Plan,
+    Source,
+    activations_of,
+    data_digest,
+    explain_loss,
+    first_item,
+    make_plan,
+    recorded,
+)
 from compgraph.data.buffers import ActivationBuffer, open_buffer
 from compgraph.data.moments import Moments
 from compgraph.models.network import Network
@@ -85,13 +95,32 @@ def write_buffer(
     StoreError
         If the disk is too small.
     """
-    path = Path(draft_path)
     plan = make_plan(net, pairs, sites, positions, dtype, batch_size, side, tuple(compress), chunk_bytes)
+    return fill_buffer(net, pairs, Path(draft_path), plan, activations_of(net, plan), progress=progress)
+
+
+def fill_buffer(net: Network, pairs: Pairs, path: Path, plan: Plan, source: Source, *, progress: str) -> dict[str, Any]:
+    """Write a planned buffer from any source of numbers, or finish an interrupted one (see `write_buffer`).
+
+    Parameters
+    ----------
+    plan : Plan
+        Its attributes hold everything that the numbers depend on: an interrupted store with the same ones is
+        continued.
+    source : callable
+        See `compgraph.data.buffer_plan.Source`.
+
+    Returns
+    -------
+    dict
+        A summary for the manifest.
+    """
     writer = _Writer(path, plan, pairs)
     first = writer.resume()
     if first is None:
-        needed = estimate_bytes(net.architecture, plan.rows, [site.name for site in plan.sites], dtype)
-        store.require_space(path, needed, f"the activation buffer {path.name.removesuffix('.partial')}")
+        needed = estimate_bytes(net.architecture, plan.rows, [site.name for site in plan.sites], plan.encoding.name)
+        what = f"the {plan.attributes.get('quantity', QUANTITIES[KIND])} buffer {path.name.removesuffix('.partial')}"
+        store.require_space(path, needed, what)
         writer.begin()
         first = 0
     kind = "images" if plan.values.ndim > 2 else "prompts"
@@ -101,7 +130,7 @@ def write_buffer(
         writer.open_sinks()
         try:
             with _Behind(writer.add) as write:
-                for block in recorded(net, plan, first):
+                for block in recorded(plan, source, first):
                     write(block)
                     shown.advance(block.items_done - done)
                     done = block.items_done
@@ -112,9 +141,9 @@ def write_buffer(
         "rows": plan.rows,
         "items": pairs.n,
         "units": {site.name: site.n_units for site in plan.sites},
-        "dtype": dtype,
+        "dtype": plan.encoding.name,
         "positions": plan.attributes["positions"],
-        "side": side,
+        "side": plan.attributes["side"],
     }
 
 

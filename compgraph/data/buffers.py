@@ -1,4 +1,4 @@
-"""Read activation buffers: chunk by chunk, by slices, and as tables of their sites and items.
+"""Read buffers of activations or attributions: chunk by chunk, by slices, and as tables of their sites and items.
 
 `compgraph.data.buffer_writer` writes them and `compgraph.data.buffer_layout` says what they look like.
 Reading needs no torch. Nothing is read before the seal was checked; a chunk that was damaged later is an
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from compgraph import store
 from compgraph.architecture import Architecture
-from compgraph.data.buffer_layout import KIND, LAYOUT, decode
+from compgraph.data.buffer_layout import LAYOUT, QUANTITIES, decode
 from compgraph.errors import DataError, StoreError
 
 if TYPE_CHECKING:
@@ -39,11 +39,15 @@ def open_buffer(manifest_path: str | Path) -> ActivationBuffer:
     StoreError
         If it is missing, torn, damaged, of another kind or of another version.
     """
-    return ActivationBuffer(store.open(manifest_path, KIND))
+    result = store.open(manifest_path)
+    if result.kind not in QUANTITIES:
+        kinds = " or ".join(map(repr, QUANTITIES))
+        raise StoreError(f"{manifest_path} holds a result of kind {result.kind!r}; expected {kinds}")
+    return ActivationBuffer(result)
 
 
 class ActivationBuffer:
-    """Recorded activations: an array [rows, units] per site, rows aligned over sites.
+    """Recorded activations or attributions: an array [rows, units] per site, rows aligned over sites.
 
     Made by `open_buffer`.
 
@@ -55,6 +59,8 @@ class ActivationBuffer:
         What the store says about itself: everything needed to make it again.
     architecture : Architecture
         The network's sites.
+    quantity : str
+        What a number is: `activation` or `attribution`.
     n_rows : int
         Number of rows: recorded tokens, or images.
     dtype : str
@@ -77,6 +83,7 @@ class ActivationBuffer:
                 f"{result.path} has buffer layout {found!r}, and this version reads layout {LAYOUT}: {_AGAIN}"
             )
         self.architecture = Architecture.from_dict(self.attributes["architecture"])
+        self.quantity: str = QUANTITIES[result.kind]
         self.n_rows: int = self.attributes["rows"]
         self.dtype: str = self.attributes["dtype"]
         self._step: int = self.attributes["chunk_rows"]
@@ -129,6 +136,11 @@ class ActivationBuffer:
         table = store.read_table(self.result.file("items.parquet")).iloc[item].reset_index(drop=True)
         places = pd.DataFrame({"position": position, "token": token})
         return pd.concat([pd.DataFrame({"item": item}), table, places], axis=1)
+
+    @property
+    def item(self) -> NDArray[np.int32]:
+        """The item of each row, int32 [rows], in ascending order: the column of that name of `items`, alone."""
+        return self._rows[:, 0]
 
     def units(self, site: str) -> int:
         """Number of units of a site."""

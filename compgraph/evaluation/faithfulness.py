@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compgraph.ablation.baselines import Baseline, make_baseline
 from compgraph.ablation.circuits import CircuitMasks, masks_for
 from compgraph.ablation.run import run_masks
 from compgraph.data.batches import Batch
@@ -79,7 +80,7 @@ def faithfulness(
     sizes: Sequence[float | int] = FRACTIONS,
     *,
     ablation: str = "edge",
-    baseline: str = "counterfactual",
+    baseline: str | Baseline = "counterfactual",
     metrics: Sequence[str] = ("logit_difference",),
     select: str = "abs",
     prune: bool = False,
@@ -124,7 +125,8 @@ def faithfulness(
     masks = np.stack([_circuit(frame, graph, n, select, prune) for n in counts])
     measures = [get_metric(name) for name in metrics]
     everything = np.stack([np.zeros(frame.n_edges, bool), *masks])
-    values = _values(net, frame, everything, pairs, measures, ablation, baseline, batch_size)
+    made = make_baseline(baseline, net, pairs, seed=seed)
+    values = _values(net, frame, everything, pairs, measures, ablation, made, batch_size)
     groups = [("all", np.ones(pairs.n, bool))]
     if by_task:
         groups += [(str(task), pairs.task == task) for task in np.unique(pairs.task)]
@@ -146,7 +148,7 @@ def faithfulness(
 
     attributes = {
         "ablation": ablation,
-        "baseline": baseline,
+        **made.about(),
         "select": select,
         "pruned": prune,
         "n_examples": int(pairs.n),
@@ -177,7 +179,7 @@ def _values(
     pairs: Any,
     measures: Sequence[Metric],
     ablation: str,
-    baseline: str,
+    baseline: Baseline,
     batch_size: int | None,
 ) -> np.ndarray:
     """[1 + circuits, metrics, examples] in float64; row 0 is the model, then the circuits in order of masks."""

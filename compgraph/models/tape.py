@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -28,10 +28,21 @@ class Tape:
     gradient it becomes a leaf, so that the backward pass stops there. Keys and values get one copy per query
     head, because each query head's k and v is a destination of its own (design, section 9). `units` holds the
     units of sites at which a gradient is wanted too.
+
+    Sites named in `whole` read a view of the stream of their own, kept in `streams`: the gradient there is that of
+    everything the site reads, pulled back through its norm by autograd itself.
     """
 
     readings: dict[str, Reading] = field(default_factory=dict)
     units: dict[str, Tensor] = field(default_factory=dict)
+    whole: Collection[str] = ()
+    streams: dict[str, Tensor] = field(default_factory=dict)
+
+    def stream(self, site: str, x: Tensor) -> Tensor:
+        if site not in self.whole:
+            return x
+        self.streams[site] = x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
+        return self.streams[site]
 
     def add(self, site: str, reading: Reading, per_head: int = 0) -> None:
         for channel, pre in reading.pre.items():
@@ -56,6 +67,9 @@ class Hooks:
         if site in self.kept:
             self.units[site] = value
         return value
+
+    def stream(self, site: str, x: Tensor) -> Tensor:
+        return x if self.tape is None else self.tape.stream(site, x)
 
     def keep(self, site: str, reading: Reading, per_head: int = 0) -> Reading:
         if self.tape is not None:

@@ -154,14 +154,15 @@ class Transformer:
             kind, layer = site.split(".")[0], int(site.split(".")[1])
             if kind == "attn":
                 before = x
-                reading = hooks.keep(site, self.read_attention(layer, x), self.spec.n_heads)
+                reading = hooks.keep(site, self.read_attention(layer, hooks.stream(site, x)), self.spec.n_heads)
                 q, k, v = self.rotated(layer, reading.pre, context)
                 pattern = hooks.pass_through(f"{site}.pattern", self.pattern(layer, q, k, context))
                 units = self.mix(pattern, v)
             else:
-                reading = hooks.keep(site, self.read_mlp(layer, before if self.spec.parallel else x))
+                stream = hooks.stream(site, before if self.spec.parallel else x)
+                reading = hooks.keep(site, self.read_mlp(layer, stream))
                 units = self.mlp_units(layer, reading.pre)
-            units = hooks.pass_through(site, units)
+            units = hooks.pass_through(site, self.represent(site, units))
             write = self.write(site, units, reading, silent=site in hooks.silent)
             x = x + hooks.pass_through(f"{site}/write", write)
             if kind == last_kind:
@@ -171,7 +172,7 @@ class Transformer:
     def _finish(self, x: Tensor, positions: Tensor | None, hooks: Hooks) -> Run:
         if positions is not None:
             x = x[torch.arange(len(x), device=x.device), positions]
-        reading = hooks.keep("logits", self.read_logits(x))
+        reading = hooks.keep("logits", self.read_logits(hooks.stream("logits", x)))
         logits = hooks.pass_through("logits", self.logits(reading.pre[""]))
         return Run(logits, hooks.units)
 
@@ -333,6 +334,10 @@ class Transformer:
         return self.activation(gate) * up
 
     # ---------------------------------------------------------------- pieces: writes and logits
+
+    def represent(self, site: str, units: Tensor) -> Tensor:
+        """The units of a site, from the coordinates that it computes: the same (`compgraph.dictionaries`: features)."""
+        return units
 
     def decoder(self, site: str) -> tuple[Tensor, Tensor | None, NormWeights | None]:
         """(rows [n_units, d_model], bias [d_model], post-norm) of an attention or MLP site."""

@@ -6,7 +6,17 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-READERS = ("structural", "functional", "effective", "rois", "ablation", "communities", "sbm", "statistics")
+READERS = (
+    "attributions",
+    "structural",
+    "functional",
+    "effective",
+    "rois",
+    "ablation",
+    "communities",
+    "sbm",
+    "statistics",
+)
 
 
 @dataclass(frozen=True)

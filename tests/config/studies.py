@@ -12,10 +12,13 @@ models:
 datasets:
   digits: {kind: images, n: 32}
   mix: {kind: mixture, tasks: [induction, ioi], n: 32}
+attributions:
+  patched: {datasets: [mix]}
+  product: {method: activation-x-gradient, positions: scored, checkpoints: all}
 structural:
   comp: {method: composition, partition: heads}
   norm: {method: weight-norm, partition: channels}
-functional: {units: {partition: units}}
+functional: {units: {partition: units}, influence: {buffer: attributions.patched}}
 effective:
   heads: {partition: heads, checkpoints: all}
   channels: {partition: channels}

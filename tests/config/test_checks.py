@@ -43,6 +43,20 @@ datasets:
         (MODELS + DATA + "effective: {a: {checkpoints: [step-5]}}", "there is no checkpoint 'step-5'"),
         (MODELS + DATA + "effective: {a: {metric: accuracy}}", "a.metric (line 8): 'accuracy' has no gradient"),
         (MODELS + DATA + "effective: {a: {metric: kl}}", "'kl' is flat in the clean run"),
+        (MODELS + DATA + "attributions: {a: {metric: kl}}", "a.metric (line 8): 'kl' is flat in the clean run"),
+        (MODELS + DATA + "attributions: {a: {metric: accuracy, method: integrated-gradients}}", "has no gradient"),
+        (MODELS + DATA + "attributions: {a: {sites: [attn.1, attn.7]}}",
+         "attributions.a.sites[1] (line 8): there is no site of 'tf'"),
+        (MODELS + DATA + "attributions: {a: {}}\nfunctional: {f: {buffer: attributions.b}}",
+         "functional.f.buffer (line 9): there is no buffer 'attributions.b' (did you mean 'attributions.a'?)"),
+        (MODELS + DATA + "rois: {f: {buffer: attributions.b, n_rois: 2}}", "there is no buffer 'attributions.b'"),
+        (MODELS + DATA + "functional: {f: {buffer: effective.b}}",
+         "functional.f.buffer (line 8): there is no buffer 'effective.b'; valid: activations, attributions.<name"),
+        (MODELS + DATA + "attributions: {a: {models: [net]}}\nfunctional: {f: {buffer: attributions.a, models: [tf]}}",
+         "functional.f.models[0] (line 9): the attributions 'a' are not made for 'tf'"),
+        (MODELS + DATA + "attributions: {a: {datasets: [mix]}}\n"
+         "functional: {f: {buffer: attributions.a, datasets: [digits]}}",
+         "functional.f.datasets[0] (line 9): the attributions 'a' are not made for 'digits'"),
         (MODELS + DATA + "effective: {a: {partition: rois.x}}", "there is no partition 'rois.x'; valid: none"),
         (MODELS + DATA + "rois: {y: {}}", "rois.y.n_rois (line 8): this key is missing: the method 'kmeans' needs it"),
         (MODELS + DATA + "rois: {y: {n_rois: 2}, z: {n_rois: 2}}\n"
@@ -88,6 +102,8 @@ TEXT_DATA = "models: {hub: {source: pretrained, path: owner/model}}\ndatasets: {
         ("effective: {a: {datasets: [d]}}", "effective.a.datasets[0] (line 3): it needs counterfactuals"),
         ("effective: {a: {datasets: [d], baseline: zero}}", "'logit_difference' needs answers, and the dataset 'd'"),
         ("effective: {a: {}}", "effective.a (line 3): it applies to no dataset: it needs counterfactuals"),
+        ("attributions: {a: {}}", "attributions.a (line 3): it applies to no dataset: it needs counterfactuals"),
+        ("attributions: {a: {method: activation-x-gradient}}", "'logit_difference' needs answers, and the dataset 'd'"),
     ],
 )
 def test_a_text_has_neither_counterfactuals_nor_answers(entry: str, said: str) -> None:
@@ -131,7 +147,10 @@ def test_the_disk_that_buffers_need() -> None:
     conv = 8 * 4 * 4 + 16 * 2 * 2 + 32
     net = study.config.models["tf"]
     tokens = checks.PROMPT_TOKENS * net.layers * (net.width + net.neurons)  # type: ignore[union-attr]
-    assert checks.disk_needed(study) == 1000 * 2 * (conv + tokens)
+    activations = 2 * (conv + tokens)
+    # Patched: one checkpoint of tf; product: one position at all three of tf and both of net.
+    attributions = 4 * (tokens + 3 * tokens // checks.PROMPT_TOKENS + 2 * conv)
+    assert checks.disk_needed(study) == 1000 * (activations + attributions)
 
 
 def test_too_small_a_disk_is_an_error_before_any_job(monkeypatch: pytest.MonkeyPatch) -> None:

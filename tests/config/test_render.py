@@ -69,6 +69,13 @@ def test_keys_are_explained_once_and_short_entries_take_a_line() -> None:
     assert "    steps: 3  # Points on the path." in text
 
 
+def test_options_of_the_methods_in_use_are_listed_and_the_names_of_the_rest() -> None:
+    part = render({"effective": {"a": {"method": "acdc"}}}).split("# effective: ")[1].split("\n\n")[0]
+    assert "method: acdc - metric: kl, tau: 0.01" in part
+    assert "qk_fix" not in part
+    assert "with options of their own (docs/configuration.md): eap, " in part
+
+
 def test_the_default_study_is_a_page() -> None:
     assert len((ROOT / "config.yaml").read_text(encoding="utf-8").splitlines()) <= 180
 

@@ -43,6 +43,35 @@ def test_entries_apply_to_what_they_can_serve(study: Study) -> None:
     assert paths(study, "data") == {"net/datasets/digits.json", "tf/datasets/mix.json"}
 
 
+def test_attributions_are_made_where_they_are_selected_or_read(study: Study) -> None:
+    assert paths(study, "attributions") == {
+        "tf/step-000100/mix/attributions/patched.json",
+        *(f"tf/step-{step:06d}/mix/attributions/product.json" for step in (0, 10, 100)),
+        *(f"net/step-{step:06d}/digits/attributions/product.json" for step in (0, 40)),
+    }
+    early = Study(small(SMALL.replace("{buffer: attributions", "{checkpoints: all, buffer: attributions")))
+    assert "tf/step-000010/mix/attributions/patched.json" in paths(early, "attributions")
+
+
+def test_functional_graphs_and_rois_read_the_buffer_they_name(study: Study) -> None:
+    # The attributions are made for one dataset, so the graph of them is too.
+    assert {path for path in paths(study, "functional") if "influence" in path} == {
+        "tf/step-000100/mix/functional/influence.json"
+    }
+    place, folder = ("tf", "step-000100", "mix"), "results/tf/step-000100/mix"
+    assert study.buffer_path("functional", "influence", *place) == f"{folder}/attributions/patched.json"
+    assert study.buffer_path("functional", "units", *place) == f"{folder}/activations.json"
+    assert study.buffer_path("rois", "km", *place) == f"{folder}/activations.json"
+    assert "--buffer" not in study.flags("functional", "influence")
+
+
+def test_a_method_without_a_baseline_has_no_such_key(study: Study) -> None:
+    assert "--baseline counterfactual --seed 0" in study.flags("attributions", "patched")
+    assert "--baseline" not in study.flags("attributions", "product")
+    with pytest.raises(ConfigError, match=r"attributions.product.baseline .*there is no such key"):
+        small(SMALL.replace("activation-x-gradient,", "activation-x-gradient, baseline: zero,"))
+
+
 def test_readers_of_graphs(study: Study) -> None:
     assert paths(study, "ablation") == {
         "tf/step-000100/mix/ablation/edge@effective.heads.json",

@@ -123,5 +123,5 @@ def test_decoding_is_exact():
 def test_estimate():
     size = estimate_bytes(GPT2, 1000, ["mlp.*"], "float32")
     assert 1000 * 64 * 4 < size < 1000 * 64 * 4 * 1.2
-    with pytest.raises(DataError, match="dtype 'int8' of an activation buffer is not one of float32, float16"):
+    with pytest.raises(DataError, match="dtype 'int8' of a buffer is not one of float32, float16"):
         estimate_bytes(GPT2, 1000, ["mlp.*"], "int8")

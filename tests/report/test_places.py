@@ -20,6 +20,7 @@ from compgraph.report.places import Place, place_of
             ("m", "main", "", "sbm", "nested", "structural.composition"),
         ),
         ("m/main/ioi/activations.json", ("m", "main", "ioi", "activations", "activations", "")),
+        ("m/main/ioi/attributions/ig.json", ("m", "main", "ioi", "attributions", "ig", "")),
         ("m/main/ioi/ablation/a@effective.eap.json", ("m", "main", "ioi", "ablation", "a", "effective.eap")),
         ("figures/m/main/ioi/effective.eap.json", ("m", "main", "ioi", "figure", "effective.eap", "")),
         ("figures/m/main/structural.c.json", ("m", "main", "", "figure", "structural.c", "")),

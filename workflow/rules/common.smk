@@ -23,6 +23,13 @@ def roi_flag(stage):
     return lambda wildcards: "".join(f"--rois {path}" for path in rois(stage)(wildcards))
 
 
+def buffer(stage):
+    """Manifest of the buffer that an entry reads."""
+    return lambda wildcards: STUDY.buffer_path(
+        stage, wildcards.name, wildcards.model, wildcards.checkpoint, wildcards.dataset
+    )
+
+
 def payload(path, ending):
     """What lies beside a manifest, as an input whose date means nothing."""
     return ancient(path.removesuffix(".json") + ending)

@@ -3,9 +3,9 @@
 
 rule functional:
     input:
-        activations="<results>/{model}/{checkpoint}/{dataset}/activations.json",
+        buffer=buffer("functional"),
         rois=rois("functional"),
-        payloads=payload("<results>/{model}/{checkpoint}/{dataset}/activations.json", ".zarr"),
+        payloads=lambda wildcards: payload(buffer("functional")(wildcards), ".zarr"),
     output:
         manifest="<results>/{model}/{checkpoint}/{dataset}/functional/{name}.json",
         payload=directory("<results>/{model}/{checkpoint}/{dataset}/functional/{name}.graph"),
@@ -18,5 +18,5 @@ rule functional:
     benchmark:
         "<results>/benchmarks/{model}/{checkpoint}/{dataset}/functional/{name}.tsv"
     shell:
-        "compgraph functional {input.activations} {params.rois} --output {output.manifest} {params.flags} "
+        "compgraph functional {input.buffer} {params.rois} --output {output.manifest} {params.flags} "
         "--code {params.code} --threads {threads} --log-file {log} --quiet"

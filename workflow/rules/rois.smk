@@ -3,8 +3,8 @@
 
 rule rois:
     input:
-        activations="<results>/{model}/{checkpoint}/{dataset}/activations.json",
-        payloads=payload("<results>/{model}/{checkpoint}/{dataset}/activations.json", ".zarr"),
+        buffer=buffer("rois"),
+        payloads=lambda wildcards: payload(buffer("rois")(wildcards), ".zarr"),
     output:
         manifest="<results>/{model}/{checkpoint}/{dataset}/rois/{name}.json",
         payload=directory("<results>/{model}/{checkpoint}/{dataset}/rois/{name}.partition"),
@@ -16,5 +16,5 @@ rule rois:
     benchmark:
         "<results>/benchmarks/{model}/{checkpoint}/{dataset}/rois/{name}.tsv"
     shell:
-        "compgraph rois {input.activations} --output {output.manifest} {params.flags} "
+        "compgraph rois {input.buffer} --output {output.manifest} {params.flags} "
         "--code {params.code} --threads {threads} --log-file {log} --quiet"

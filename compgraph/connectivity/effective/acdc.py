@@ -39,14 +39,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from compgraph.catalogue import METRICS
 from compgraph.connectivity.effective.acdc_chains import ChainTrials
 from compgraph.connectivity.effective.acdc_streams import StreamTrials
 from compgraph.connectivity.effective.edge_layout import EdgeLayout, Group
+from compgraph.connectivity.effective.setting import Setting
 from compgraph.data.batches import Batch, batches
 from compgraph.errors import DataError, ModelError
 from compgraph.graph import ComputationalGraph
-from compgraph.metrics import NEEDS_REFERENCE, Targets, get_metric
+from compgraph.metrics import Targets, get_metric, lower_is_better, needs_reference
 from compgraph.models.network import Network
 from compgraph.models.sequential import Sequential
 from compgraph.models.transformer import Transformer
@@ -67,15 +67,8 @@ Values = npt.NDArray[np.float64]
 
 
 def compute(
-    net: Network,
-    pairs: Any,
-    partition: Partition,
+    setting: Setting,
     *,
-    metric: str = "kl",
-    baseline: str = "counterfactual",
-    split_qkv: bool = True,
-    batch_size: int | None = None,
-    seed: int = 0,
     tau: float = 0.01,
     taus: str | Sequence[float] = "",
     absolute: bool = False,
@@ -97,12 +90,11 @@ def compute(
     DataError
         Thresholds that are no numbers or negative.
     """
-    partition.check_causal(net)
     thresholds = _thresholds(taus) if len(taus) else (float(tau),)
     if min(thresholds) < 0:
         raise DataError(f"acdc: a threshold is {min(thresholds)}; it must be at least 0")
-    search = _Search(net, pairs, partition, metric, baseline, split_qkv, batch_size, absolute)
-    about = {"method": "acdc", "metric": metric, "baseline": baseline, "split_qkv": split_qkv, "absolute": absolute}
+    search = _Search(setting, absolute)
+    about = setting.about("acdc", split_qkv=setting.split_qkv, absolute=absolute, n_examples=int(setting.pairs.n))
     with torch.no_grad(), progress("acdc", total=search.layout.n_edges * len(thresholds), unit="edges") as bar:
         found = {threshold: search.run(threshold, bar) for threshold in sorted(thresholds)}
     if not len(taus):
@@ -115,12 +107,12 @@ def compute(
             weight[~found[threshold].kept] = threshold
         columns, about["taus"] = {"kept": weight > max(found)}, sorted(found)
     return ComputationalGraph.from_architecture(
-        net,
-        partition,
+        setting.net,
+        setting.partition,
         weight,
-        split_qkv=split_qkv,
+        split_qkv=setting.split_qkv,
         kind="effective",
-        attributes=about | {"n_examples": int(pairs.n)},
+        attributes=about,
         columns=columns,
     )
 
@@ -147,22 +139,12 @@ class _Outcome:
 class _Search:
     """The search itself, over one set of data."""
 
-    def __init__(
-        self,
-        net: Network,
-        pairs: Any,
-        partition: Partition,
-        metric: str,
-        baseline: str,
-        split_qkv: bool,
-        batch_size: int | None,
-        absolute: bool,
-    ) -> None:
-        self.runner = _runner(net, partition)
-        self.layout = EdgeLayout(net, partition, split_qkv)
-        self.trials = _Trials(net, pairs, self.runner, metric, baseline, batch_size)
-        self.partition, self.absolute = partition, absolute
-        self.better = 1.0 if METRICS[metric].lower_is_better else -1.0
+    def __init__(self, setting: Setting, absolute: bool) -> None:
+        net, self.partition, self.absolute = setting.net, setting.partition, absolute
+        self.runner = _runner(net, self.partition)
+        self.layout = EdgeLayout(net, self.partition, setting.split_qkv)
+        self.trials = _Trials(setting, self.runner)
+        self.better = 1.0 if lower_is_better(setting.metric) else -1.0
         self.tied = {s for s in self.runner.sources if isinstance(self.runner, StreamTrials) and self.runner.tied(s)}
 
     def run(self, tau: float, bar: Updater) -> _Outcome:
@@ -247,15 +229,14 @@ def _runner(net: Network, partition: Partition) -> StreamTrials | ChainTrials:
 class _Trials:
     """The metric of every example in many circuits at once."""
 
-    def __init__(
-        self, net: Network, pairs: Any, runner: Any, metric: str, baseline: str, batch_size: int | None
-    ) -> None:
-        self.net, self.pairs, self.runner = net, pairs, runner
-        self.measure, self.baseline = get_metric(metric), baseline
-        self.needs_reference = metric in NEEDS_REFERENCE
+    def __init__(self, setting: Setting, runner: Any) -> None:
+        pairs = setting.pairs
+        self.net, self.pairs, self.runner = setting.net, pairs, runner
+        self.measure, self.baseline = get_metric(setting.metric), setting.baseline
+        self.needs_reference = needs_reference(setting.metric)
         time = int(pairs.clean.shape[1]) if pairs.clean.ndim == 2 else 1
         each = runner.trial_bytes(time)
-        self.size = batch_size or int(np.clip(MEMORY_PER_STEP // (16 * each), 1, pairs.n))
+        self.size = setting.batch_size or int(np.clip(MEMORY_PER_STEP // (16 * each), 1, pairs.n))
         self.at_once = max(1, int(MEMORY_PER_STEP // (self.size * each)))
         self.cached = runner.state_bytes(time) * pairs.n <= MEMORY_FOR_STATES
         self.states: list[tuple[Any, Targets]] = []

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import Units
+from compgraph.ablation.baselines import Baseline, Units
 from compgraph.ablation.chain_runner import ChainBase, ChainRunner
 from compgraph.connectivity.effective.edge_layout import Group
 from compgraph.data.batches import Batch
@@ -38,7 +38,7 @@ class ChainTrials(ChainRunner):
         units = sum(site.n_units for site in self.net.architecture.sites)
         return 2 * units * torch.finfo(self.net.dtype).bits // 8
 
-    def state(self, batch: Batch, baseline: str) -> State:
+    def state(self, batch: Batch, baseline: Baseline) -> State:
         """Run baseline and whole graph once for all trials."""
         base = self.baseline(batch, baseline)
         x = self.net.input_units(batch.clean)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from compgraph.ablation.baselines import Baseline
 from compgraph.connectivity.effective.edge_layout import Group
 from compgraph.connectivity.effective.edge_streams import Base, EdgeStreams, EdgeWeights
 from compgraph.data.batches import Batch
@@ -75,7 +76,7 @@ class StreamTrials(EdgeStreams):
         rows = sum(self.count.values()) + 3 * len(self.sites)
         return rows * time * self.net.spec.d_model * self.net.weights.embedding.element_size()
 
-    def state(self, batch: Batch, baseline: str) -> State:
+    def state(self, batch: Batch, baseline: Baseline) -> State:
         """Run baseline and whole graph once for all trials."""
         base = self.baseline(batch, baseline)
         return State(base, self.changes(base, self._whole()))

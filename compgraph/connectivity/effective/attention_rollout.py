@@ -24,19 +24,17 @@ baseline forward pass. Blind to what values carry, to what MLPs do, and to signs
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import baseline_units, silent_sites
+from compgraph.ablation.baselines import silent_sites
 from compgraph.connectivity.effective.gradient_norm import StreamNorms
+from compgraph.connectivity.effective.setting import Setting
 from compgraph.connectivity.effective.tally import EdgeTally
 from compgraph.data.batches import Batch, batches
 from compgraph.graph import ComputationalGraph
 from compgraph.models.transformer import Transformer
 from compgraph.models.writes import check_heads
-from compgraph.partition import Partition
 from compgraph.patterns import pattern_of
 from compgraph.progress import track
 
@@ -44,17 +42,7 @@ MEMORY_PER_BATCH = 2**28
 """Bytes that one batch may take; decides the batch size where none is given."""
 
 
-def compute(
-    net: Transformer,
-    pairs: Any,
-    partition: Partition,
-    *,
-    metric: str = "logit_difference",
-    baseline: str = "counterfactual",
-    split_qkv: bool = True,
-    batch_size: int | None = None,
-    seed: int = 0,
-) -> ComputationalGraph:
+def compute(setting: Setting) -> ComputationalGraph:
     """See `compgraph.effective_connectivity`; `metric` plays no part.
 
     Raises
@@ -62,26 +50,27 @@ def compute(
     GraphError
         Parts that hold only some units of a head.
     """
-    partition.check_causal(net)
-    check_heads(net, partition)
-    tally = EdgeTally(net, partition, split_qkv)
-    scorer = StreamNorms(net, partition, split_qkv)
+    net, pairs = setting.net, setting.pairs
+    assert isinstance(net, Transformer)
+    check_heads(net, setting.partition)
+    tally = EdgeTally(setting)
+    scorer = StreamNorms(net, setting.partition, setting.split_qkv)
     time = pairs.clean.shape[1]
     patterns = net.spec.n_layers * net.spec.n_heads * time**2 * net.weights.embedding.element_size()
-    size = batch_size or max(1, min(pairs.n, MEMORY_PER_BATCH // (scorer.bytes_per_example(pairs) + patterns)))
+    size = setting.batch_size or max(1, min(pairs.n, MEMORY_PER_BATCH // (scorer.bytes_per_example(pairs) + patterns)))
     with torch.no_grad():
         for batch in track(batches(net, pairs, size), "attention-rollout", total=-(-pairs.n // size), unit="batch"):
-            tally.add(_scores(scorer, partition, batch, baseline).double().cpu().numpy())
-    return tally.graph(pairs.n, {"method": "attention-rollout", "baseline": baseline})
+            tally.add(_scores(scorer, setting, batch).double().cpu().numpy(), batch.rows)
+    return tally.graph({"method": "attention-rollout", **setting.baseline.about()})
 
 
-def _scores(scorer: StreamNorms, partition: Partition, batch: Batch, baseline: str) -> Tensor:
+def _scores(scorer: StreamNorms, setting: Setting, batch: Batch) -> Tensor:
     """[batch, edges] in canonical order."""
     net, sites = scorer.net, scorer.sites
     patterns = [pattern_of(site) for site in sites if site.startswith("attn")]
     clean = net.run(batch.clean, batch.mask, capture=[*scorer.sources, *patterns], positions=batch.positions).units
-    base = baseline_units(net, batch, baseline, scorer.sources)
-    norms = scorer.write_norms(scorer.change(clean, base, silent_sites(partition, baseline)))
+    base = setting.baseline.units(net, batch, scorer.sources)
+    norms = scorer.write_norms(scorer.change(clean, base, silent_sites(setting.partition, setting.baseline)))
     weights = reading_weights(scorer, batch, {name: clean[name] for name in patterns})
     columns = []
     for site in sites[1:]:

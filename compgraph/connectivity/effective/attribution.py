@@ -6,7 +6,7 @@ changes of writes, scores of all edges, means and standard errors over examples 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,16 +15,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import baseline_units, silent_sites
+from compgraph.ablation.baselines import Baseline, make_baseline, silent_sites
 from compgraph.catalogue import EFFECTIVE, load
 from compgraph.connectivity.effective.chains import ChainScorer
-from compgraph.connectivity.effective.passes import PassContext, Passes, Scorer
+from compgraph.connectivity.effective.edge_memory import check_memory
+from compgraph.connectivity.effective.features import FeatureScorer
+from compgraph.connectivity.effective.passes import PassContext, Passes, PassResult, Scorer
+from compgraph.connectivity.effective.setting import Setting
 from compgraph.connectivity.effective.streams import StreamScorer
 from compgraph.connectivity.effective.tally import EdgeTally
 from compgraph.data.batches import Batch, batches
+from compgraph.dictionaries.attached import FeatureTransformer
 from compgraph.errors import DataError, GraphError, ModelError
 from compgraph.graph import ComputationalGraph
-from compgraph.metrics import NEEDS_REFERENCE, Metric, get_metric
+from compgraph.metrics import Metric, get_metric, needs_reference
 from compgraph.models.network import Network
 from compgraph.models.sequential import Sequential
 from compgraph.models.transformer import Transformer
@@ -42,9 +46,11 @@ def effective_connectivity(
     method: str = "eap",
     *,
     metric: str | None = None,
-    baseline: str = "counterfactual",
+    baseline: str | Baseline = "counterfactual",
+    reference: Any = None,
     split_qkv: bool = True,
     batch_size: int | None = None,
+    bootstrap: int = 0,
     seed: int = 0,
     **options: Any,
 ) -> ComputationalGraph:
@@ -65,12 +71,17 @@ def effective_connectivity(
         own (`logit_difference`; `kl` for those that remove edges until the output changes).
     baseline
         What replaces the value of an ablated node; see `compgraph.ablation.baselines`.
+    reference
+        Other data from which the baseline takes means, covariances or samples; None: from `pairs`.
     split_qkv
         Whether queries, keys and values of attention are destinations of their own.
     batch_size
         Examples per pass; chosen to bound memory where None. The scores do not depend on it.
+    bootstrap
+        Resamples of the examples from which intervals are made (columns `low`, `high`: 95 %, and
+        `sign_consistency`, the share of examples whose score has the mean's sign); 0 for none.
     seed
-        For methods that draw.
+        For methods and baselines that draw.
     options
         The method's own, as registered: `steps` of the integrated ones, `tau` of `acdc`, …
 
@@ -78,7 +89,8 @@ def effective_connectivity(
     -------
     ComputationalGraph
         Every edge the architecture allows, weight in units of the metric, with the column `stderr`: the
-        standard error of the mean over examples.
+        standard error of the mean over examples. With `keep`, `keep_overall` or `matrix` the strongest edges only
+        (`compgraph.connectivity.effective.large`).
 
     Raises
     ------
@@ -87,37 +99,43 @@ def effective_connectivity(
     """
     if method not in EFFECTIVE:
         raise GraphError(f"effective method {method!r} is not known; valid are {', '.join(EFFECTIVE)}")
-    if net.kind not in EFFECTIVE[method].serves:
+    entry = EFFECTIVE[method]
+    if net.kind not in entry.serves:
         raise ModelError(f"effective method {method!r} does not serve {net.kind} networks")
-    valid = [option.name for option in EFFECTIVE[method].options]
+    if isinstance(net, FeatureTransformer) and not entry.serves_features:
+        serving = ", ".join(name for name, one in EFFECTIVE.items() if one.serves_features)
+        raise ModelError(
+            f"effective method {method!r} does not serve networks with dictionaries; those that do: {serving}"
+        )
+    valid = [*(option.name for option in entry.options), *entry.arguments]
     if unknown := sorted(set(options) - set(valid)):
         listed = ", ".join(valid) or "none"
         raise GraphError(f"effective method {method!r} has no option {unknown[0]!r}; its options: {listed}")
-    graph: ComputationalGraph = load(EFFECTIVE[method])(
+    if bootstrap and not entry.averages_examples:
+        raise GraphError(f"effective method {method!r} does not average over examples, so that bootstrap must be 0")
+    partition.check_causal(net)
+    # Where the baseline plays no part the data need not have what it is made from.
+    made = make_baseline(baseline if entry.takes_baseline else "zero", net, pairs, reference=reference, seed=seed)
+    setting = Setting(
         net,
         pairs,
         partition,
-        metric=metric or EFFECTIVE[method].metric,
-        baseline=baseline,
-        split_qkv=split_qkv,
-        batch_size=batch_size,
-        seed=seed,
-        **options,
+        metric or entry.metric,
+        made,
+        split_qkv,
+        batch_size,
+        seed,
+        bootstrap,
     )
+    graph: ComputationalGraph = load(entry)(setting, **options)
     return graph
 
 
 def attribute(
-    net: Network,
-    pairs: Any,
-    partition: Partition,
+    setting: Setting,
     passes: Passes,
     *,
     method: str,
-    metric: str,
-    baseline: str,
-    split_qkv: bool,
-    batch_size: int | None,
     scorer: Scorer | None = None,
     fold: Callable[[Tensor], Tensor] | None = None,
     observe: Callable[[npt.NDArray[Any], npt.NDArray[Any]], None] | None = None,
@@ -138,26 +156,28 @@ def attribute(
     attributes
         Further attributes of the graph.
     """
-    measure = get_metric(metric, differentiable=True)
-    partition.check_causal(net)
-    scorer = scorer or _scorer(net, partition, split_qkv)
-    tally = EdgeTally(net, partition, split_qkv, scorer.per_example)
-    size = batch_size or int(np.clip(MEMORY_PER_BATCH // scorer.bytes_per_example(pairs), 1, pairs.n))
+    net, pairs = setting.net, setting.pairs
+    measure = get_metric(setting.metric, differentiable=True)
+    scorer = scorer or _scorer(net, setting.partition, setting.split_qkv)
+    check_memory(setting)
+    tally = EdgeTally(setting, scorer.per_example)
+    size = setting.batch_size or int(np.clip(MEMORY_PER_BATCH // scorer.bytes_per_example(pairs), 1, pairs.n))
     steps = -(-pairs.n // size)
     for batch in track(batches(net, pairs, size), description=method, total=steps, unit="batch"):
-        scores = _scores(net, partition, scorer, batch, passes, measure, baseline).double()
+        scores = _scores(setting, scorer, batch, passes, measure).double()
         scores = scores if fold is None else fold(scores)
         if not torch.isfinite(scores).all():
             row = batch.rows[int((~torch.isfinite(scores)).any(1).int().argmax())]
             raise DataError(f"{method}: scores of example {pairs.ids[row]!r} (or of its batch) are not finite")
-        tally.add(scores.cpu().numpy())
+        tally.add(scores.cpu().numpy(), batch.rows)
         if observe is not None:
             observe(batch.rows, scores.cpu().numpy())
-    about = {"method": method, "metric": metric, "baseline": baseline, **(attributes or {})}
-    return tally.graph(pairs.n, about)
+    return tally.graph(setting.about(method, **(attributes or {})))
 
 
 def _scorer(net: Network, partition: Partition, split_qkv: bool) -> Scorer:
+    if isinstance(net, FeatureTransformer):
+        return FeatureScorer(net, partition, split_qkv)
     if isinstance(net, Transformer):
         return StreamScorer(net, partition, split_qkv)
     if isinstance(net, Sequential):
@@ -165,37 +185,39 @@ def _scorer(net: Network, partition: Partition, split_qkv: bool) -> Scorer:
     raise ModelError(f"gradient attribution has no scorer for {type(net).__name__}")
 
 
-def _scores(
-    net: Network,
-    partition: Partition,
-    scorer: Scorer,
-    batch: Batch,
-    passes: Passes,
-    measure: Metric,
-    baseline: str,
-) -> Tensor:
+def _scores(setting: Setting, scorer: Scorer, batch: Batch, passes: Passes, measure: Metric) -> Tensor:
     """Averaged scores of one batch, [batch, edges]."""
-    base = baseline_units(net, batch, baseline, scorer.sources)
-    silent = silent_sites(partition, baseline)
-    targets, change, total = batch.targets, None, None
-    if measure.__name__ in NEEDS_REFERENCE:
+    total = None
+    for change, result, weight in gradient_passes(setting, scorer, batch, passes, measure):
+        scores = scorer.scores(change, result, batch) * weight
+        total = scores if total is None else total + scores
+    if total is None:
+        raise ValueError("a method must make at least one gradient pass")
+    return total
+
+
+def gradient_passes(
+    setting: Setting, scorer: Scorer, batch: Batch, passes: Passes, measure: Metric
+) -> Iterator[tuple[Any, PassResult, float]]:
+    """The passes of a method over one batch: the change of writes (one object while it stays the same), the pass
+    ready for its backward half, and its weight."""
+    net = setting.net
+    base = setting.baseline.units(net, batch, scorer.sources)
+    silent = silent_sites(setting.partition, setting.baseline)
+    targets, change = batch.targets, None
+    if needs_reference(setting.metric):
         with torch.no_grad():
             reference = net.run(batch.clean, batch.mask, positions=batch.positions).logits
         targets = replace(targets, reference=reference)
     for step in passes(PassContext(net, batch, base, silent)):
         result = scorer.run(batch, step.edit, measure, targets)
         if step.ends is not None:
-            moved = scorer.change(*step.ends(result.units))
-        elif change is None:
+            yield scorer.change(*step.ends(result.units)), result, step.weight
+            continue
+        if change is None:
             clean = result.units
             if step.edit:
                 with torch.no_grad():
                     clean = net.run(batch.clean, batch.mask, capture=scorer.sources, positions=batch.positions).units
-            moved = change = scorer.change(clean, base, silent)
-        else:
-            moved = change
-        scores = scorer.scores(moved, result, batch) * step.weight
-        total = scores if total is None else total + scores
-    if total is None:
-        raise ValueError("a method must make at least one gradient pass")
-    return total
+            change = scorer.change(clean, base, silent)
+        yield change, result, step.weight

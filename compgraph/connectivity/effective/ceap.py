@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,25 +34,12 @@ from compgraph.ablation.baselines import Units
 from compgraph.connectivity.effective.attribution import attribute
 from compgraph.connectivity.effective.passes import GradientPass, PassContext
 from compgraph.connectivity.effective.resampling import Resamples
+from compgraph.connectivity.effective.setting import Setting
 from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
-from compgraph.models.network import Network
-from compgraph.partition import Partition
 
 
-def compute(
-    net: Network,
-    pairs: Any,
-    partition: Partition,
-    *,
-    metric: str = "logit_difference",
-    baseline: str = "counterfactual",
-    split_qkv: bool = True,
-    batch_size: int | None = None,
-    seed: int = 0,
-    steps: int = 5,
-    resamples: int = 0,
-) -> ComputationalGraph:
+def compute(setting: Setting, *, steps: int = 5, resamples: int = 0) -> ComputationalGraph:
     """See `compgraph.effective_connectivity`.
 
     Parameters
@@ -71,19 +57,9 @@ def compute(
     """
     if steps < 1:
         raise DataError(f"ceap: steps is {steps}; it must be at least 1")
-    samples = Resamples(pairs.n, resamples, seed, "ceap") if resamples else None
-    graph = attribute(
-        net,
-        pairs,
-        partition,
-        partial(along_the_path, steps=steps),
-        method="ceap",
-        metric=metric,
-        baseline=baseline,
-        split_qkv=split_qkv,
-        batch_size=batch_size,
-        observe=None if samples is None else samples.add,
-    )
+    samples = Resamples(setting.pairs.n, resamples, setting.seed, "ceap") if resamples else None
+    observe = None if samples is None else samples.add
+    graph = attribute(setting, partial(along_the_path, steps=steps), method="ceap", observe=observe)
     return graph if samples is None else samples.annotate(graph)
 
 

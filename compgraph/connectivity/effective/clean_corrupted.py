@@ -8,37 +8,27 @@ the EAP-IG package; conventions of design.md, section 9). Two forward and two ba
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
-from compgraph.connectivity.effective.attribution import attribute
+from compgraph.connectivity.effective.large import all_or_strongest
 from compgraph.connectivity.effective.passes import GradientPass, PassContext
+from compgraph.connectivity.effective.score_matrix import ScoreMatrix
+from compgraph.connectivity.effective.setting import Setting
 from compgraph.graph import ComputationalGraph
-from compgraph.models.network import Network
-from compgraph.partition import Partition
 
 
 def compute(
-    net: Network,
-    pairs: Any,
-    partition: Partition,
-    *,
-    metric: str = "logit_difference",
-    baseline: str = "counterfactual",
-    split_qkv: bool = True,
-    batch_size: int | None = None,
-    seed: int = 0,
+    setting: Setting, *, keep: int = 0, keep_overall: int = 0, matrix: ScoreMatrix | str | Path | None = None
 ) -> ComputationalGraph:
-    """See `compgraph.effective_connectivity`."""
-    return attribute(
-        net,
-        pairs,
-        partition,
-        both_ends,
-        method="clean-corrupted",
-        metric=metric,
-        baseline=baseline,
-        split_qkv=split_qkv,
-        batch_size=batch_size,
+    """See `compgraph.effective_connectivity`.
+
+    Parameters
+    ----------
+    keep, keep_overall, matrix
+        Where only the strongest edges are wanted, or all in a file; see `compgraph.connectivity.effective.large`.
+    """
+    return all_or_strongest(
+        setting, both_ends, method="clean-corrupted", keep=keep, keep_overall=keep_overall, matrix=matrix
     )
 
 

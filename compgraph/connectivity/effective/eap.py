@@ -18,31 +18,27 @@ Cost: a forward and backward pass, and forward passes for the baseline.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
-from compgraph.connectivity.effective.attribution import attribute
 from compgraph.connectivity.effective.grad_drop import GradDropScorer
+from compgraph.connectivity.effective.large import all_or_strongest
 from compgraph.connectivity.effective.passes import GradientPass, PassContext, Scorer
 from compgraph.connectivity.effective.qk_fix import PatternScorer
+from compgraph.connectivity.effective.score_matrix import ScoreMatrix
+from compgraph.connectivity.effective.setting import Setting
 from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
-from compgraph.metrics import NEEDS_REFERENCE
-from compgraph.models.network import Network
-from compgraph.partition import Partition
+from compgraph.metrics import needs_reference
 
 
 def compute(
-    net: Network,
-    pairs: Any,
-    partition: Partition,
+    setting: Setting,
     *,
-    metric: str = "logit_difference",
-    baseline: str = "counterfactual",
-    split_qkv: bool = True,
-    batch_size: int | None = None,
-    seed: int = 0,
     qk_fix: bool = False,
     grad_drop: bool = False,
+    keep: int = 0,
+    keep_overall: int = 0,
+    matrix: ScoreMatrix | str | Path | None = None,
 ) -> ComputationalGraph:
     """See `compgraph.effective_connectivity`.
 
@@ -50,6 +46,8 @@ def compute(
     ----------
     qk_fix, grad_drop
         See above; scores are then not signed (`grad_drop`).
+    keep, keep_overall, matrix
+        Where only the strongest edges are wanted, or all in a file; see `compgraph.connectivity.effective.large`.
 
     Raises
     ------
@@ -58,20 +56,18 @@ def compute(
     ModelError, GraphError
         A correction that the network or the partition does not allow.
     """
-    check_metric(metric, "eap")
-    scorer: Scorer | None = PatternScorer(net, partition, split_qkv) if qk_fix else None
-    dropping = GradDropScorer(net, partition, split_qkv, scorer) if grad_drop else None
+    check_metric(setting.metric, "eap")
+    ends = setting.net, setting.partition, setting.split_qkv
+    scorer: Scorer | None = PatternScorer(*ends) if qk_fix else None
+    dropping = GradDropScorer(*ends, scorer) if grad_drop else None
     used = {"qk_fix": qk_fix, "grad_drop": grad_drop}
-    return attribute(
-        net,
-        pairs,
-        partition,
+    return all_or_strongest(
+        setting,
         clean_gradient,
         method="eap",
-        metric=metric,
-        baseline=baseline,
-        split_qkv=split_qkv,
-        batch_size=batch_size,
+        keep=keep,
+        keep_overall=keep_overall,
+        matrix=matrix,
         scorer=dropping or scorer,
         fold=None if dropping is None else dropping.fold,
         attributes={name: True for name, value in used.items() if value},
@@ -80,7 +76,7 @@ def compute(
 
 def check_metric(metric: str, method: str) -> None:
     """Refuse a metric whose gradient in the clean run is zero."""
-    if metric in NEEDS_REFERENCE:
+    if needs_reference(metric):
         raise DataError(
             f"metric {metric!r} is at its minimum in the clean run, so that {method} would score every edge 0"
         )

@@ -22,38 +22,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from compgraph.connectivity.effective.attribution import attribute
 from compgraph.connectivity.effective.passes import GradientPass, PassContext
+from compgraph.connectivity.effective.setting import Setting
 from compgraph.data.batches import Batch
 from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
 from compgraph.models.network import Network
 from compgraph.models.transformer import Transformer
-from compgraph.partition import Partition
 
 FLOOR = 1e-12
 MEMORY_FOR_LOGITS = 2**27
 """Bytes that the logits of all positions may take at once; examples are independent, so a batch can be cut."""
 
 
-def compute(
-    net: Network,
-    pairs: Any,
-    partition: Partition,
-    *,
-    metric: str = "logit_difference",
-    baseline: str = "counterfactual",
-    split_qkv: bool = True,
-    batch_size: int | None = None,
-    seed: int = 0,
-    steps: int = 5,
-    step_size: float = 1.0,
-) -> ComputationalGraph:
+def compute(setting: Setting, *, steps: int = 5, step_size: float = 1.0) -> ComputationalGraph:
     """See `compgraph.effective_connectivity`.
 
     Parameters
@@ -72,17 +59,7 @@ def compute(
         raise DataError(f"eap-gp: steps is {steps}; it must be at least 1")
     if not step_size > 0:
         raise DataError(f"eap-gp: step_size is {step_size}; it must be above 0")
-    return attribute(
-        net,
-        pairs,
-        partition,
-        partial(along_the_gradient, steps=steps, step_size=step_size),
-        method="eap-gp",
-        metric=metric,
-        baseline=baseline,
-        split_qkv=split_qkv,
-        batch_size=batch_size,
-    )
+    return attribute(setting, partial(along_the_gradient, steps=steps, step_size=step_size), method="eap-gp")
 
 
 def along_the_gradient(context: PassContext, steps: int, step_size: float) -> Iterator[GradientPass]:

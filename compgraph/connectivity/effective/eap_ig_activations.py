@@ -10,32 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from compgraph.connectivity.effective.attribution import attribute
 from compgraph.connectivity.effective.passes import GradientPass, PassContext
+from compgraph.connectivity.effective.setting import Setting
 from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
-from compgraph.models.network import Network
 from compgraph.models.transformer import Transformer
-from compgraph.partition import Partition
+from compgraph.patterns import SUFFIX
 
 
-def compute(
-    net: Network,
-    pairs: Any,
-    partition: Partition,
-    *,
-    metric: str = "logit_difference",
-    baseline: str = "counterfactual",
-    split_qkv: bool = True,
-    batch_size: int | None = None,
-    seed: int = 0,
-    steps: int = 5,
-) -> ComputationalGraph:
+def compute(setting: Setting, *, steps: int = 5) -> ComputationalGraph:
     """See `compgraph.effective_connectivity`.
 
     Parameters
@@ -45,24 +33,15 @@ def compute(
     """
     if steps < 1:
         raise DataError(f"eap-ig-activations: steps is {steps}; it must be at least 1")
-    return attribute(
-        net,
-        pairs,
-        partition,
-        partial(along_every_write, steps=steps),
-        method="eap-ig-activations",
-        metric=metric,
-        baseline=baseline,
-        split_qkv=split_qkv,
-        batch_size=batch_size,
-    )
+    return attribute(setting, partial(along_every_write, steps=steps), method="eap-ig-activations")
 
 
 def along_every_write(context: PassContext, steps: int) -> Iterator[GradientPass]:
     """The clean run, then runs with one site's write between its baseline and its clean value."""
-    runs = steps * len(context.baseline)
-    yield GradientPass(len(context.baseline) / runs)
-    for site in context.baseline:
+    sites = [site for site in context.baseline if not site.endswith(SUFFIX)]  # patterns write nothing
+    runs = steps * len(sites)
+    yield GradientPass(len(sites) / runs)
+    for site in sites:
         target, start = _write(context, site)
         for k in range(1, steps):
             yield GradientPass(1 / runs, {target: partial(_between, start=start, share=k / steps)})

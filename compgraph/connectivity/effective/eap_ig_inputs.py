@@ -14,32 +14,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from compgraph.connectivity.effective.attribution import attribute
 from compgraph.connectivity.effective.grad_drop import GradDropScorer
+from compgraph.connectivity.effective.large import all_or_strongest
 from compgraph.connectivity.effective.passes import GradientPass, PassContext
+from compgraph.connectivity.effective.score_matrix import ScoreMatrix
+from compgraph.connectivity.effective.setting import Setting
 from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
-from compgraph.models.network import Network
-from compgraph.partition import Partition
 
 
 def compute(
-    net: Network,
-    pairs: Any,
-    partition: Partition,
+    setting: Setting,
     *,
-    metric: str = "logit_difference",
-    baseline: str = "counterfactual",
-    split_qkv: bool = True,
-    batch_size: int | None = None,
-    seed: int = 0,
     steps: int = 5,
     grad_drop: bool = False,
+    keep: int = 0,
+    keep_overall: int = 0,
+    matrix: ScoreMatrix | str | Path | None = None,
 ) -> ComputationalGraph:
     """See `compgraph.effective_connectivity`.
 
@@ -49,23 +45,22 @@ def compute(
         m, at least 1.
     grad_drop
         See above.
+    keep, keep_overall, matrix
+        Where only the strongest edges are wanted, or all in a file; see `compgraph.connectivity.effective.large`.
     """
     if steps < 1:
         raise DataError(f"eap-ig-inputs: steps is {steps}; it must be at least 1")
-    dropping = GradDropScorer(net, partition, split_qkv) if grad_drop else None
-    return attribute(
-        net,
-        pairs,
-        partition,
+    dropping = GradDropScorer(setting.net, setting.partition, setting.split_qkv) if grad_drop else None
+    return all_or_strongest(
+        setting,
         partial(along_the_input, steps=steps),
         method="eap-ig-inputs",
-        metric=metric,
-        baseline=baseline,
-        split_qkv=split_qkv,
-        batch_size=batch_size,
+        keep=keep,
+        keep_overall=keep_overall,
+        matrix=matrix,
         scorer=dropping,
         fold=None if dropping is None else dropping.fold,
-        attributes={"grad_drop": True} if grad_drop else None,
+        attributes={"steps": steps} | ({"grad_drop": True} if grad_drop else {}),
     )
 
 

@@ -47,14 +47,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from compgraph.ablation.chain_runner import ChainRunner
-from compgraph.catalogue import METRICS
 from compgraph.connectivity.effective.edge_layout import EdgeLayout
 from compgraph.connectivity.effective.edge_streams import EdgeStreams
 from compgraph.connectivity.effective.hard_concrete import harden, keep_probability, sample
+from compgraph.connectivity.effective.setting import Setting
 from compgraph.data.batches import batch_of
 from compgraph.errors import DataError, ModelError
 from compgraph.graph import ComputationalGraph
-from compgraph.metrics import NEEDS_REFERENCE, get_metric
+from compgraph.metrics import get_metric, lower_is_better, needs_reference
 from compgraph.models.network import Network
 from compgraph.models.sequential import Sequential
 from compgraph.models.transformer import Transformer
@@ -70,13 +70,9 @@ Report = Callable[[int, float, float], None]
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What the outcome of a search depends on, besides network and data."""
+class Options:
+    """The method's own options."""
 
-    metric: str
-    baseline: str
-    split_qkv: bool
-    seed: int
     steps: int
     target: float
     learning_rate: float
@@ -86,15 +82,8 @@ class Settings:
 
 
 def compute(
-    net: Network,
-    pairs: Any,
-    partition: Partition,
+    setting: Setting,
     *,
-    metric: str = "kl",
-    baseline: str = "counterfactual",
-    split_qkv: bool = True,
-    batch_size: int | None = None,
-    seed: int = 0,
     steps: int = 300,
     target: float = 0.9,
     learning_rate: float = 0.2,
@@ -108,8 +97,6 @@ def compute(
 
     Parameters
     ----------
-    batch_size
-        Examples per masked pass; a step takes as many passes as it needs, and does not depend on it.
     steps
         At least 1.
     target
@@ -132,64 +119,59 @@ def compute(
     DataError
         Settings out of range; a checkpoint that is torn or of another search; a loss that is not finite.
     """
-    settings = Settings(
-        metric, baseline, split_qkv, int(seed), int(steps), float(target), float(learning_rate), int(examples),
-        bool(writer_masks), float(start),
-    )  # fmt: skip
-    _check(settings)
-    partition.check_causal(net)
-    search = _Search(net, pairs, partition, settings, batch_size)
+    own = Options(int(steps), float(target), float(learning_rate), int(examples), bool(writer_masks), float(start))
+    _check(own)
+    search = _Search(setting, own)
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None and path.is_file():
         search.load(path)
-    with progress("edge-pruning", total=settings.steps, unit="steps") as bar:
+    with progress("edge-pruning", total=own.steps, unit="steps") as bar:
         bar.skip(search.done)
-        while search.done < settings.steps:
+        while search.done < own.steps:
             loss, sparsity = search.step()
             bar.describe(f"edge-pruning: loss {loss:.4g}, sparsity {sparsity:.3f}")
             bar.advance()
             if report is not None:
                 report(search.done, loss, sparsity)
-            if path is not None and (search.done % max(1, settings.steps // 10) == 0 or search.done == settings.steps):
+            if path is not None and (search.done % max(1, own.steps // 10) == 0 or search.done == own.steps):
                 search.save(path)
     return search.graph()
 
 
-def _check(settings: Settings) -> None:
+def _check(options: Options) -> None:
     for name, low in (("steps", 1), ("examples", 1), ("target", 0), ("learning_rate", 0)):
-        if not getattr(settings, name) >= low:
-            raise DataError(f"edge-pruning: {name} is {getattr(settings, name)}; it must be at least {low}")
+        if not getattr(options, name) >= low:
+            raise DataError(f"edge-pruning: {name} is {getattr(options, name)}; it must be at least {low}")
 
 
 class _Search:
     """Parameters, optimiser and data of one search."""
 
-    def __init__(
-        self, net: Network, pairs: Any, partition: Partition, settings: Settings, batch_size: int | None
-    ) -> None:
-        self.net, self.pairs, self.partition, self.settings = net, pairs, partition, settings
-        self.measure = get_metric(settings.metric, differentiable=True)
-        self.sign = 1.0 if METRICS[settings.metric].lower_is_better else -1.0
+    def __init__(self, setting: Setting, options: Options) -> None:
+        net, pairs, partition = setting.net, setting.pairs, setting.partition
+        self.net, self.pairs, self.partition, self.setting, self.options = net, pairs, partition, setting, options
+        self.measure = get_metric(setting.metric, differentiable=True)
+        self.sign = 1.0 if lower_is_better(setting.metric) else -1.0
         self.runner: Any = _runner(net, partition)
-        self.layout = EdgeLayout(net, partition, settings.split_qkv)
+        self.layout = EdgeLayout(net, partition, setting.split_qkv)
         time = int(pairs.clean.shape[1]) if pairs.clean.ndim == 2 else 1
-        per_pass = batch_size or MEMORY_PER_PASS // self.runner.bytes_per_example(time)
+        per_pass = setting.batch_size or MEMORY_PER_PASS // self.runner.bytes_per_example(time)
         self.per_pass = int(np.clip(per_pass, 1, pairs.n))
         wide = net.dtype if net.dtype in (torch.float32, torch.float64) else torch.float32
-        rng = np.random.default_rng([settings.seed, 0])
+        rng = np.random.default_rng([setting.seed, 0])
         n_writers = int(self.layout.sources.max()) + 1 if self.layout.n_edges else 0
         counts = {"edges": self.layout.n_edges, "writers": n_writers}
         self.parameters = {
-            name: torch.from_numpy(rng.normal(settings.start, 0.01, n)).to(net.device, wide).requires_grad_()
+            name: torch.from_numpy(rng.normal(options.start, 0.01, n)).to(net.device, wide).requires_grad_()
             for name, n in counts.items()
         }
         self.parameters["multipliers"] = torch.zeros(2, dtype=wide, device=net.device, requires_grad=True)
-        used = ["edges", "writers"] if settings.writer_masks else ["edges"]
+        used = ["edges", "writers"] if options.writer_masks else ["edges"]
         groups: list[dict[str, Any]] = [
             {"params": [self.parameters[name] for name in used]},
             {"params": [self.parameters["multipliers"]], "maximize": True},
         ]
-        self.optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, foreach=False)
+        self.optimiser = torch.optim.AdamW(groups, lr=options.learning_rate, foreach=False)
         self.done = 0
         self.trace: list[tuple[float, float]] = []
 
@@ -197,19 +179,19 @@ class _Search:
 
     def step(self) -> tuple[float, float]:
         """One update; returns the metric's loss and the sparsity of the sampled masks."""
-        settings = self.settings
-        rng = np.random.default_rng([settings.seed, self.done + 1])
-        rows = rng.permutation(self.pairs.n)[: settings.examples]
+        options = self.options
+        rng = np.random.default_rng([self.setting.seed, self.done + 1])
+        rows = rng.permutation(self.pairs.n)[: options.examples]
         edges, writers = (self._sample(name, rng) for name in ("edges", "writers"))
-        weights = edges * writers[self.layout.sources] if settings.writer_masks else edges
+        weights = edges * writers[self.layout.sources] if options.writer_masks else edges
         loss, gradient = self._loss(rows, weights.detach())
         sparsity = 1 - edges.mean()
-        short = sparsity - settings.target * min(1.0, self.done / max(1.0, settings.steps * 5 / 6))
+        short = sparsity - options.target * min(1.0, self.done / max(1.0, options.steps * 5 / 6))
         first, second = self.parameters["multipliers"]
         self.optimiser.zero_grad(set_to_none=True)
         ((weights * gradient).sum() + first * short + second * short.square()).backward()
         for group in self.optimiser.param_groups:
-            group["lr"] = settings.learning_rate * _schedule(self.done, settings.steps)
+            group["lr"] = options.learning_rate * _schedule(self.done, options.steps)
         self.optimiser.step()
         self.done += 1
         self.trace.append((loss, float(sparsity.detach())))
@@ -236,9 +218,9 @@ class _Search:
     def _loss_of(self, rows: npt.NDArray[Any], weights: Tensor) -> Tensor:
         batch = batch_of(self.net, self.pairs, rows)
         with torch.no_grad():
-            base = self.runner.baseline(batch, self.settings.baseline)
+            base = self.runner.baseline(batch, self.setting.baseline)
             targets = batch.targets
-            if self.settings.metric in NEEDS_REFERENCE:
+            if needs_reference(self.setting.metric):
                 clean = self.net.run(batch.clean, batch.mask, positions=batch.positions).logits
                 targets = replace(targets, reference=clean)
         logits = self.runner.run(base, self.layout.weights(weights))
@@ -248,30 +230,27 @@ class _Search:
 
     def graph(self) -> ComputationalGraph:
         """The masks as a graph."""
-        settings = self.settings
+        options = self.options
         edges, writers = (self.parameters[name].detach() for name in ("edges", "writers"))
         groups = torch.zeros(self.layout.n_edges, dtype=torch.long, device=edges.device)
         for number, block in enumerate(self.layout.blocks):
             channel = torch.arange(block.channels, device=edges.device).repeat_interleave(block.sources)
             groups[block.start : block.stop] = 3 * number + channel.repeat(block.parts)
         weight, kept = keep_probability(edges), harden(edges, groups)
-        if settings.writer_masks:
+        if options.writer_masks:
             sites = torch.cat(
                 [torch.full((self.partition.n_parts(site),), k) for k, site in enumerate(self.runner.sources)]
             )
             weight = weight * keep_probability(writers)[self.layout.sources]
             kept &= harden(writers, sites.to(edges.device))[self.layout.sources]
         marks = sorted({round(k) for k in np.linspace(0, self.done - 1, min(TRACE, self.done))})
-        about = asdict(settings) | {
-            "method": "edge-pruning",
-            "n_examples": int(self.pairs.n),
-            "trace": [[step + 1, *self.trace[step]] for step in marks],
-        }
+        trace = [[step + 1, *self.trace[step]] for step in marks]
+        about = self._about() | {"n_examples": int(self.pairs.n), "trace": trace}
         return ComputationalGraph.from_architecture(
             self.net,
             self.partition,
             weight.double().cpu().numpy(),
-            split_qkv=settings.split_qkv,
+            split_qkv=self.setting.split_qkv,
             kind="effective",
             attributes=about,
             columns={"log_odds": edges.double().cpu().numpy(), "kept": kept.cpu().numpy()},
@@ -316,8 +295,12 @@ class _Search:
     def _stepped(self) -> list[Tensor]:
         return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
 
+    def _about(self) -> dict[str, Any]:
+        chosen = {"split_qkv": self.setting.split_qkv, "seed": self.setting.seed}
+        return self.setting.about("edge-pruning", **chosen, **asdict(self.options))
+
     def _identity(self) -> str:
-        about = asdict(self.settings) | {
+        about = self._about() | {
             "network": self.net.digest,
             "partition": self.partition.digest,
             "ids": [str(name) for name in self.pairs.ids],

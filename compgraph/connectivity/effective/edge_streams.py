@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import Units, baseline_units, silent_sites
+from compgraph.ablation.baselines import Baseline, Units, silent_sites
 from compgraph.data.batches import Batch
 from compgraph.errors import GraphError
 from compgraph.models.positions import Context
@@ -89,11 +89,11 @@ class EdgeStreams:
 
     # ------------------------------------------------------------ the baseline run
 
-    def baseline(self, batch: Batch, baseline: str) -> Base:
+    def baseline(self, batch: Batch, baseline: Baseline) -> Base:
         """Run the baseline and note what every site reads."""
         net = self.net
         silent = silent_sites(self.partition, baseline)
-        units = baseline_units(net, batch, baseline, self.sources)
+        units = baseline.units(net, batch, self.sources)
         context = net.context(batch.clean, batch.mask)
         embed = self.parts["embed"].masked(net.embed_units(batch.clean) - units["embed"])
         base = Base(batch, context, {}, {}, embed, silent)

@@ -50,10 +50,19 @@ class Source:
 
     def writes(self) -> Tensor:
         """Change of the nodes' writes [parts, batch, time, d_model]."""
+        rows = self.change.shape[-1] if self.rows is None else self.rows.shape[-1]
+        out = self.change.new_empty(len(self.parts), *self.change.shape[:-1], rows)
+        self.write_into(out)
+        return out
+
+    def write_into(self, out: Tensor) -> None:
+        """The same into given memory [parts, batch, time, d_model], contiguous."""
         if self.rows is None:
-            return self.parts.masked(self.change)
-        out = self.parts.product(self.change, self.rows)
-        return out if self.constant is None else out + self.constant
+            out.copy_(self.parts.masked(self.change))
+            return
+        product_into(out, self.parts, self.change, self.rows)
+        if self.constant is not None:
+            out += self.constant
 
 
 @dataclass
@@ -92,6 +101,21 @@ class Destination:
         out = self.parts.product(self.gradient, self.readers)
         return out if self.gain is None else out.mul_(self.gain)
 
+    def pull_into(self, out: Tensor, *, add: bool = False) -> None:
+        """The same, before the gain, put into (or added to) given memory [parts, batch, (time,) d_model], contiguous."""
+        product_into(out, self.parts, self.gradient, self.readers, add=add)
+
+
+def product_into(out: Tensor, parts: Parts, units: Tensor, rows: Tensor, *, add: bool = False) -> None:
+    """`Parts.product` into (or added to) given memory: fresh memory costs more than the product itself."""
+    into, flat = out.flatten(1, -2), units.reshape(-1, units.shape[-1])
+    if parts.size:
+        split = flat.unflatten(-1, (len(parts), parts.size)).transpose(0, 1)
+        torch.baddbmm(into, split, rows.unflatten(0, (len(parts), parts.size)), beta=float(add), out=into)
+        return
+    for one, index in zip(into, parts.index, strict=True):
+        torch.addmm(one, flat[:, index], rows[index], beta=float(add), out=one)
+
 
 def change_of(
     net: Transformer, site: str, clean: Units, baseline: Units, silent: Collection[str], parts: Parts
@@ -101,11 +125,17 @@ def change_of(
     Sites in `silent` lose their output bias too.
     """
     change = _scaled(net, site, baseline[site]) - _scaled(net, site, clean[site])
-    if site == "embed":
-        return Source(site, change, None, None, parts)
-    rows, bias, post = net.decoder(site)
-    rows = rows if post is None or post.gain is None else rows * post.gain
+    rows = decoder_rows(net, site)
+    bias = None if rows is None else net.decoder(site)[1]
     return Source(site, change, rows, -bias if site in silent and bias is not None else None, parts)
+
+
+def decoder_rows(net: Transformer, site: str) -> Tensor | None:
+    """Rows [n_units, d_model] that a site writes with, the gain of a post-norm folded in; None for `embed`."""
+    if site == "embed":
+        return None
+    rows, _, post = net.decoder(site)
+    return rows if post is None or post.gain is None else rows * post.gain
 
 
 def _scaled(net: Transformer, site: str, units: Tensor) -> Tensor:
@@ -130,27 +160,29 @@ def destinations(
     parts
         Channel -> nodes over its pre-activations. An MLP's gate and up projection are one channel "".
     """
-    if site == "logits":
-        rows = {"": net.weights.unembedding}
-        norm = net.weights.final_norm
-    else:
-        kind, _, layer = site.partition(".")
-        block = net.weights.blocks[int(layer)]
-        if kind == "mlp":
-            assert block.w_in is not None and block.mlp_norm is not None
-            rows = {"": block.w_in.T} | ({} if block.w_gate is None else {"gate": block.w_gate.T})
-            norm = block.mlp_norm
-        else:
-            heads = net.spec.n_heads
-            rows = {c: per_head_rows(w, heads) for c, w in (("q", block.w_q), ("k", block.w_k), ("v", block.w_v))}
-            norm = block.attn_norm
+    rows, gain = reader_rows(net, site)
     found = []
     for channel, reader in rows.items():
         g = gradient[channel]
         g = g.flatten(-2) if channel in ("q", "k", "v") else g
         g = g if reading.inverse_scale is None else g * reading.inverse_scale
-        found.append(Destination(site, channel, g, reader, norm.gain, parts[channel]))
+        found.append(Destination(site, channel, g, reader, gain, parts[channel]))
     return found
+
+
+def reader_rows(net: Transformer, site: str) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Channel -> reader rows [n_pre, d_model] of a site, and the gain [d_model] of the norm in front."""
+    if site == "logits":
+        return {"": net.weights.unembedding}, net.weights.final_norm.gain
+    kind, _, layer = site.partition(".")
+    block = net.weights.blocks[int(layer)]
+    if kind == "mlp":
+        assert block.w_in is not None and block.mlp_norm is not None
+        rows = {"": block.w_in.T} | ({} if block.w_gate is None else {"gate": block.w_gate.T})
+        return rows, block.mlp_norm.gain
+    heads = net.spec.n_heads
+    rows = {c: per_head_rows(w, heads) for c, w in (("q", block.w_q), ("k", block.w_k), ("v", block.w_v))}
+    return rows, block.attn_norm.gain
 
 
 def per_head_rows(reader: Tensor, n_heads: int) -> Tensor:
@@ -174,6 +206,15 @@ class Projection:
         if self.xhat is None:
             return x
         return torch.addcmul(x, self.xhat, along(x, self.xhat), value=-1 / x.shape[-1])
+
+    def apply_(self, x: Tensor) -> Tensor:
+        """The same in place."""
+        if self.centred:
+            x -= x.mean(-1, keepdim=True)
+        if self.xhat is None:
+            return x
+        products = torch.stack([(one * self.xhat).sum(-1, keepdim=True) for one in x])
+        return x.addcmul_(self.xhat, products, value=-1 / x.shape[-1])
 
 
 def projection(net: Transformer, reading: Reading) -> Projection:

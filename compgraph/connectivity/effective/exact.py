@@ -9,23 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import baseline_units, silent_sites
+from compgraph.ablation.baselines import Baseline, silent_sites
 from compgraph.ablation.chain_runner import ChainRunner
 from compgraph.ablation.circuits import CircuitMasks
+from compgraph.connectivity.effective.setting import Setting
 from compgraph.connectivity.effective.streams import StreamScorer
 from compgraph.connectivity.effective.tally import EdgeTally
 from compgraph.connectivity.effective.walk import Step, walk
 from compgraph.data.batches import Batch, batches
 from compgraph.errors import ModelError
 from compgraph.graph import ComputationalGraph
-from compgraph.metrics import NEEDS_REFERENCE, get_metric
-from compgraph.models.network import Network
+from compgraph.metrics import get_metric, needs_reference
 from compgraph.models.sequential import Sequential
 from compgraph.models.tape import Reading
 from compgraph.models.transformer import Transformer
@@ -37,40 +36,29 @@ MEMORY_PER_STEP = 2**28
 """Bytes that the streams of the edges run at once may take."""
 
 
-def compute(
-    net: Network,
-    pairs: Any,
-    partition: Partition,
-    *,
-    metric: str = "logit_difference",
-    baseline: str = "counterfactual",
-    split_qkv: bool = True,
-    batch_size: int | None = None,
-    seed: int = 0,
-) -> ComputationalGraph:
+def compute(setting: Setting) -> ComputationalGraph:
     """See `compgraph.effective_connectivity`; any metric will do, differentiable or not."""
-    partition.check_causal(net)
-    get_metric(metric)
-    tally = EdgeTally(net, partition, split_qkv)
-    size = batch_size or min(pairs.n, 64)
+    net, pairs = setting.net, setting.pairs
+    get_metric(setting.metric)
+    tally = EdgeTally(setting)
+    size = setting.batch_size or min(pairs.n, 64)
     steps = tally.n_edges * -(-pairs.n // size)
     with torch.no_grad(), progress("exact", total=steps, unit="edges") as bar:
         for batch in batches(net, pairs, size):
             start = 0
-            for effects in _effects(net, partition, split_qkv, batch, metric, baseline):
-                tally.add(effects.T.double().cpu().numpy(), start)
+            for effects in _effects(setting, batch):
+                tally.add(effects.T.double().cpu().numpy(), batch.rows, start)
                 start += len(effects)
                 bar.advance(len(effects))
-    return tally.graph(pairs.n, {"method": "exact", "metric": metric, "baseline": baseline})
+    return tally.graph(setting.about("exact"))
 
 
-def _effects(
-    net: Network, partition: Partition, split_qkv: bool, batch: Batch, metric: str, baseline: str
-) -> Iterator[Tensor]:
+def _effects(setting: Setting, batch: Batch) -> Iterator[Tensor]:
     """Change of the metric by every edge, in canonical order, as blocks [edges, batch]."""
+    net = setting.net
     clean = net.run(batch.clean, batch.mask, positions=batch.positions).logits
-    targets = replace(batch.targets, reference=clean) if metric in NEEDS_REFERENCE else batch.targets
-    measure = get_metric(metric)
+    targets = replace(batch.targets, reference=clean) if needs_reference(setting.metric) else batch.targets
+    measure = get_metric(setting.metric)
     before = measure(clean, targets)
 
     def change(logits: Tensor) -> Tensor:
@@ -78,16 +66,16 @@ def _effects(
         return torch.stack([measure(one, targets) for one in logits]) - before
 
     if isinstance(net, Transformer):
-        for logits in TransformerEdges(net, partition, split_qkv, batch, baseline):
+        for logits in TransformerEdges(net, setting.partition, setting.split_qkv, batch, setting.baseline):
             yield change(logits)
     elif isinstance(net, Sequential):
-        for logits in _chain_edges(net, partition, batch, baseline):
+        for logits in _chain_edges(net, setting.partition, batch, setting.baseline):
             yield change(logits)
     else:
         raise ModelError(f"exact effects are not defined for {type(net).__name__}")
 
 
-def _chain_edges(net: Sequential, partition: Partition, batch: Batch, baseline: str) -> Iterator[Tensor]:
+def _chain_edges(net: Sequential, partition: Partition, batch: Batch, baseline: Baseline) -> Iterator[Tensor]:
     """The chain without each edge in turn: logits [1, batch, classes]."""
     frame, runner = CircuitMasks(net, partition, split_qkv=True), ChainRunner(net, partition)
     base = runner.baseline(batch, baseline)
@@ -103,12 +91,14 @@ class TransformerEdges:
     All edges of one destination and channel are run as one batch (or a few, to bound memory).
     """
 
-    def __init__(self, net: Transformer, partition: Partition, split_qkv: bool, batch: Batch, baseline: str) -> None:
+    def __init__(
+        self, net: Transformer, partition: Partition, split_qkv: bool, batch: Batch, baseline: Baseline
+    ) -> None:
         self.net, self.batch, self.split_qkv = net, batch, split_qkv
         check_heads(net, partition)
         self.scorer = StreamScorer(net, partition, split_qkv)
         sources = self.scorer.sources
-        units = baseline_units(net, batch, baseline, sources)
+        units = baseline.units(net, batch, sources)
         clean = net.run(batch.clean, batch.mask, capture=sources, positions=batch.positions).units
         change = self.scorer.change(clean, units, silent_sites(partition, baseline))
         self.changes = self.scorer.all_streams(change)

@@ -23,6 +23,7 @@ from compgraph.connectivity.effective.attribution import attribute
 from compgraph.connectivity.effective.chains import ChainScorer
 from compgraph.connectivity.effective.eap import check_metric, clean_gradient
 from compgraph.connectivity.effective.passes import PassResult, Scorer
+from compgraph.connectivity.effective.setting import Setting
 from compgraph.connectivity.effective.streams import Change, StreamScorer
 from compgraph.data.batches import Batch
 from compgraph.errors import ModelError
@@ -34,17 +35,7 @@ from compgraph.models.writes import check_heads
 from compgraph.partition import Partition
 
 
-def compute(
-    net: Network,
-    pairs: Any,
-    partition: Partition,
-    *,
-    metric: str = "logit_difference",
-    baseline: str = "counterfactual",
-    split_qkv: bool = True,
-    batch_size: int | None = None,
-    seed: int = 0,
-) -> ComputationalGraph:
+def compute(setting: Setting) -> ComputationalGraph:
     """See `compgraph.effective_connectivity`.
 
     Raises
@@ -54,20 +45,9 @@ def compute(
     GraphError
         Parts that hold only some units of a head.
     """
-    check_metric(metric, "gradient-norm")
-    partition.check_causal(net)
-    return attribute(
-        net,
-        pairs,
-        partition,
-        clean_gradient,
-        method="gradient-norm",
-        metric=metric,
-        baseline=baseline,
-        split_qkv=split_qkv,
-        batch_size=batch_size,
-        scorer=_scorer(net, partition, split_qkv),
-    )
+    check_metric(setting.metric, "gradient-norm")
+    scorer = _scorer(setting.net, setting.partition, setting.split_qkv)
+    return attribute(setting, clean_gradient, method="gradient-norm", scorer=scorer)
 
 
 def _scorer(net: Network, partition: Partition, split_qkv: bool) -> Scorer:

@@ -12,12 +12,11 @@ positive p_s all scores of that position are 0. Scores are shares, so select gre
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import silent_sites, zero
+from compgraph.ablation.baselines import Zero, silent_sites
+from compgraph.connectivity.effective.setting import Setting
 from compgraph.connectivity.effective.streams import StreamScorer
 from compgraph.connectivity.effective.tally import EdgeTally
 from compgraph.connectivity.effective.walk import walk
@@ -29,35 +28,27 @@ from compgraph.partition import Partition
 from compgraph.progress import track
 
 
-def compute(
-    net: Transformer,
-    pairs: Any,
-    partition: Partition,
-    *,
-    metric: str = "logit_difference",
-    baseline: str = "counterfactual",
-    split_qkv: bool = True,
-    batch_size: int | None = None,
-    seed: int = 0,
-) -> ComputationalGraph:
+def compute(setting: Setting) -> ComputationalGraph:
     """See `compgraph.effective_connectivity`; `metric` and `baseline` play no part."""
-    partition.check_causal(net)
-    tally = EdgeTally(net, partition, split_qkv)
-    check_heads(net, partition)
-    scorer = StreamScorer(net, partition, split_qkv)
-    size = batch_size or min(pairs.n, 64)
+    net, pairs = setting.net, setting.pairs
+    assert isinstance(net, Transformer)
+    check_heads(net, setting.partition)
+    tally = EdgeTally(setting)
+    scorer = StreamScorer(net, setting.partition, setting.split_qkv)
+    size = setting.batch_size or min(pairs.n, 64)
     steps = -(-pairs.n // size)
     with torch.no_grad():
         for batch in track(batches(net, pairs, size), "information-flow-routes", total=steps, unit="batch"):
-            tally.add(_shares(scorer, partition, batch).double().cpu().numpy())
-    return tally.graph(pairs.n, {"method": "information-flow-routes"})
+            tally.add(_shares(scorer, setting.partition, batch).double().cpu().numpy(), batch.rows)
+    return tally.graph({"method": "information-flow-routes"})
 
 
 def _shares(scorer: StreamScorer, partition: Partition, batch: Batch) -> Tensor:
     """[batch, edges] in canonical order."""
     net = scorer.net
     clean = net.run(batch.clean, batch.mask, capture=scorer.sources, positions=batch.positions).units
-    change = scorer.change(clean, zero(net, batch, scorer.sources), silent_sites(partition, "zero"))
+    zero = Zero()
+    change = scorer.change(clean, zero.units(net, batch, scorer.sources), silent_sites(partition, zero))
     writes = -scorer.all_streams(change)
     real = torch.ones_like(batch.clean, dtype=torch.bool) if batch.mask is None else batch.mask
     at = torch.arange(len(batch), device=writes.device)

@@ -6,31 +6,17 @@ uniformly random one. The graph has no standard errors: there is nothing to aver
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from compgraph.architectural import architectural_edges
+from compgraph.connectivity.effective.setting import Setting
 from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
-from compgraph.models.network import Network
-from compgraph.partition import Partition
 
 DISTRIBUTIONS = ("normal", "uniform")
 
 
-def compute(
-    net: Network,
-    pairs: Any,
-    partition: Partition,
-    *,
-    metric: str = "logit_difference",
-    baseline: str = "counterfactual",
-    split_qkv: bool = True,
-    batch_size: int | None = None,
-    seed: int = 0,
-    distribution: str = "normal",
-) -> ComputationalGraph:
+def compute(setting: Setting, *, distribution: str = "normal") -> ComputationalGraph:
     """See `compgraph.effective_connectivity`; data, metric and baseline play no part.
 
     Parameters
@@ -45,7 +31,8 @@ def compute(
     """
     if distribution not in DISTRIBUTIONS:
         raise GraphError(f"random: distribution {distribution!r} is not known; valid are {', '.join(DISTRIBUTIONS)}")
-    rng = np.random.default_rng(seed)
+    net, partition, split_qkv = setting.net, setting.partition, setting.split_qkv
+    rng = np.random.default_rng(setting.seed)
     n_edges = len(architectural_edges(net, partition, split_qkv)[0])
     weight = rng.standard_normal(n_edges) if distribution == "normal" else rng.random(n_edges)
     return ComputationalGraph.from_architecture(
@@ -54,5 +41,5 @@ def compute(
         weight,
         split_qkv=split_qkv,
         kind="effective",
-        attributes={"method": "random", "distribution": distribution, "split_qkv": split_qkv, "seed": seed},
+        attributes={"method": "random", "distribution": distribution, "split_qkv": split_qkv, "seed": setting.seed},
     )

@@ -21,8 +21,6 @@ Values are those of the ordinary forward pass; only the backward pass differs. C
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -30,28 +28,17 @@ from compgraph.connectivity.effective.attribution import attribute
 from compgraph.connectivity.effective.blocking import blocked
 from compgraph.connectivity.effective.eap import check_metric, clean_gradient
 from compgraph.connectivity.effective.endpoints import Projection
+from compgraph.connectivity.effective.setting import Setting
 from compgraph.connectivity.effective.streams import StreamScorer
 from compgraph.graph import ComputationalGraph
 from compgraph.models.positions import Context
 from compgraph.models.tape import Reading
 from compgraph.models.transformer import Transformer
-from compgraph.partition import Partition
 
 STABILISER = 1e-6
 
 
-def compute(
-    net: Transformer,
-    pairs: Any,
-    partition: Partition,
-    *,
-    metric: str = "logit_difference",
-    baseline: str = "counterfactual",
-    split_qkv: bool = True,
-    batch_size: int | None = None,
-    seed: int = 0,
-    attention_rule: bool = False,
-) -> ComputationalGraph:
+def compute(setting: Setting, *, attention_rule: bool = False) -> ComputationalGraph:
     """See `compgraph.effective_connectivity`.
 
     Parameters
@@ -64,22 +51,13 @@ def compute(
     DataError
         A metric that compares with the clean run, where its gradient is zero.
     """
-    check_metric(metric, "relp")
-    partition.check_causal(net)
+    check_metric(setting.metric, "relp")
+    net = setting.net
+    assert isinstance(net, Transformer)
     relevance = RelevanceNetwork(net.spec, net.weights, net.digest)
     relevance.attention_rule = attention_rule
-    return attribute(
-        net,
-        pairs,
-        partition,
-        clean_gradient,
-        method="relp",
-        metric=metric,
-        baseline=baseline,
-        split_qkv=split_qkv,
-        batch_size=batch_size,
-        scorer=RelevanceScorer(relevance, partition, split_qkv),
-    )
+    scorer = RelevanceScorer(relevance, setting.partition, setting.split_qkv)
+    return attribute(setting, clean_gradient, method="relp", scorer=scorer)
 
 
 class RelevanceNetwork(Transformer):

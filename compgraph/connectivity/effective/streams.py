@@ -41,6 +41,7 @@ from compgraph.connectivity.effective.products import (
     units_with_units,
 )
 from compgraph.data.batches import Batch
+from compgraph.errors import ModelError
 from compgraph.metrics import Metric, Targets
 from compgraph.models.tape import Reading, Tape
 from compgraph.models.transformer import Transformer
@@ -48,6 +49,10 @@ from compgraph.models.writes import check_writes
 from compgraph.partition import Partition
 from compgraph.parts import Parts
 from compgraph.patterns import pattern_of, served_parts, splits_heads
+
+
+STREAM = "stream"
+"""Among the channels of a site's gradients: that at the stream that it reads."""
 
 
 @dataclass
@@ -77,8 +82,12 @@ class StreamScorer:
         is so where some edge joins two sites of many nodes each.
     """
 
+    serves_features = False
+
     def __init__(self, net: Transformer, partition: Partition, split_qkv: bool) -> None:
         check_writes(net)
+        if not self.serves_features and any(site.n_features for site in net.architecture.sites):
+            raise ModelError("this option or method does not serve networks with dictionaries")
         self.net, self.split_qkv = net, split_qkv
         sites = net.architecture.node_sites
         self.sites = [site.name for site in sites]
@@ -95,6 +104,16 @@ class StreamScorer:
         self.per_example = len(many) < 2
         head, n = net.spec.d_head, net.spec.n_heads
         self.heads = Parts(list(torch.arange(n * head, device=net.device).split(head)), head, n * head)
+        self.whole = [site for site in self.sites[1:] if self._is_whole(site)]
+        self._memory: Tensor | None = None
+
+    def _is_whole(self, site: str) -> bool:
+        """Whether a site is one destination, so that autograd's gradient at its stream is all that is needed."""
+        if site == "logits":
+            return True
+        parts = self.parts[site]
+        one = len(parts) == 1 and len(parts.index[0]) == parts.n_units
+        return one and not (site.startswith("attn") and self.split_qkv)
 
     @property
     def sources(self) -> list[str]:
@@ -102,7 +121,7 @@ class StreamScorer:
         return [*self.sites[:-1], *(pattern_of(site) for site in self.served)]
 
     def bytes_per_example(self, pairs: Any) -> int:
-        """Writes of few-node sites, units of the others, and the pulled-back gradients of one site."""
+        """Writes of few-node sites, units of the others, and the pulled-back gradients of one site and of one channel."""
         channels = 3 if self.split_qkv else 1
         widest = max((self.count[s] for s in self.few), default=0)
         streams = (sum(self.count[s] for s in self.few) + channels * widest) * self.net.spec.d_model
@@ -111,7 +130,7 @@ class StreamScorer:
 
     def run(self, batch: Batch, edit: Mapping[str, Edit], metric: Metric, targets: Targets) -> PassResult:
         """Forward pass with a tape; units of fine attention sites stay differentiable on it."""
-        tape = Tape()
+        tape = Tape(whole=self.whole)
         out = self.net.run(
             batch.clean, batch.mask, capture=self.sources, positions=batch.positions, edit=edit, tape=tape
         )
@@ -125,9 +144,12 @@ class StreamScorer:
             sources = {
                 site: change_of(self.net, site, clean, baseline, silent, self.parts[site]) for site in self.sites[:-1]
             }
-            streams = [sources.pop(site).writes() for site in self.few]
+            shape = *clean["embed"].shape[:-1], self.net.spec.d_model
+            streams = clean["embed"].new_empty(sum(self.count[site] for site in self.few), *shape)
+            for site, out in zip(self.few, streams.split([self.count[s] for s in self.few]), strict=True):
+                sources.pop(site).write_into(out)
             patterns = {site: baseline[pattern_of(site)] - clean[pattern_of(site)] for site in self.served}
-            return Change(torch.cat(streams), sources, patterns)
+            return Change(streams, sources, patterns)
 
     def all_streams(self, change: Change) -> Tensor:
         """Change of the write of every source, many-node sites too: [sources, batch, time, d_model]."""
@@ -143,19 +165,27 @@ class StreamScorer:
         columns = []
         with torch.no_grad():
             for site in self.sites[1:]:
+                gradient = gradients.pop(site)
                 if site in self.served:
-                    columns += self._into_fine_attention(site, change, tape, gradients.pop(site), at_units[site])
+                    columns += self._into_fine_attention(site, change, tape, gradient, at_units[site])
+                elif STREAM in gradient:
+                    columns.append(self._into_whole(site, change, gradient[STREAM], batch))
                 else:
-                    reads = self._reads(site, tape.readings[site], gradients.pop(site))
+                    reads = self._reads(site, tape.readings[site], gradient)
                     block = self._into(site, change, reads, tape.readings[site], batch)
                     columns.append(block.transpose(1, 2).flatten(1))
         return torch.cat(columns, 1)
 
     @staticmethod
     def _gradients(tape: Tape, total: Tensor, keep: bool) -> tuple[dict[str, dict[str, Tensor]], Units]:
-        """Gradient of `total` at every pre-activation (site -> channel -> tensor) and at the tape's units."""
+        """Gradient of `total` at every pre-activation (site -> channel -> tensor) and at the tape's units.
+
+        Sites with a stream of their own on the tape have the gradient there too, as channel `STREAM`.
+        """
         keys = [(site, channel) for site, reading in tape.readings.items() for channel in reading.pre]
-        inputs = [tape.readings[s].pre[c] for s, c in keys] + list(tape.units.values())
+        inputs = [tape.readings[s].pre[c] for s, c in keys]
+        keys += [(site, STREAM) for site in tape.streams]
+        inputs += [*tape.streams.values(), *tape.units.values()]
         values = torch.autograd.grad(total, inputs, retain_graph=keep)
         out: dict[str, dict[str, Tensor]] = {}
         for (site, channel), value in zip(keys, values, strict=False):
@@ -168,6 +198,14 @@ class StreamScorer:
         found = destinations(self.net, site, reading, gradient, dict.fromkeys(gradient, parts))
         return [[one] for one in found] if self.split_qkv and site.startswith("attn") else [found]
 
+    def _into_whole(self, site: str, change: Change, pulled: Tensor, batch: Batch) -> Tensor:
+        """[batch or 1, sources] of the edges into a site that is one node, from the gradient at its stream."""
+        if site == "logits":
+            assert batch.positions is not None
+            change, pulled = _at_positions(change, batch.positions), pulled[:, None]
+        sources = [s for s in self.net.architecture.reads[site] if s in self.parts]
+        return self._joined(self._into_few(pulled[None], change, sources), sources).flatten(1)
+
     def _into(
         self, site: str, change: Change, reads: list[list[Destination]], reading: Reading, batch: Batch | None
     ) -> Tensor:
@@ -178,9 +216,31 @@ class StreamScorer:
             change = _at_positions(change, batch.positions)
             project = replace(project, xhat=None if project.xhat is None else project.xhat[:, None])
             reads = [[replace(one, gradient=one.gradient[:, None]) for one in group] for group in reads]
-        of_group = self._into_few if is_few(reads[0][0].parts) else self._into_many
         sources = [s for s in self.net.architecture.reads[site] if s in self.parts]
-        return torch.stack([self._joined(of_group(group, change, project, sources), sources) for group in reads], 1)
+        if is_few(reads[0][0].parts):
+            blocks = self._into_few(self._pulled(reads, project), change, sources)
+            return self._joined(blocks, sources).unflatten(1, (len(reads), -1))
+        groups = [self._joined(self._into_many(group, change, project, sources), sources) for group in reads]
+        return torch.stack(groups, 1)
+
+    def _pulled(self, reads: list[list[Destination]], project: Projection) -> Tensor:
+        """Gradients of all groups and nodes at the stream: [groups · nodes, batch, time, d_model].
+
+        They lie in memory that the next site uses again.
+        """
+        first, d_model = reads[0][0], self.net.spec.d_model
+        nodes, shape = len(first.parts), first.gradient.shape[:-1]
+        size = len(reads) * nodes * shape.numel() * d_model
+        if self._memory is None or self._memory.numel() < size or self._memory.dtype != first.gradient.dtype:
+            self._memory = first.gradient.new_empty(size)
+        out = self._memory[:size].view(len(reads) * nodes, *shape, d_model)
+        for group, block in zip(reads, out.split(nodes), strict=True):
+            for k, one in enumerate(group):
+                one.pull_into(block, add=k > 0)
+            if group[0].gain is not None:
+                block *= group[0].gain
+            project.apply_(block)
+        return out
 
     def _projection(self, reading: Reading) -> Projection:
         return projection(self.net, reading)
@@ -202,14 +262,11 @@ class StreamScorer:
         """Streams of the few-node sources among these, which come first in the order of sites."""
         return change.streams[: sum(self.count[s] for s in self.few if s in sources)]
 
-    def _into_few(
-        self, group: list[Destination], change: Change, project: Projection, sources: list[str]
-    ) -> Iterator[tuple[str, Tensor]]:
-        """Blocks of all few-node sources at once (named ""), then of each many-node source."""
-        pulled = group[0].pulled()
-        for other in group[1:]:
-            pulled = pulled + other.pulled()
-        pulled = project(pulled)
+    def _into_few(self, pulled: Tensor, change: Change, sources: list[str]) -> Iterator[tuple[str, Tensor]]:
+        """Blocks [batch, nodes, sources] of all few-node sources at once (named ""), then of each many-node source.
+
+        `pulled`: gradients at the stream, [nodes, batch, time, d_model].
+        """
         yield "", streams_with_streams(self._streams(change, sources), pulled)
         for name in sources:
             if name not in self.few:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from compgraph.connectivity.memory import available_memory as _available
 from compgraph.errors import DataError
 
 BYTES_PER_PAIR = 100
@@ -25,15 +24,3 @@ def check_memory(n_nodes: int, available: int | None = None) -> None:
             f"functional: all pairs of {n_nodes} nodes need about {needed / 1e9:.1f} GB, and "
             f"{free / 1e9:.1f} GB are free; use a coarser partition, or fewer sites at a time (`sites`)"
         )
-
-
-def _available() -> int | None:
-    """Bytes that can be had without swapping; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None

@@ -44,5 +44,7 @@ def structural_connectivity(
         raise ModelError(
             f"structural method {method!r} does not serve {net.kind} networks; valid are {', '.join(serving)}"
         )
+    if any(site.n_features for site in net.architecture.sites):
+        raise ModelError(f"structural method {method!r} does not serve networks with dictionaries")
     graph: ComputationalGraph = load(STRUCTURAL[method])(net, partition, seed=seed)
     return graph

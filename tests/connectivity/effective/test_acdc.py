@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -11,15 +13,16 @@ from compgraph.ablation.run import run_masks
 from compgraph.architectural import architectural_edges
 from compgraph.connectivity.effective import effective_connectivity
 from compgraph.connectivity.effective.acdc import AUTOCIRCUIT, NEVER, _Trials
-from compgraph.connectivity.effective.acdc import compute as acdc
 from compgraph.data.prompts import PromptPairs
 from compgraph.errors import DataError, GraphError
-from compgraph.metrics import NEEDS_REFERENCE, Targets, get_metric
+from compgraph.metrics import Targets, get_metric, needs_reference
 from compgraph.models.compiled import CASES, compile_case
 from compgraph.partition import Partition
 from tests.brute import BruteForce, base_units
 from tests.connectivity.effective.test_eap import Images, chain, make_pairs
 from tests.models.tiny import ONE_PER_FAMILY, tiny_network
+
+acdc = partial(effective_connectivity, method="acdc")
 
 
 def sequential(net, partition, clean, logits_of, targets, metric, tau, *, sign, absolute=False, split_qkv=True):
@@ -28,7 +31,7 @@ def sequential(net, partition, clean, logits_of, targets, metric, tau, *, sign, 
     kept = np.ones(len(source), bool)
     change, tested = np.zeros(len(source)), np.zeros(len(source), bool)
     measure = get_metric(metric)
-    targets = Targets(targets.answers, targets.distractors, clean if metric in NEEDS_REFERENCE else None)
+    targets = Targets(targets.answers, targets.distractors, clean if needs_reference(metric) else None)
     now = measure(logits_of(kept), targets).mean()
     post_norm = net.kind == "transformer" and net.spec.post_norms
     for edge in reversed(range(len(source))):

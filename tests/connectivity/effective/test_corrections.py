@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from compgraph.ablation.baselines import Counterfactual
 from compgraph.connectivity.effective import effective_connectivity
 from compgraph.connectivity.effective.relp import RelevanceNetwork
 from compgraph.errors import DataError, GraphError, ModelError
@@ -164,17 +165,14 @@ def test_qk_fix_is_the_gradient_where_changes_are_small():
     scaled = 1e-6
 
     def near(method_options):
-        from compgraph.ablation import baselines
+        class Near(Counterfactual):
+            def units(self, net, batch, sites):
+                clean = net.run(batch.clean, batch.mask, capture=sites, positions=batch.positions).units
+                return {s: clean[s] + scaled * (u - clean[s]) for s, u in super().units(net, batch, sites).items()}
 
-        plain = baselines.counterfactual
-
-        def close(net, batch, sites):
-            clean = net.run(batch.clean, batch.mask, capture=sites, positions=batch.positions).units
-            return {s: clean[s] + scaled * (u - clean[s]) for s, u in plain(net, batch, sites).items()}
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(baselines, "counterfactual", close)
-            return effective_connectivity(net, pairs, partition, "eap", **method_options).weight / scaled
+        near_clean = Near(net, pairs, 0)
+        graph = effective_connectivity(net, pairs, partition, "eap", baseline=near_clean, **method_options)
+        return graph.weight / scaled
 
     fixed, plain = near({"qk_fix": True}), near({})
     np.testing.assert_allclose(fixed, plain, atol=1e-4 * np.abs(plain).max())

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
+from compgraph.ablation.baselines import make_baseline
 from compgraph.ablation.chain_runner import ChainRunner
 from compgraph.ablation.run import run_graph
 from compgraph.connectivity.effective import effective_connectivity
 from compgraph.connectivity.effective.edge_layout import EdgeLayout
-from compgraph.connectivity.effective.edge_pruning import compute as edge_pruning
 from compgraph.connectivity.effective.edge_streams import EdgeStreams
 from compgraph.connectivity.effective.hard_concrete import harden, keep_probability, sample
 from compgraph.data.batches import batches
@@ -25,6 +26,8 @@ from tests.brute import BruteForce, base_units
 from tests.connectivity.effective.test_acdc import is_true, parts
 from tests.connectivity.effective.test_eap import Images, chain, make_pairs
 from tests.models.tiny import ONE_PER_FAMILY, tiny_network
+
+edge_pruning = partial(effective_connectivity, method="edge-pruning")
 
 
 @pytest.mark.parametrize("variant", ONE_PER_FAMILY)
@@ -38,7 +41,9 @@ def test_weighted_edges_equal_brute_force(variant, zero, make, split_qkv):
     )
     layout, runner = EdgeLayout(net, partition, split_qkv), EdgeStreams(net, partition)
     weights = torch.from_numpy(np.random.default_rng(0).random(layout.n_edges)).requires_grad_()
-    base = runner.baseline(next(batches(net, pairs, 9)), "zero" if zero else "counterfactual")
+    base = runner.baseline(
+        next(batches(net, pairs, 9)), make_baseline("zero" if zero else "counterfactual", net, pairs)
+    )
     logits = runner.run(base, layout.weights(weights))
     brute = BruteForce(net, partition, split_qkv)
     expected = brute.run(
@@ -61,7 +66,7 @@ def test_weighted_edges_of_a_chain(stripes):
         partition = Partition.from_labels(labels)
     layout, runner = EdgeLayout(net, partition, True), ChainRunner(net, partition)
     weights = torch.from_numpy(np.random.default_rng(0).random(layout.n_edges)).requires_grad_()
-    base = runner.baseline(next(batches(net, pairs, 9)), "counterfactual")
+    base = runner.baseline(next(batches(net, pairs, 9)), make_baseline("counterfactual", net, pairs))
     logits = runner.run(base, layout.weights(weights))
     x = net.input_units(torch.from_numpy(pairs.clean))
     names = [s.name for s in net.architecture.node_sites]

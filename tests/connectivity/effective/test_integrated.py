@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from compgraph.connectivity.effective import effective_connectivity
-from compgraph.connectivity.effective.clean_corrupted import compute as clean_corrupted
-from compgraph.connectivity.effective.eap_ig_activations import compute as eap_ig_activations
-from compgraph.connectivity.effective.eap_ig_inputs import compute as eap_ig_inputs
 from compgraph.errors import DataError
 from compgraph.metrics import Targets, logit_difference
 from compgraph.partition import Partition
 from tests.connectivity.effective.test_eap import Images, by_autograd, chain, make_pairs
 from tests.models.tiny import ONE_PER_FAMILY, tiny_network
+
+clean_corrupted = partial(effective_connectivity, method="clean-corrupted")
+eap_ig_activations = partial(effective_connectivity, method="eap-ig-activations")
+eap_ig_inputs = partial(effective_connectivity, method="eap-ig-inputs")
 
 STEPS = 3
 

@@ -1,0 +1,43 @@
+"""``compgraph attributions``: record what each unit contributes to a metric into one buffer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compgraph.cli.console import TO_BE_GIVEN, Call, output_option, verb
+
+
+@verb("attributions", section="attributions", device=True)
+@click.argument("model", type=TO_BE_GIVEN)
+@click.argument("data", type=TO_BE_GIVEN)
+@output_option
+def command(call: Call, model: Path, data: Path, output: Path, entry: Any) -> None:
+    """MODEL is the manifest of a checkpoint, DATA that of a dataset. An interrupted recording is continued."""
+    from compgraph import catalogue
+    from compgraph.attribution.record import write_attributions
+    from compgraph.cli.inputs import open_network, open_pairs
+    from compgraph.cli.saving import method_options
+    from compgraph.data.buffer_layout import ATTRIBUTIONS
+
+    net, made = open_network(model, call.device)
+    pairs, pairs_made = open_pairs(data)
+    method = catalogue.ATTRIBUTIONS[entry.method]
+    compared = {"baseline": entry.baseline, "seed": entry.seed} if method.takes_baseline else {}
+    with call.result(output, ATTRIBUTIONS, ".zarr", inputs={"model": made, "data": pairs_made}, resume=True) as draft:
+        draft.summary |= write_attributions(
+            net,
+            pairs,
+            draft.path,
+            sites=entry.sites,
+            method=entry.method,
+            metric=entry.metric,
+            positions=entry.positions,
+            dtype=entry.dtype,
+            batch_size=entry.batch_size,
+            compress=entry.compress,
+            **compared,
+            **method_options(method, entry),
+        )

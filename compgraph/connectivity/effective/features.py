@@ -1,0 +1,310 @@
+"""Scores of edges from and to the features of dictionaries (`compgraph.dictionaries`).
+
+As sources, features and error are units like any other: their changes times the rows of the decoder. As
+destinations, let x be what the dictionary describes, g the gradient of the metric at its features and h that at the
+error's coordinates. Where feature v is active it moves as its encoder column says, and the error e = x - f rows - b
+moves by what is left, so that at x
+
+    feature v reads  g_v 1[v active] encoder_v        error reads  h - Σ_v (rows_v · h) 1[v active] encoder_v
+
+Since the metric sees features and error through their sum alone, g_v = rows_v · h, and the sum of all of these is h:
+the site's own score, exactly, whatever the dictionary. From x to the stream lead `feature_jacobians`; which of the
+two ways is taken depends on the numbers of nodes, as in `products`:
+
+| source | destination | order |
+| --- | --- | --- |
+| any | few | every node's gradient at x pulled back to the stream, then as other few destinations |
+| few | many | every source's stream pushed forward to x, then a product with the encoder |
+| many | many | active (token, feature) pairs in blocks, each pulled back and multiplied with the decoder rows |
+
+Where few features are active at a token, products with encoder or decoder rows are those of the active ones alone
+(`feature_products`).
+
+Attention sites divided into features have patterns as nodes (`compgraph.patterns`): the parts read channel v.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compgraph.ablation.baselines import Units
+from compgraph.connectivity.effective.endpoints import Destination, Projection, Source, destinations
+from compgraph.connectivity.effective.feature_jacobians import Jacobian, jacobian
+from compgraph.connectivity.effective.feature_products import BLOCK_BYTES, Active, from_features
+from compgraph.connectivity.effective.passes import Edit, PassResult
+from compgraph.connectivity.effective.products import streams_with_streams, streams_with_units, units_with_streams
+from compgraph.connectivity.effective.streams import Change, StreamScorer
+from compgraph.data.batches import Batch
+from compgraph.dictionaries.attached import FeatureTransformer
+from compgraph.metrics import Metric, Targets
+from compgraph.models.tape import Reading, Tape
+from compgraph.partition import Partition
+from compgraph.parts import Parts
+from compgraph.patterns import pattern_of
+
+PUSHED = 8
+"""So many streams are pushed through a site at a time."""
+
+
+@dataclass
+class FeatureSource(Source):
+    """Features and error as writers: `change` and `rows` are those of features, then of the error's coordinates."""
+
+    n_features: int
+
+    @cached_property
+    def active(self) -> Active | None:
+        """The features that change, by token; None where most do."""
+        return Active.of(self.change, self.decoder, self.n_features, self.parts)
+
+
+@dataclass
+class FeatureDestination(Destination):
+    """Features and error as readers of x, what their dictionary describes.
+
+    `gradient` [batch, time, n_units] and `readers` [n_units, width] are those at x: of features, and of the
+    coordinates of x itself for what the error reads. `through` leads from x to the stream.
+    """
+
+    through: Jacobian
+    n_features: int
+
+    @cached_property
+    def active(self) -> Active | None:
+        """The features that read, by token; None where most do."""
+        return Active.of(self.gradient, self.readers, self.n_features, self.parts)
+
+    def pulled(self) -> Tensor:
+        """Gradient at the normalised stream of every node: [parts, batch, time, d_model]."""
+        return self.through.pull(self.parts.product(self.gradient, self.readers))
+
+    def pull_into(self, out: Tensor, *, add: bool = False) -> None:
+        """See `Destination.pull_into`."""
+        out.add_(self.pulled()) if add else out.copy_(self.pulled())
+
+    def from_streams(self, pushed: Tensor) -> Tensor:
+        """Scores from streams pushed to x [n, batch, time, width]: [batch, nodes, n]."""
+        return streams_with_units(pushed, self) if self.active is None else self.active.with_streams(pushed)
+
+    def pairs(self, block: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Gradients at x of active (token, feature) pairs and of the error at every token, by example and token.
+
+        Yields
+        ------
+        part [m], token [m] in the batch laid flat, gradient at x [m, width]; m is at most `block`, all of one example.
+        """
+        label, n, time = self.parts.label, self.n_features, self.gradient.shape[1]
+        alive = label[:n] < len(self.parts)
+        for example, gradient in enumerate(self.gradient):
+            token, unit = ((gradient[:, :n] != 0) & alive).nonzero(as_tuple=True)
+            for t, u in zip(token.split(block), unit.split(block), strict=True) if len(token) else ():
+                yield label[u], example * time + t, gradient[t, u][:, None] * self.readers[u]
+            if n < len(label) and label[-1] < len(self.parts):
+                for t in torch.arange(time, device=label.device).split(block):
+                    yield label[-1].expand(len(t)), example * time + t, gradient[t, n:]
+
+
+def read_gradient(
+    net: FeatureTransformer, site: str, reading: Reading, pattern: Tensor | None, at_units: Tensor
+) -> Tensor:
+    """Gradient with which features, then the coordinates of x for the error, read: [batch, time, n_units]."""
+    one, layer = net.dictionaries[site], int(site.split(".")[1])
+    pre = {channel: value.detach() for channel, value in reading.pre.items()}
+    hidden = net.mlp_units(layer, pre) if pattern is None else net.mix(pattern, net.values(layer, pre["v"]))
+    active = one.active(one.pre_activations(net.described(site, hidden)))
+    features = at_units[..., : one.n_features] * active
+    if one.complete:
+        return features
+    return torch.cat([features, at_units[..., one.n_features :] - features @ one.encoder.T], -1)
+
+
+class FeatureScorer(StreamScorer):
+    """`StreamScorer` of a transformer with dictionaries."""
+
+    net: FeatureTransformer
+    serves_features = True
+
+    def __init__(self, net: FeatureTransformer, partition: Partition, split_qkv: bool) -> None:
+        super().__init__(net, partition, split_qkv)
+        self.divided = [site for site in net.dictionaries if (partition.labels[site] != 0).any()]
+        self.readers = {site: _readers(net, site) for site in self.divided}
+
+    def bytes_per_example(self, pairs: Any) -> int:
+        """What `StreamScorer` needs, and what is carried through one divided site at a time."""
+        carried = [
+            (self.count[site] if site in self.few else PUSHED) * self.net.inner.architecture.site(site).n_units
+            for site in self.divided
+        ]
+        size = self.net.weights.embedding.element_size()
+        return super().bytes_per_example(pairs) + max(carried, default=0) * pairs.clean.shape[1] * size
+
+    def run(self, batch: Batch, edit: Mapping[str, Edit], metric: Metric, targets: Targets) -> PassResult:
+        """Forward pass with a tape; units of divided sites stay differentiable on it."""
+        tape, wanted = Tape(), {*self.served, *self.divided}
+        out = self.net.run(
+            batch.clean, batch.mask, capture=self.sources, positions=batch.positions, edit=edit, tape=tape
+        )
+        tape.units = {site: out.units[site] for site in self.sites if site in wanted}
+        units = {name: value.detach() for name, value in out.units.items()}
+        return PassResult(units, metric(out.logits, targets), tape)
+
+    def scores(self, change: Change, result: PassResult, batch: Batch, *, keep: bool = False) -> Tensor:
+        """See `StreamScorer.scores`."""
+        tape: Tape = result.tape
+        gradients, at_units = self._gradients(tape, result.metric.sum(), keep)
+        columns: list[Tensor] = []
+        with torch.no_grad():
+            for site in self.sites[1:]:
+                gradient, reading = gradients.pop(site), tape.readings[site]
+                if site in self.divided:
+                    columns += self._into_features(site, change, result, gradient, at_units[site])
+                elif site in self.served:
+                    columns += self._into_fine_attention(site, change, tape, gradient, at_units[site])
+                else:
+                    block = self._into(site, change, self._reads(site, reading, gradient), reading, batch)
+                    columns.append(block.transpose(1, 2).flatten(1))
+        return torch.cat(columns, 1)
+
+    def _reads(self, site: str, reading: Reading, gradient: Mapping[str, Tensor]) -> list[list[Destination]]:
+        """Of a site whose features are one node: its pre-activations, all together."""
+        if site not in self.net.dictionaries:
+            return super()._reads(site, reading, gradient)
+        parts = {channel: _whole(g[0, 0].numel(), g.device) for channel, g in gradient.items()}
+        found = destinations(self.net, site, reading, gradient, parts)
+        return [[one] for one in found] if self.split_qkv and site.startswith("attn") else [found]
+
+    def _into_features(
+        self, site: str, change: Change, result: PassResult, gradient: Mapping[str, Tensor], at_units: Tensor
+    ) -> list[Tensor]:
+        """Edges into features and error, behind those into their patterns, each [batch or 1, edges]."""
+        reading: Reading = result.tape.readings[site]
+        pattern = result.units[pattern_of(site)] if site in self.served else None
+        through = jacobian(self.net, site, reading, pattern)
+        reads = read_gradient(self.net, site, reading, pattern, at_units)
+        n_features = self.net.dictionaries[site].n_features
+        channel = "" if pattern is None else "v"
+        readers, parts = self.readers[site], self.parts[site]
+        one = FeatureDestination(site, channel, reads, readers, None, parts, through, n_features)
+        values = self._into(site, change, [[one]], reading, None)
+        if pattern is None:
+            return [values.transpose(1, 2).flatten(1)]
+        q, k, _ = destinations(self.net, site, reading, gradient, dict.fromkeys("qkv", self.heads))
+        patterns = self._into(site, change, [[q], [k]] if self.split_qkv else [[q, k]], reading, None)
+        both = torch.cat([self._from_heads(site, change, reading, one), values[:, 0]], -1)
+        return [patterns.transpose(1, 2).flatten(1), both.flatten(1)]
+
+    def _from_heads(self, site: str, change: Change, reading: Reading, one: FeatureDestination) -> Tensor:
+        """[batch or 1, parts, heads]: change of each pattern times the gradient at it through each part."""
+        layer, heads = int(site.split(".")[1]), self.net.spec.n_heads
+        moved = self.net.mix(change.patterns[site], self.net.values(layer, reading.pre["v"]))
+        by_head = moved.unflatten(-1, (heads, -1))
+        only = moved.new_zeros(heads, *by_head.shape)
+        for head in range(heads):
+            only[head, ..., head, :] = by_head[..., head, :]
+        out = one.from_streams(one.through.output.forward(only.flatten(-2)))
+        return out if self.per_example else out.sum(0, keepdim=True)
+
+    def change(self, clean: Units, baseline: Units, silent: Collection[str] = ()) -> Change:
+        """See `StreamScorer.change`."""
+        out = super().change(clean, baseline, silent)
+        for site, source in out.sources.items():
+            if site in self.net.dictionaries:
+                n_features = self.net.dictionaries[site].n_features
+                out.sources[site] = FeatureSource(**vars(source), n_features=n_features)
+        return out
+
+    def _into_few(self, pulled: Tensor, change: Change, sources: list[str]) -> Iterator[tuple[str, Tensor]]:
+        yield "", streams_with_streams(self._streams(change, sources), pulled)
+        for name in sources:
+            if name not in self.few:
+                source = change.sources[name]
+                active = source.active if isinstance(source, FeatureSource) else None
+                if active is None:
+                    yield name, units_with_streams(source, pulled)
+                else:
+                    yield name, active.with_streams(pulled).transpose(1, 2)
+
+    def _into_many(
+        self, group: list[Destination], change: Change, project: Projection, sources: list[str]
+    ) -> Iterator[tuple[str, Tensor]]:
+        one = group[0]
+        if not isinstance(one, FeatureDestination):
+            yield from super()._into_many(group, change, project, sources)
+            return
+        streams = project(self._streams(change, sources)).split(PUSHED)
+        yield "", torch.cat([one.from_streams(one.through.push(x)) for x in streams], -1)
+        many = [name for name in sources if name not in self.few]
+        blocks = from_units(one, [change.sources[name] for name in many], project)
+        yield from ((name, block[None]) for name, block in zip(many, blocks, strict=True))
+
+
+def from_units(one: FeatureDestination, sources: list[Source], project: Projection) -> list[Tensor]:
+    """Many nodes on both sides: per source site [nodes, sources], summed over the batch."""
+    sums = [_sums(one, source) for source in sources]
+    if not sums:
+        return []
+    time, d_model = one.gradient.shape[1], sources[0].decoder.shape[1]
+    reach = 1 if one.channel == "" else time
+    xhat = None if project.xhat is None else project.xhat.flatten(0, 1)
+    numbers = reach * (2 * max(s.width for s in sums) + 4 * d_model) + 2 * one.readers.shape[1]
+    block = max(1, BLOCK_BYTES // (numbers * one.gradient.element_size()))
+    for part, token, gradient in one.pairs(block):
+        streams, tokens = one.through.pull_single(gradient, token)
+        single = Projection(None if xhat is None else xhat[tokens].flatten(0, 1), project.centred)
+        streams = single(streams.flatten(0, 1)[None])[0].unflatten(0, tokens.shape)
+        for s in sums:
+            s.add(part, streams, tokens)
+    return [s.result() for s in sums]
+
+
+class _DenseSums:
+    """Scores [nodes, units] of the pairs of a destination with all units of a source."""
+
+    def __init__(self, one: FeatureDestination, source: Source) -> None:
+        self.parts, self.decoder, self.change = source.parts, source.decoder, source.change.flatten(0, 1)
+        self.width = len(self.decoder)
+        self.out = one.gradient.new_zeros(len(one.parts), self.width)
+
+    def add(self, part: Tensor, streams: Tensor, tokens: Tensor) -> None:
+        self.out.index_add_(0, part, ((streams @ self.decoder.T) * self.change[tokens]).sum(1))
+
+    def result(self) -> Tensor:
+        return self.parts.sums(self.out)
+
+
+class _ActiveSums:
+    """Scores [nodes, sources] of the pairs of a destination with the features of a source that change."""
+
+    def __init__(self, one: FeatureDestination, active: Active) -> None:
+        self.active, self.width = active, active.unit.shape[1] + 1
+        self.out = one.gradient.new_zeros(len(one.parts) + 1, len(active.parts) + 1)
+
+    def add(self, part: Tensor, streams: Tensor, tokens: Tensor) -> None:
+        from_features(self.out, part, streams, tokens, self.active)
+
+    def result(self) -> Tensor:
+        return self.out[:-1, :-1]
+
+
+def _sums(one: FeatureDestination, source: Source) -> _DenseSums | _ActiveSums:
+    active = source.active if isinstance(source, FeatureSource) else None
+    return _DenseSums(one, source) if active is None else _ActiveSums(one, active)
+
+
+def _readers(net: FeatureTransformer, site: str) -> Tensor:
+    """Encoder columns as rows, then the coordinates of x: [n_units, width]."""
+    one = net.dictionaries[site]
+    columns = one.encoder.T
+    if one.complete:
+        return columns
+    return torch.cat([columns, torch.eye(one.width, dtype=columns.dtype, device=columns.device)])
+
+
+def _whole(n_units: int, device: torch.device) -> Parts:
+    return Parts([torch.arange(n_units, device=device)], n_units, n_units)

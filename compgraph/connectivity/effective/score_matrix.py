@@ -1,0 +1,191 @@
+"""All scores of a graph too large for memory, in a file: one array for every two sites and channel.
+
+A sealed result (`compgraph.store`): `x.json`, and `x.zarr` with the arrays `<target site>/<channel>/<source site>`
+[targets, sources] (`all` where a site does not read by channels; patterns are at sites of their own,
+`attn.3.pattern`) and the folder `partition`, which names the nodes. Zarr format 3, a checksum behind every chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from compgraph import store
+from compgraph.connectivity.effective.setting import Setting
+from compgraph.connectivity.effective.unit_blocks import target_slices
+from compgraph.connectivity.effective.unit_layout import UnitLayout
+from compgraph.data.buffer_plan import data_digest
+from compgraph.errors import DataError, StoreError
+from compgraph.partition import Partition
+from compgraph.patterns import pattern_of
+from compgraph.provenance import Provenance, code_digest
+
+KIND = "score-matrix"
+DTYPES = ("float32", "float16")
+
+
+@dataclass(frozen=True)
+class ScoreMatrix:
+    """Where all scores shall go.
+
+    Parameters
+    ----------
+    path
+        The manifest, `….json`; the store lies beside it as `….zarr`.
+    dtype
+        `float32` or `float16` (half the size, three digits, zero below 6e-8).
+    """
+
+    path: str | Path
+    dtype: str = "float32"
+
+    @contextmanager
+    def writer(self, setting: Setting, layout: UnitLayout, about: Mapping[str, Any]) -> Iterator[MatrixWriter]:
+        """A result being written; it is sealed when the body ends well.
+
+        Raises
+        ------
+        DataError
+            A dtype that is not one of the two.
+        StoreError
+            The disk is too small or cannot be written.
+        """
+        if self.dtype not in DTYPES:
+            raise DataError(f"matrix: dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
+        path, inputs = Path(self.path), {"model": setting.net.digest}
+        inputs["clean"] = data_digest(setting.pairs, "clean")
+        if setting.pairs.corrupted is not None:
+            inputs["corrupted"] = data_digest(setting.pairs, "corrupted")
+        parameters = {**about, "dtype": self.dtype, "partition": setting.partition.digest}
+        made = Provenance("effective", parameters, setting.seed, inputs, code_digest([__name__]))
+        with store.create(path, KIND, f"{path.stem}.zarr", made) as draft:
+            writer = MatrixWriter(draft.path, self.dtype, layout)
+            yield writer
+            draft.summary.update(n_scores=writer.n_scores, dtype=self.dtype, n_nodes=layout.partition.n_nodes)
+
+
+class MatrixWriter:
+    """The arrays of a store that is being written.
+
+    Parameters
+    ----------
+    path
+        Of the store, which is made.
+    dtype
+        On disk.
+    layout
+        Sites, channels and blocks: a chunk is a block.
+    """
+
+    def __init__(self, path: Path, dtype: str, layout: UnitLayout) -> None:
+        import zarr
+
+        self.path, self.dtype = path, np.dtype(dtype)
+        self.arrays: dict[str, Any] = {}
+        planned = dict(_shapes(layout))
+        self.n_scores = sum(int(np.prod(shape)) for shape, _ in planned.values())
+        store.require_space(path, self.n_scores * self.dtype.itemsize, "the matrix of all scores")
+        zarr.create_group(path, attributes={"dtype": dtype, "channels": list(layout.channels)})
+        for name, (shape, chunks) in planned.items():
+            self._create(name, shape, chunks)
+        layout.partition.save(path / "partition")
+
+    def _create(self, name: str, shape: tuple[int, int], chunks: tuple[int, int]) -> None:
+        import zarr
+        from zarr.codecs import Crc32cCodec
+
+        self.arrays[name] = zarr.create_array(
+            store=self.path / name,
+            shape=shape,
+            chunks=chunks,
+            dtype=self.dtype.name,
+            compressors=[Crc32cCodec()],
+            fill_value=float("nan"),
+            dimension_names=("target", "source"),
+            config={"write_empty_chunks": True},
+        )
+
+    def add(self, scores: torch.Tensor, into: tuple[str, str, int], out_of: tuple[str, int]) -> None:
+        """Write a block [targets, sources]: target site, channel and first target, source site and first source.
+
+        Raises
+        ------
+        DataError
+            A score too large for float16.
+        """
+        (site, channel, row), (source, column) = into, out_of
+        with np.errstate(over="ignore"):
+            values = scores.cpu().numpy().astype(self.dtype)
+        if not np.isfinite(values).all() and bool(torch.isfinite(scores).all()):
+            raise DataError(f"matrix: a score of {source} -> {site} is too large for {self.dtype}; use float32")
+        array = self.arrays[_name(site, channel, source)]
+        array[row : row + len(values), column : column + values.shape[1]] = values
+
+
+class StoredScores:
+    """A sealed matrix of scores.
+
+    Attributes
+    ----------
+    result
+        The sealed result.
+    partition
+        The nodes; patterns are nodes too.
+    """
+
+    def __init__(self, result: store.Result) -> None:
+        self.result = result
+        self.partition = Partition.load(result.path / "partition")
+
+    def between(self, target: str, source: str, channel: str = "") -> npt.NDArray[np.float32]:
+        """Scores of the edges from the nodes of one site to those of another [targets, sources].
+
+        Raises
+        ------
+        StoreError
+            There are no such edges.
+        """
+        import zarr
+
+        name = _name(target, channel, source)
+        if f"{name}/zarr.json" not in self.result.manifest["files"]:
+            via = f" by channel {channel!r}" if channel else ""
+            raise StoreError(f"{self.result.manifest_path} holds no scores of edges {source} -> {target}{via}")
+        found: Any = zarr.open_array(self.result.path / name, mode="r", zarr_format=3)
+        return np.asarray(found[:], np.float32)
+
+
+def open_score_matrix(path: str | Path) -> StoredScores:
+    """Open what `matrix=` wrote.
+
+    Raises
+    ------
+    StoreError
+        There is no whole matrix of scores.
+    """
+    return StoredScores(store.open(path, KIND))
+
+
+def _name(target: str, channel: str, source: str) -> str:
+    return f"{target}/{channel or 'all'}/{source}"
+
+
+def _shapes(layout: UnitLayout) -> Iterator[tuple[str, tuple[tuple[int, int], tuple[int, int]]]]:
+    """Name, shape and shape of chunks of every array that is not empty."""
+    for site, sides in layout.targets.items():
+        for side in sides:
+            for source in layout.read_by(site):
+                shape = side.units.n_nodes, source.units.n_nodes
+                if all(shape):
+                    (a, b), (c, d) = target_slices(layout, side)[0], source.tiles[0]
+                    yield _name(side.site, side.channel, source.site), (shape, (b - a, d - c))
+        if site in layout.scorer.served:
+            shape = layout.scorer.served[site].shape[0], layout.scorer.served[site].shape[1]
+            yield _name(site, "", pattern_of(site)), (shape, shape)
