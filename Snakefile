@@ -27,6 +27,7 @@ wildcard_constraints:
     dataset=r"[a-z0-9][a-z0-9._-]*",
     name=r"[a-z0-9][a-z0-9._-]*",
     graph=r"[a-z0-9][a-z0-9._-]*",
+    runs=r"[a-z0-9][a-z0-9._-]*",
     stage="structural|functional|effective",
     place=r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*){1,2}",
 
@@ -50,6 +51,7 @@ include: "workflow/rules/functional.smk"
 include: "workflow/rules/effective.smk"
 include: "workflow/rules/rois.smk"
 include: "workflow/rules/ablation.smk"
+include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/communities.smk"
 include: "workflow/rules/sbm.smk"
 include: "workflow/rules/statistics.smk"

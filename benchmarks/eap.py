@@ -1,69 +1,69 @@
-"""Cost of `eap` over all head-level edges, in plain `transformers` forward passes of the same tokens.
+"""Cost of `eap` and `eap-ig-inputs` over all head-level edges, in plain forward passes of `transformers`.
 
-    python -m benchmarks.eap
+    python -m benchmarks.eap [--repeats 9]
 
-One thread; every figure is a ratio of medians within this run. `forward and backward` is the floor of any
-gradient method: two forward passes (clean, corrupted) and one backward pass of the engine through activations.
+One thread; the plain pass (default attention, logits at all positions) runs in turn with the methods, on the same
+tokens. Peak memory is that beyond the loaded model, against a plain forward and backward pass through activations,
+each in a process of its own.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
+import argparse
+import multiprocessing
 from collections.abc import Callable
 
-import numpy as np
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
 
+from benchmarks.measuring import GPT2, SHAPES, SMALL, Subject, peak_bytes, ratios, subject
 from compgraph.connectivity.effective import effective_connectivity
-from compgraph.data.prompts import PromptPairs
-from compgraph.models.parameters import from_transformers
-from compgraph.models.transformer import Transformer
 from compgraph.partition import Partition
 
-SHAPES = {
-    "4 layers, 8 heads, width 256, 64 pairs x 16 tokens": (dict(n_layer=4, n_head=8, n_embd=256), 64, 16),
-    "GPT-2 small's shape, 4 pairs x 16 tokens": (dict(n_layer=12, n_head=12, n_embd=768), 4, 16),
-}
+GOALS = {"eap": {SMALL: 4, GPT2: 3}, "eap-ig-inputs": {SMALL: 16, GPT2: 12}}
+"""Method -> shape -> forward passes that it may cost."""
+MEMORY_GOAL = 1.5
 
 
-def seconds(call: Callable[[], object], repeats: int) -> float:
-    """Median wall time after one warm-up."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def method(one: Subject, name: str) -> Callable[[], object]:
+    """A call of the method over all head-level edges with q, k and v apart."""
+    partition = Partition.heads(one.net)
+    return lambda: effective_connectivity(one.net, one.pairs, partition, name)
 
 
-def measure(title: str, shape: dict[str, int], n: int, t: int, repeats: int) -> None:
-    """Print the cost at one shape."""
-    torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(**shape)).eval()
-    net = Transformer(*from_transformers(model))
-    rng = np.random.default_rng(0)
-    clean, corrupted = rng.integers(0, 50257, (2, n, t))
-    pairs = PromptPairs(clean, corrupted, rng.integers(0, 20000, (n, 1)), rng.integers(20001, 50000, (n, 1)))
-    tokens = torch.from_numpy(clean)
-    partition = Partition.heads(net)
-
-    def plain() -> None:
-        with torch.no_grad():
-            model(tokens)
-
-    graph = effective_connectivity(net, pairs, partition)
-    base = seconds(plain, repeats)
-    cost = seconds(lambda: effective_connectivity(net, pairs, partition), repeats)
-    print(f"{title}: {graph.n_edges} edges, eap {cost / base:.2f} forward passes ({base * 1e3:.0f} ms each; goal: 6)")
-
-
-def main(repeats: int = 9) -> None:
+def memory(shape: str, name: str) -> int:
+    """Peak of a method, or of a plain forward and backward pass (`name` empty), after a warm-up."""
     torch.set_num_threads(1)
-    for title, (shape, n, t) in SHAPES.items():
-        measure(title, shape, n, t, repeats)
+    one = subject(shape)
+    call = method(one, name) if name else one.forward_and_backward
+    call()
+    return peak_bytes(call)
+
+
+def measure(shape: str, repeats: int) -> None:
+    """Print the costs at one shape."""
+    one = subject(shape)
+    base, found = ratios(one.forward, {name: method(one, name) for name in GOALS}, repeats)
+    del one
+    print(f"{shape}: a plain forward pass takes {base * 1e3:.0f} ms")
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1, maxtasksperchild=1) as pool:
+        plain, *peaks = pool.starmap(memory, [(shape, ""), *((shape, name) for name in GOALS)], chunksize=1)
+    print(f"  plain forward and backward: {plain / 2**20:.0f} MiB")
+    for (name, (least, median)), peak in zip(found.items(), peaks, strict=True):
+        print(
+            f"  {name}: {median:.2f} forward passes (fastest: {least:.2f}; goal: {GOALS[name][shape]}), "
+            f"{peak / 2**20:.0f} MiB, {peak / plain:.2f} times that (goal: {MEMORY_GOAL})"
+        )
+
+
+def main() -> None:
+    """Measure every shape."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=9)
+    repeats = parser.parse_args().repeats
+    torch.set_num_threads(1)
+    for shape in SHAPES:
+        measure(shape, repeats)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,10 @@ class Entry:
         Whether it differentiates the metric.
     metric : str
         For effective methods: the metric where none is named.
+    cost : str
+        For effective methods: the function of `COSTS` that estimates passes and memory.
+    reads_metric : bool
+        For effective methods: whether scores depend on the metric.
     averages_examples : bool
         For effective methods: whether scores are means over examples, so that they have bootstrap intervals.
     takes_baseline : bool
@@ -111,6 +115,8 @@ class Entry:
     at_clean: bool = False
     uses_gradient: bool = True
     metric: str = "logit_difference"
+    cost: str = ""
+    reads_metric: bool = True
     averages_examples: bool = True
     serves_features: bool = False
     takes_baseline: bool = True
@@ -230,6 +236,7 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.eap",
         "edge attribution patching: change of the write times gradient at the read",
         "compute",
+        cost="eap",
         serves_features=True,
         at_clean=True,
         options=(
@@ -244,6 +251,7 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.clean_corrupted",
         "as eap, with the gradient averaged over the clean and the baseline run",
         "compute",
+        cost="clean_corrupted",
         options=_KEEP,
         arguments=("matrix",),
         serves_features=True,
@@ -253,6 +261,7 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.eap_ig_inputs",
         "as eap, with gradients integrated along the input from baseline to clean",
         "compute",
+        cost="eap_ig_inputs",
         serves_features=True,
         options=(_STEPS, _GRAD_DROP, *_KEEP),
         arguments=("matrix",),
@@ -262,6 +271,7 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.eap_ig_activations",
         "as eap, with gradients integrated along the write of each site in turn",
         "compute",
+        cost="eap_ig_activations",
         serves_features=True,
         options=(_STEPS,),
     ),
@@ -270,6 +280,8 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.information_flow_routes",
         "share of the stream that each source contributes, without metric or gradient",
         "compute",
+        cost="information_flow_routes",
+        reads_metric=False,
         takes_baseline=False,
         serves=TRANSFORMER,
         uses_gradient=False,
@@ -279,6 +291,8 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.exact",
         "change of the metric when the edge alone is ablated, by running it",
         "compute",
+        cost="exact",
+        serves_features=True,
         uses_gradient=False,
     ),
     Entry(
@@ -286,6 +300,8 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.acdc",
         "edges removed one after another, from the output back, while the output stays the same",
         "compute",
+        cost="acdc",
+        serves_features=True,
         averages_examples=False,
         uses_gradient=False,
         metric="kl",
@@ -302,11 +318,12 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.edge_pruning",
         "masks on all edges learned together, under a pressure to be sparse",
         "compute",
+        cost="edge_pruning",
         averages_examples=False,
         metric="kl",
         options=(
             Option("steps", 300, "Optimisation steps.", minimum=1),
-            Option("target", 0.9, "Share of the edges to remove; a little above 1 presses harder.", minimum=0.0),
+            Option("target", 1.0, "Share of the edges to remove; a little above 1 presses harder.", minimum=0.0),
             Option("learning_rate", 0.2, "Step size of the optimiser.", minimum=0.0),
             Option("examples", 32, "Examples drawn for a step.", minimum=1),
             Option("writer_masks", True, "One more mask for every node, on all it writes."),
@@ -319,6 +336,7 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.eap_gp",
         "as eap, with gradients averaged along a path that follows the model's own gradient to the baseline's output",
         "compute",
+        cost="eap_gp",
         serves_features=True,
         options=(
             _STEPS,
@@ -330,6 +348,7 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.ceap",
         "conductance: gradients along the input's path, each times the piece of the path that the write takes there",
         "compute",
+        cost="ceap",
         serves_features=True,
         options=(
             _STEPS,
@@ -341,6 +360,7 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.relp",
         "as eap, with the gradient replaced by rules of layer-wise relevance propagation",
         "compute",
+        cost="relp",
         serves=TRANSFORMER,
         at_clean=True,
         options=(Option("attention_rule", False, "Hold attention patterns constant too."),),
@@ -350,6 +370,7 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.gradient_norm",
         "norm of the change of the write times norm of the gradient at the read: an upper bound of eap",
         "compute",
+        cost="gradient_norm",
         at_clean=True,
     ),
     Entry(
@@ -357,6 +378,8 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.attention_rollout",
         "change of the write at the positions that attention, rolled out from the output, looks at",
         "compute",
+        cost="attention_rollout",
+        reads_metric=False,
         serves=TRANSFORMER,
         uses_gradient=False,
     ),
@@ -365,6 +388,7 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.node_ig",
         "integrated gradients of each node, handed on to the edges that feed it, as in sparse feature circuits",
         "compute",
+        cost="node_ig",
         options=(
             Option("steps", 10, "Points on the path of a site's units.", minimum=1),
             Option("edge_steps", 1, "Points on the path of what a node reads; 1 is the clean run.", minimum=1),
@@ -376,6 +400,8 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.granger",
         "how much a node's past and present help to predict another over token positions, given all the others",
         "compute",
+        cost="series",
+        reads_metric=False,
         takes_baseline=False,
         serves=TRANSFORMER,
         averages_examples=False,
@@ -387,6 +413,8 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.transfer_entropy",
         "Gaussian transfer entropy over token positions, given all other nodes, in nats",
         "compute",
+        cost="series",
+        reads_metric=False,
         takes_baseline=False,
         serves=TRANSFORMER,
         averages_examples=False,
@@ -401,6 +429,8 @@ EFFECTIVE: Table = _table(
         "compgraph.connectivity.effective.random_scores",
         "a random number for every edge: the null",
         "compute",
+        cost="nothing",
+        reads_metric=False,
         takes_baseline=False,
         serves_features=True,
         averages_examples=False,
@@ -494,6 +524,7 @@ METRICS: Table = _table(
     _metric("total_variation", "total variation distance from the whole model's output", reference=True),
     _metric("accuracy", "share of examples whose most probable output is an answer", differentiable=False),
     _metric("reciprocal_rank", "one over the rank of the best answer; its mean is the MRR", differentiable=False),
+    _metric("margin", "logit of the answer minus the largest other logit; above 0 where the answer is right"),
 )
 
 BASELINES: Table = _table(
@@ -505,6 +536,28 @@ BASELINES: Table = _table(
         needs_counterfactual=True,
     ),
     Entry("zero", "compgraph.ablation.baselines", "zero", "Zero"),
+    Entry("mean", "compgraph.ablation.means", "mean over positions and examples", "Mean", takes_reference=True),
+    Entry(
+        "position-mean",
+        "compgraph.ablation.means",
+        "mean over examples at the same token position",
+        "PositionMean",
+        takes_reference=True,
+    ),
+    Entry(
+        "resample",
+        "compgraph.ablation.resample",
+        "the value on another clean input, drawn at random",
+        "Resample",
+        takes_reference=True,
+    ),
+    Entry(
+        "noise",
+        "compgraph.ablation.noise",
+        "Gaussian noise with the site's own mean and covariance",
+        "Noise",
+        takes_reference=True,
+    ),
 )
 
 ROIS: Table = _table(
@@ -605,9 +658,9 @@ FIGURES: Table = _table(
     _figure("structural", "structural", "structural connectivity between the nodes"),
     _figure("functional", "functional", "functional connectivity between the nodes"),
     _figure("effective", "effective", "the strongest effective edges, drawn by level"),
-    _figure("faithfulness", "ablation", "faithfulness against the share of edges kept", per="place"),
+    _figure("faithfulness", "evaluation", "faithfulness against the share of edges kept", per="place"),
     _figure("blocks", "sbm", "the weight matrix sorted by block", reads=("graph",)),
-    _figure("emergence", "statistics", "what changes during training", per="model", reads=("ablation", "sbm")),
+    _figure("emergence", "statistics", "what changes during training", per="model", reads=("evaluation", "sbm")),
 )
 
 
@@ -625,7 +678,8 @@ STAGES: Table = _table(
     _stage("functional", "functional", "Functional graph: co-variation of recorded activations."),
     _stage("effective", "effective", "Effective graph: causal influence between parts."),
     _stage("rois", "rois", "Regions of interest: groups of similar units."),
-    _stage("ablation", "ablation", "Faithfulness curve: keep fewer and fewer edges or nodes."),
+    _stage("ablation", "ablation", "Run the network as a graph with fewer and fewer edges or nodes."),
+    _stage("evaluation", "evaluation", "Table of how faithful these runs are."),
     _stage("communities", "communities", "Communities of a graph."),
     _stage("sbm", "sbm", "Stochastic block model of a graph.", requires=("graph_tool",)),
     _stage("statistics", "statistics", "Network statistics of a graph."),
@@ -663,4 +717,14 @@ def load(entry: Entry) -> Callable[..., Any]:
         ``entry.function`` of ``entry.module``.
     """
     function: Callable[..., Any] = getattr(importlib.import_module(entry.module), entry.function)
+    return function
+
+
+COSTS = "compgraph.connectivity.effective.costs"
+"""The module of the functions that `Entry.cost` names."""
+
+
+def load_cost(entry: Entry) -> Callable[..., Any]:
+    """Import the function that estimates what an effective method costs."""
+    function: Callable[..., Any] = getattr(importlib.import_module(COSTS), entry.cost)
     return function

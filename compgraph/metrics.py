@@ -89,6 +89,20 @@ def reciprocal_rank(logits: Tensor, targets: Targets) -> Tensor:
     return 1 / (1 + (logits > best).sum(-1)).to(logits.dtype)
 
 
+def margin(logits: Tensor, targets: Targets) -> Tensor:
+    """Largest logit of the answers minus the largest of all other classes: above 0 where the output is right.
+
+    Differentiable wherever both maxima are unique.
+    """
+    ids = _need(targets, "answers")
+    # Padding repeats the first answer, so that it marks no class of its own.
+    marked = torch.zeros_like(logits, dtype=torch.bool).scatter(1, torch.where(ids < 0, ids[:, :1], ids), True)
+    if bool(marked.all(-1).any()):
+        raise DataError(f"metric 'margin' needs a class that is no answer; an example has {logits.shape[-1]} of them")
+    right = logits.masked_fill(~marked, -torch.inf).amax(-1)
+    return right - logits.masked_fill(marked, -torch.inf).amax(-1)
+
+
 def describe(name: str) -> Entry:
     """What is known of a metric: whether it needs a reference, has a gradient, is better when lower.
 

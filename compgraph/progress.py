@@ -198,6 +198,18 @@ def track(iterable: Iterable[T], description: str, total: int | None = None, uni
             updater.advance()
 
 
+def note(line: str) -> None:
+    """Say something once: a plain line, where progress is shown, and in the log file."""
+    if _settings.log_file is not None:
+        _append(_settings.log_file, line + "\n")
+    if not _settings.shown:
+        return
+    if _bars is not None:
+        _bars.console.print(line, markup=False, highlight=False)
+    else:
+        print(line, file=_settings.output, flush=True)
+
+
 def _append(path: Path, text: str) -> None:
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)

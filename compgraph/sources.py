@@ -15,6 +15,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from compgraph.errors import DataError
+from compgraph.importing import source_of
+
 PACKAGE = "compgraph"
 PACKAGE_ROOT = Path(__file__).resolve().parent
 
@@ -105,6 +108,82 @@ def code_modules(
         for target, names in module.imports:
             waiting += _targets(target, names, root, package, name)
     return reached
+
+
+def in_package(name: str) -> bool:
+    """Whether a module is part of the package."""
+    return _inside(name, PACKAGE)
+
+
+def own_modules(roots: Iterable[str]) -> tuple[dict[str, str], set[str]]:
+    """Digests of modules of the user's own, and which modules of the package they import.
+
+    Followed are static imports of what lies beside a module's top-level package (of an installed one: inside it);
+    other libraries and the standard library are not. Of ``import compgraph`` as a whole nothing can be traced.
+
+    Parameters
+    ----------
+    roots : iterable of str
+        Full module names. Nothing is imported.
+
+    Returns
+    -------
+    (module name -> digest of its syntax tree without docstrings, names of modules of the package)
+
+    Raises
+    ------
+    DataError
+        A root that is not there, or a module that is no Python source.
+    """
+    found: dict[str, str] = {}
+    used: set[str] = set()
+    for root in roots:
+        path = source_of(root)
+        if path is None:
+            raise DataError(f"there is no module {root} with its source in this folder or installed")
+        folder = path.parents[root.count(".") + (path.name == "__init__.py")]
+        waiting = {root}
+        while waiting:
+            name = waiting.pop()
+            path = source_of(name)
+            if name in found or path is None or folder not in path.parents:
+                continue
+            tree = _own_tree(name, path)
+            found[name] = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+            home = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            for one in _named_modules(tree, home):
+                if in_package(one):
+                    used |= {one} if _is_plain_module(one) else set()
+                elif not {"site-packages", "dist-packages"} & set(folder.parts) or _inside(one, root.split(".")[0]):
+                    waiting.add(one)
+    return found, used
+
+
+def _own_tree(name: str, path: Path) -> ast.Module:
+    try:
+        return _without_docstrings(ast.parse(path.read_bytes(), filename=str(path)))
+    except SyntaxError as error:
+        raise DataError(f"{path}, line {error.lineno}: {name} is no valid Python: {error.msg}") from error
+
+
+def _named_modules(tree: ast.Module, home: str) -> Iterator[str]:
+    """Names that imports of a module in the package `home` could mean, packages around them included."""
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            target = _absolute(node, home)
+            names = [f"{target}.{alias.name}".lstrip(".") for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            yield from (".".join(parts[: end + 1]) for end in range(len(parts)))
+
+
+def _is_plain_module(name: str) -> bool:
+    """Whether a name is that of a module of the package that is no package itself."""
+    path = _file(name, PACKAGE_ROOT, PACKAGE)
+    return path is not None and path.name != "__init__.py"
 
 
 def _is_excluded(name: str, exclude: tuple[str, ...]) -> bool:

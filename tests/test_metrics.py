@@ -33,6 +33,7 @@ EXPECTED = {
     "total_variation": [sum(abs(m - p) for m, p in zip(M[i], P[i], strict=True)) / 2 for i in range(2)],
     "accuracy": [1.0, 0.0],
     "reciprocal_rank": [1.0, 1 / 2],
+    "margin": [2.0 - 1.0, 0.0 - 3.0],
 }
 
 
@@ -66,6 +67,15 @@ def test_rank_of_the_best_answer_and_ties():
     assert rank(logits, Targets(torch.tensor([[1]]))).tolist() == [pytest.approx(1 / 3)]
     assert rank(logits, Targets(torch.tensor([[1, 2]]))).tolist() == [pytest.approx(1 / 2)]
     assert rank(torch.zeros(1, 4), Targets(torch.tensor([[3]]))).tolist() == [1.0]
+
+
+def test_margin_is_positive_where_the_answer_wins():
+    margin, accuracy = get_metric("margin"), get_metric("accuracy")
+    logits = torch.randn(50, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    targets = Targets(torch.randint(0, 6, (50, 1), generator=torch.Generator().manual_seed(1)))
+    assert torch.equal((margin(logits, targets) > 0).double(), accuracy(logits, targets))
+    with pytest.raises(DataError, match=r"margin.*no answer"):
+        margin(logits[:1, :2], Targets(torch.tensor([[0, 1]])))
 
 
 def test_a_users_own_metric(tmp_path, monkeypatch):

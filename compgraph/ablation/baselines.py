@@ -17,6 +17,7 @@ from compgraph.catalogue import BASELINES, load
 from compgraph.data.batches import Batch
 from compgraph.errors import DataError
 from compgraph.models.network import Network
+from compgraph.models.transformer import Transformer
 from compgraph.partition import Partition
 from compgraph.patterns import SUFFIX
 
@@ -40,7 +41,8 @@ class Baseline(Protocol):
 
     def units(self, net: Network, batch: Batch, sites: Collection[str]) -> Units:
         """Site -> its units in the baseline run: [batch, time, n_units], for images [batch, n_units]; patterns of
-        attention (`attn.3.pattern`) [batch, heads, query, key]."""
+        attention (`attn.3.pattern`) [batch, heads, query, key]. A consistent baseline is also asked for what sites
+        write (`attn.3/write`, [batch, time, d_model]), which its run has at hand."""
         ...
 
     def about(self) -> dict[str, Any]:
@@ -54,7 +56,7 @@ class Counterfactual:
     name = "counterfactual"
     consistent = True
 
-    def __init__(self, net: Network, pairs: Any, seed: int) -> None:
+    def __init__(self, net: Network, pairs: Any, reference: Any, seed: int) -> None:
         if getattr(pairs, "corrupted", None) is None:
             raise DataError("baseline 'counterfactual' needs a corrupted input per example; this dataset has none")
 
@@ -62,6 +64,8 @@ class Counterfactual:
         """See `Baseline`."""
         assert batch.corrupted is not None
         with torch.no_grad():
+            if isinstance(net, Transformer) and "logits" not in sites:
+                return net.capture(batch.corrupted, batch.mask, sites)
             return net.run(batch.corrupted, batch.mask, capture=sites, positions=batch.positions).units
 
     def about(self) -> dict[str, Any]:
@@ -75,7 +79,7 @@ class Zero:
     name = "zero"
     consistent = False
 
-    def __init__(self, net: Network | None = None, pairs: Any = None, seed: int = 0) -> None:
+    def __init__(self, net: Network | None = None, pairs: Any = None, reference: Any = None, seed: int = 0) -> None:
         pass
 
     def units(self, net: Network, batch: Batch, sites: Collection[str]) -> Units:
@@ -123,8 +127,13 @@ def make_baseline(
     if reference is not None and not BASELINES[baseline].takes_reference:
         takers = ", ".join(name for name, entry in BASELINES.items() if entry.takes_reference)
         raise DataError(f"baseline {baseline!r} takes nothing from other data; those that do: {takers}")
-    made: Baseline = load(BASELINES[baseline])(net, pairs if reference is None else reference, seed)
+    made: Baseline = load(BASELINES[baseline])(net, pairs, reference, seed)
     return made
+
+
+def reference_about(reference: Any) -> dict[str, Any]:
+    """What a baseline says about where its values come from: the data themselves, or others (their digest)."""
+    return {"baseline_data": "own" if reference is None else str(reference.digest)}
 
 
 def silent_sites(partition: Partition, baseline: Baseline) -> frozenset[str]:

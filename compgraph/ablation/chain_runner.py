@@ -15,6 +15,7 @@ from torch import Tensor
 
 from compgraph.ablation.baselines import Baseline, Units
 from compgraph.data.batches import Batch
+from compgraph.models.counting import count_backward, count_forward
 from compgraph.models.sequential import Sequential
 from compgraph.partition import Partition
 from compgraph.parts import Parts
@@ -65,6 +66,8 @@ class ChainRunner:
             pre = self.net.pre_activations(name, base.units[source])
             pre = pre + self._read(source, name, change, kept[name][0]).reshape(pre.shape)
             x = self.net.units_from(name, pre)
+        count_forward(len(x))
+        count_backward(x)
         return x
 
     def _read(self, source: str, name: str, change: Tensor, mask: Tensor) -> Tensor:

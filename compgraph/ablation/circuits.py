@@ -60,6 +60,19 @@ class CircuitMasks:
         keep[self.full.target[mask]] = True
         return keep
 
+    def complement(self, mask: np.ndarray, ablation: str = "edge") -> np.ndarray:
+        """What is left of the network without a circuit, bool [n_edges].
+
+        Under edge ablation every other edge. Under node ablation the edges between inputs, outputs and the nodes that
+        are not the circuit's: nearly every circuit has the input, without which there is no run to speak of.
+        """
+        if ablation != "node":
+            return ~mask
+        left = ~self.nodes(mask)
+        left[self.full.inputs] = True
+        left[self.full.outputs] = True
+        return left[self.full.source] & left[self.full.target]
+
     def kept(self, mask: np.ndarray) -> Kept:
         """Masks per destination site from bool [n_edges].
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from compgraph.ablation.streams import Base, Streams
+from compgraph.ablation.streams import Base, Streams, normed
 from compgraph.architecture import Site
 from compgraph.models.tape import Reading
 from compgraph.models.transformer import Transformer
@@ -36,10 +36,8 @@ class FineAttention:
         self.head = torch.arange(site.n_units, device=net.device) // net.spec.d_head
         self.patterns = refined.node_slice(pattern_of(site.name))
 
-    def units(
-        self, reading: Reading, base: Base, pattern: Streams, values: Streams, kept: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Units [batch, time, n_units], and which parts may have changed, bool [1, parts].
+    def units(self, reading: Reading, base: Base, pattern: Streams, values: Streams, through: Tensor) -> Tensor:
+        """Units [batch, time, n_units].
 
         Parameters
         ----------
@@ -47,18 +45,17 @@ class FineAttention:
             Of the site in the baseline run.
         pattern, values
             What the patterns and the parts read.
-        kept
-            bool [parts, nodes]: kept edges into the parts.
+        through
+            bool [parts, heads]: kept edges from patterns to parts.
         """
-        keeps = kept[:, self.patterns]
-        moved = pattern.active.any(0) | (not base.consistent)
-        active = values.active | (keeps & moved).any(-1)
         v = self.net.values(self.layer, self._values(reading, values))
-        old = self.net.mix(base.units[pattern_of(self.name)], v)
-        new = self.net.mix(self._pattern(reading, base, pattern), v)
-        alive = self.labels >= 0
-        through = keeps[self.labels.clamp_min(0), self.head] & alive
-        return torch.where(alive, torch.where(through, new, old), base.units[self.name]), active
+        mixed = self.mixed(base.units[pattern_of(self.name)], self._pattern(reading, base, pattern), v, through)
+        return torch.where(self.labels >= 0, mixed, base.units[self.name])
+
+    def mixed(self, old: Tensor, new: Tensor, v: Tensor, through: Tensor) -> Tensor:
+        """Values mixed by the current pattern where a part keeps the edge from it, else by the baseline's."""
+        current = through[self.labels.clamp_min(0), self.head] & (self.labels >= 0)
+        return torch.where(current, self.net.mix(new, v), self.net.mix(old, v))
 
     def _pattern(self, reading: Reading, base: Base, streams: Streams) -> Tensor:
         """Current patterns [batch, heads, query, key]."""
@@ -67,7 +64,7 @@ class FineAttention:
             heads = streams.active[channel].nonzero().flatten()
             if len(heads) == 0:
                 continue
-            y = self.net.gain(self.net.normalise(streams.of(channel))[0], block.attn_norm)
+            y = self.net.gain(normed(self.net, streams.of(channel), streams.scale), block.attn_norm)
             read = torch.bmm(y.flatten(1, 2), reader[heads * len(reader) // self.net.spec.n_heads])
             pre[key] = pre[key].clone()
             pre[key][:, :, heads] = read.unflatten(1, y.shape[1:3]).permute(1, 2, 0, 3)
@@ -81,7 +78,7 @@ class FineAttention:
         parts = streams.active[0].nonzero().flatten()
         if len(parts) == 0:
             return out.unflatten(-1, (spec.n_heads, spec.d_head))
-        y = self.net.gain(self.net.normalise(streams.of(0))[0], block.attn_norm)
+        y = self.net.gain(normed(self.net, streams.of(0), streams.scale), block.attn_norm)
         columns = self.net.per_query_head(block.w_v.permute(1, 0, 2)).flatten(-2)
         for row, part in enumerate(parts.tolist()):
             index = self.parts.index[part]

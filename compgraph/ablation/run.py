@@ -10,23 +10,18 @@ import torch
 from torch import Tensor
 
 from compgraph.ablation.baselines import Baseline, make_baseline, silent_sites
-from compgraph.ablation.chain_runner import ChainRunner
 from compgraph.ablation.circuits import CircuitMasks, masks_for
-from compgraph.ablation.feature_runner import FeatureRunner
-from compgraph.ablation.stream_runner import StreamRunner
+from compgraph.ablation.sweeps import prepared_runs
 from compgraph.data.batches import Batch, batches
-from compgraph.dictionaries.attached import FeatureTransformer
-from compgraph.errors import GraphError, ModelError
+from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
 from compgraph.models.network import Network
-from compgraph.models.sequential import Sequential
 from compgraph.models.transformer import Transformer
 from compgraph.partition import Partition
 from compgraph.progress import track
 
 ABLATIONS = ("edge", "node")
-MEMORY_PER_BATCH = 2**28
-"""Bytes that one batch may take; decides the batch size where none is given."""
+DIRECTIONS = ("denoise", "noise")
 NODE_BATCH = 64
 """Examples per pass of node ablation, which needs no more memory than a forward pass."""
 
@@ -40,6 +35,9 @@ def run_graph(
     baseline: str | Baseline = "counterfactual",
     batch_size: int | None = None,
     seed: int = 0,
+    norm_scale: str = "exact",
+    direction: str = "denoise",
+    complement: bool = False,
 ) -> Tensor:
     """Run the network as a circuit.
 
@@ -61,6 +59,17 @@ def run_graph(
         Examples per pass; chosen to bound memory where None. The result does not depend on it.
     seed
         For baselines that draw.
+    norm_scale
+        `exact`: every node divides by the scale of the stream that it reads. `frozen`: by that of the clean run at
+        its site, at post-norms and in front of the logits too; the whole graph is still the model, but the empty one
+        is not the baseline run. Edge ablation only.
+    direction
+        `denoise`: the circuit carries current values, all else the baseline's. `noise`: the circuit carries the
+        baseline's values in an otherwise clean run.
+    complement
+        Run what the circuit leaves out: the other edges, under node ablation the nodes without a kept edge, and the
+        input, without which nothing runs (`CircuitMasks.complement`). Noising a circuit is the same run as denoising
+        its complement.
 
     Returns
     -------
@@ -73,7 +82,17 @@ def run_graph(
         The circuit was made for another network; the data lack what the baseline needs.
     """
     made = make_baseline(baseline, net, pairs, seed=seed)
-    return run_circuits(net, [circuit], pairs, ablation=ablation, baseline=made, batch_size=batch_size)[0]
+    return run_circuits(
+        net,
+        [circuit],
+        pairs,
+        ablation=ablation,
+        baseline=made,
+        batch_size=batch_size,
+        norm_scale=norm_scale,
+        direction=direction,
+        complement=complement,
+    )[0]
 
 
 def run_circuits(
@@ -85,8 +104,14 @@ def run_circuits(
     baseline: str | Baseline = "counterfactual",
     batch_size: int | None = None,
     seed: int = 0,
+    norm_scale: str = "exact",
+    direction: str = "denoise",
+    complement: bool = False,
 ) -> Tensor:
-    """Run several circuits of one partition; the baseline runs once per batch for all of them.
+    """Run several circuits of one partition as one batch (see `run_graph`).
+
+    The baseline runs once per batch for all of them, and nodes that read the same in several circuits are computed
+    once (`compgraph.ablation.plan`); a circuit's result does not depend on the others.
 
     Returns
     -------
@@ -96,7 +121,18 @@ def run_circuits(
     frame = _frame(net, circuits)
     masks = np.stack([frame.mask(circuit) for circuit in circuits])
     made = make_baseline(baseline, net, pairs, seed=seed)
-    runs = run_masks(net, frame, masks, pairs, ablation=ablation, baseline=made, batch_size=batch_size)
+    runs = run_masks(
+        net,
+        frame,
+        masks,
+        pairs,
+        ablation=ablation,
+        baseline=made,
+        batch_size=batch_size,
+        norm_scale=norm_scale,
+        direction=direction,
+        complement=complement,
+    )
     return torch.cat([logits.cpu() for _, logits in runs], 1)
 
 
@@ -110,8 +146,11 @@ def run_masks(
     baseline: str | Baseline = "counterfactual",
     batch_size: int | None = None,
     seed: int = 0,
+    norm_scale: str = "exact",
+    direction: str = "denoise",
+    complement: bool = False,
 ) -> Iterator[tuple[Batch, Tensor]]:
-    """Run circuits given as masks, a batch at a time, so that outputs need not be kept.
+    """Run circuits given as masks, a batch at a time, so that outputs need not be kept (see `run_graph`).
 
     Parameters
     ----------
@@ -126,18 +165,19 @@ def run_masks(
     """
     if ablation not in ABLATIONS:
         raise GraphError(f"ablation {ablation!r} is not known; valid are {', '.join(ABLATIONS)}")
-    partition = frame.partition
+    if direction not in DIRECTIONS:
+        raise GraphError(f"direction {direction!r} is not known; valid are {', '.join(DIRECTIONS)}")
+    if ablation == "node" and norm_scale != "exact":
+        raise GraphError(f"norm_scale {norm_scale!r} is for edge ablation; under node ablation it must be 'exact'")
     made = make_baseline(baseline, net, pairs, seed=seed)
+    other = complement != (direction == "noise")
     if ablation == "node":
-        yield from _node_runs(net, partition, [frame.nodes(mask) for mask in masks], pairs, made, batch_size)
+        keep = [frame.nodes(frame.complement(mask, "node") if other else mask) for mask in masks]
+        yield from _node_runs(net, frame.partition, keep, pairs, made, batch_size)
         return
-    runner = _runner(net, partition)
-    size = batch_size or int(np.clip(MEMORY_PER_BATCH // runner.bytes_per_example(_time(pairs)), 1, pairs.n))
-    kept = [frame.kept(mask) for mask in masks]
-    with torch.no_grad():
-        for batch in _tracked(net, pairs, size, "edge ablation"):
-            base = runner.baseline(batch, made)
-            yield batch, torch.stack([runner.run(base, one) for one in kept])
+    masks = ~masks if other else masks
+    for batch, run in prepared_runs(net, frame, masks, pairs, made, batch_size=batch_size, norm_scale=norm_scale):
+        yield batch, run()
 
 
 def ablate_nodes(
@@ -196,7 +236,7 @@ def _run_nodes(
         kept = np.append(parts, False)[labels]  # label -1 picks the appended False: dead units are not kept
         if kept.all():
             continue
-        if name in whole:
+        if name in whole and not parts.any():  # not where only dead units are held
             silent.append(name)
         mask = torch.from_numpy(kept).to(value.device)
         edit[name] = lambda x, m=mask, b=value: torch.where(m, x, b)
@@ -211,21 +251,6 @@ def _frame(net: Network, circuits: Sequence[ComputationalGraph]) -> CircuitMasks
     if not circuits:
         raise ValueError("no circuits to run")
     return masks_for(net, circuits[0])
-
-
-def _runner(net: Network, partition: Partition) -> Any:
-    """A `StreamRunner`, `FeatureRunner` or `ChainRunner`; the two go with baseline runs of their own kind."""
-    if isinstance(net, FeatureTransformer):
-        return FeatureRunner(net, partition)
-    if isinstance(net, Transformer):
-        return StreamRunner(net, partition)
-    if isinstance(net, Sequential):
-        return ChainRunner(net, partition)
-    raise ModelError(f"edge ablation has no runner for {type(net).__name__}")
-
-
-def _time(pairs: Any) -> int:
-    return int(pairs.clean.shape[1]) if pairs.clean.ndim == 2 else 1
 
 
 def _tracked(net: Network, pairs: Any, size: int, what: str) -> Any:

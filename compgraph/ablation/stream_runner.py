@@ -4,27 +4,36 @@ Every destination has a residual stream of its own,
 
     x_d = x_baseline + Σ over kept s -> d of (current write of s - baseline write of s)
 
-and reads it through its own norm. Writes are kept as changes against the baseline run, one row per *changed*
-node, so that the streams of all destinations of a site are one matrix product of the circuit's rows with the
-changes. Where the baseline run is a run of the network (`counterfactual`), a node without a kept edge from a
-changed node holds its baseline value and costs nothing; under other baselines every node computes.
+and reads it through its own norm. Writes are kept as changes against the baseline run, one row per version of a node
+(`compgraph.ablation.plan`), so that the streams of a site's destinations are one matrix product of kept edges with
+changes. All circuits run as one batch: versions that circuits share are computed once. The last sites, which only the
+scored positions of the output read, are computed there alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812 (the name every torch user knows)
 from torch import Tensor
 
 from compgraph.ablation.baselines import Baseline, silent_sites
 from compgraph.ablation.fine_attention import FineAttention
-from compgraph.ablation.streams import Base, Streams
+from compgraph.ablation.plan import Ints, Plan, Planner, Shape, SitePlan
+from compgraph.ablation.sites import Attention, Mlp, Units, pick, runs
+from compgraph.ablation.streams import Base, Streams, clean_scales, normed, read_blocks
 from compgraph.data.batches import Batch
 from compgraph.models.tape import Reading
 from compgraph.models.transformer import Transformer
 from compgraph.models.writes import check_writes
 from compgraph.partition import Partition
 from compgraph.parts import Parts
-from compgraph.patterns import SUFFIX, pattern_of, with_patterns
+from compgraph.patterns import pattern_of, with_patterns
+
+LOW = (torch.float16, torch.bfloat16)
 
 
 class StreamRunner:
@@ -34,36 +43,87 @@ class StreamRunner:
     ----------
     net, partition
         Where parts cut through heads, circuits have patterns as nodes (`compgraph.patterns`).
+    norm_scale
+        One of `compgraph.ablation.streams.NORM_SCALES`.
     """
 
-    def __init__(self, net: Transformer, partition: Partition) -> None:
+    def __init__(self, net: Transformer, partition: Partition, norm_scale: str = "exact") -> None:
         check_writes(net)
-        self.net, self.partition = net, partition
-        architecture, refined = with_patterns(net, partition)
+        self.net, self.partition, self.frozen = net, partition, norm_scale == "frozen"
+        self.architecture, self.refined = with_patterns(net, partition)
         self.sites = [site.name for site in net.architecture.node_sites]
         self.sources = self.sites[:-1]
         self.fine = {
-            site.name: FineAttention(net, site, refined)
-            for site in architecture.node_sites
-            if pattern_of(site.name) in refined.labels
+            site.name: FineAttention(net, site, self.refined)
+            for site in self.architecture.node_sites
+            if pattern_of(site.name) in self.refined.labels
         }
         self.parts = {
             name: Parts.from_labels(partition.labels[name], partition.n_parts(name), net.device)
             for name in self.sources
         }
-        self.offset = {name: refined.node_slice(name).start for name in self.sites}
-        self.n_sources = sum(len(parts) for parts in self.parts.values())
-        self.heads_of = {
-            site.name: [torch.unique(i // net.spec.d_head) for i in self.parts[site.name].index]
-            for site in net.architecture.node_sites
-            if site.kind == "attn" and site.name not in self.fine
-        }
+        self.narrow = self._narrow()
+        self.attention = {s: Attention(net, s, self.parts[s]) for s in self.sources if self._has_heads(s)}
+        self.mlps = {s: Mlp(net, s, self.parts[s]) for s in self.sources if s.startswith("mlp.")}
+
+    def _has_heads(self, site: str) -> bool:
+        return site.startswith("attn.") and site not in self.fine
+
+    def _narrow(self) -> frozenset[str]:
+        """Sites that write for scored positions alone: only the logits, or other such sites' MLPs, read them."""
+        found: set[str] = {"logits"}
+        for site in reversed(self.sources[1:]):
+            readers = {d for d in self.sites[1:] if site in self.net.architecture.reads[d]}
+            if self._kind(site) != "whole" and all(d in found and not d.startswith("attn.") for d in readers):
+                found.add(site)
+        return frozenset(found)
+
+    def _kind(self, site: str) -> str:
+        """See `compgraph.ablation.plan.Shape`."""
+        if site.startswith("attn."):
+            return "heads" if self._has_heads(site) else "whole"
+        return "mlp"
+
+    # ------------------------------------------------------------ before any data
+
+    def prepare(self, kept: Sequence[dict[str, Tensor]], consistent: bool) -> Plan:
+        """What circuits with these kept edges (`CircuitMasks.kept`) compute.
+
+        Parameters
+        ----------
+        consistent
+            Of the baseline.
+        """
+        shapes = [
+            Shape(s, self._kind(s), self.refined.node_slice(s), self._tied(s), s in self.narrow) for s in self.sites[1:]
+        ]
+        patterns = {site: self.refined.node_slice(pattern_of(site)) for site in self.fine}
+        planner = Planner(
+            shapes, self.refined.n_nodes, len(self.parts["embed"]), patterns, consistent and not self.frozen
+        )
+        return planner.plan([{site: rows.cpu().numpy() for site, rows in one.items()} for one in kept])
+
+    def _tied(self, site: str) -> bool:
+        return site != "logits" and not self.frozen and self.net.decoder(site)[2] is not None
 
     def bytes_per_example(self, time: int) -> int:
-        """Changes of all writes and the streams of one site."""
-        widest = max([1, *(3 * len(heads) for heads in self.heads_of.values()), *map(len, self.parts.values())])
+        """Memory that one circuit with all edges takes for an example of so many tokens."""
+        n_parts = [len(parts) for parts in self.parts.values()]
+        units = max(parts.n_units for parts in self.parts.values())
+        rows = (sum(n_parts) + len(self.sites) + 8 * max(n_parts)) * self.net.spec.d_model + 2 * units
+        return (rows * time + self.net.spec.vocabulary) * self.net.weights.embedding.element_size()
+
+    def bytes_of(self, plan: Plan, time: int) -> int:
+        """Memory that a plan takes for an example: changes of all writes, streams and units of the widest site."""
+        widest = 0
+        for site in plan.sites:
+            full, narrow = site.n_streams()
+            units = self.parts[site.shape.name].n_units * max(len(site.active), 1 if site.shape.kind == "mlp" else 0)
+            gathered = sum(len(block.others) for block in site.full)
+            widest = max(widest, (2 * full + gathered + len(site.of)) * self.net.spec.d_model + 2 * units, narrow)
         size = self.net.weights.embedding.element_size()
-        return (self.n_sources + 3 * widest) * time * self.net.spec.d_model * size
+        rows = (plan.n_slots + len(self.sites)) * self.net.spec.d_model + widest
+        return (rows * time + len(plan.result) * self.net.spec.vocabulary) * size
 
     # ------------------------------------------------------------ the baseline run
 
@@ -71,146 +131,197 @@ class StreamRunner:
         """Run the baseline once for all circuits."""
         net = self.net
         silent = silent_sites(self.partition, baseline)
-        patterns = [pattern_of(name) for name in self.fine]
-        units = baseline.units(net, batch, [*self.sources, *patterns])
+        wanted = [*self.sources, *(pattern_of(name) for name in self.fine)]
+        if baseline.consistent:  # a run of the network: its writes are there for the asking
+            wanted += [f"{name}/write" for name in self.sources[1:] if net.decoder(name)[2] is None]
+        units = baseline.units(net, batch, wanted)
         context = net.context(batch.clean, batch.mask)
-        embed = self.parts["embed"].masked(net.embed_units(batch.clean) - units["embed"])
-        base = Base(batch, context, units, {}, {}, embed, baseline.consistent, silent)
-        x = net.add_positions(units["embed"], context)
-        before = x
-        for name in self.sites[1:]:
-            if name == "logits":
-                base.streams[name] = x[torch.arange(len(batch), device=x.device), batch.positions]
-                break
+        embed = self._centred(self.parts["embed"].masked(net.embed_units(batch.clean) - units["embed"]))
+        frozen = clean_scales(net, batch, context) if self.frozen else None
+        consistent = baseline.consistent and not self.frozen
+        base = Base(batch, context, units, {}, {}, embed, consistent, silent, frozen)
+        x = before = self._centred(net.add_positions(units["embed"], context))
+        for name in self.sources[1:]:
             parallel = name.startswith("mlp.") and net.spec.parallel
             base.streams[name] = before if parallel else x
             before = x
-            reading = Reading(x, None, {})
-            write = net.write(name, units[name], reading, silent=name in silent)
-            scale = reading.write_scale
-            base.scaled[name] = units[name] if scale is None else units[name] * scale
-            x = x + write
+            write, base.scaled[name] = self._written(name, base, silent=name in silent)
+            x = x + self._centred(write)
+        base.streams["logits"] = base.scored(x)[:, 0]
         return base
 
-    # ------------------------------------------------------------ one circuit
+    def _written(self, name: str, base: Base, *, silent: bool) -> tuple[Tensor, Tensor]:
+        """A site's baseline write, and its units times the scale of a post-norm."""
+        units = base.units[name]
+        if f"{name}/write" in base.units:
+            return base.units.pop(f"{name}/write"), units
+        reading = Reading(units, None, {})
+        write = self.net.write(name, units, reading, silent=silent)
+        return write, units if reading.write_scale is None else units * reading.write_scale
+
+    def _centred(self, x: Tensor) -> Tensor:
+        """Low precision is left to the norms, which centre in float32."""
+        return x - x.mean(-1, keepdim=True) if self.net.spec.norm == "layer" and x.dtype not in LOW else x
+
+    # ------------------------------------------------------------ the circuits
 
     def run(self, base: Base, kept: dict[str, Tensor]) -> Tensor:
-        """Logits [batch, vocabulary] at the scored positions.
+        """Logits [batch, vocabulary] of one circuit (`CircuitMasks.kept`) at the scored positions."""
+        return self.run_plan(base, self.prepare([kept], base.consistent))[0]
 
-        Parameters
-        ----------
-        kept
-            Destination site -> bool [channels, parts, sources]: which edges the circuit keeps.
-        """
-        n_embed = len(base.embed)
-        changes = base.embed.new_empty(self.n_sources, *base.embed.shape[1:])
-        changes[:n_embed] = base.embed
-        changed = list(range(n_embed))
-        for name in self.sites[1:-1]:
-            streams = self._streams(name, base, kept[name], changed, changes)
-            if name in self.fine:
-                pattern = self._streams(pattern_of(name), base, kept[pattern_of(name)], changed, changes)
-                reading = self._base_reading(name, base)
-                units, active = self.fine[name].units(reading, base, pattern, streams, kept[name][0])
-            elif streams.active.any():
-                active = streams.active
-                units = (
-                    self._attention(name, base, streams) if name in self.heads_of else self._mlp(name, base, streams)
-                )
-            else:
+    def run_plan(self, base: Base, plan: Plan) -> Tensor:
+        """Logits [circuits, batch, vocabulary] at the scored positions."""
+        changes = base.embed.new_empty(plan.n_slots, *base.embed.shape[1:])
+        changes[: len(base.embed)] = base.embed
+        late = None
+        for site in plan.sites:
+            if len(site.of) == 0:
                 continue
-            parts = self._changed_parts(name, active)
-            if len(parts) == 0:
-                continue
-            writes = self._change(name, base, units, parts)
-            changes[len(changed) : len(changed) + len(parts)] = writes
-            changed += (self.offset[name] + parts).tolist()
-        rows = kept["logits"][:, :, changed]
-        at = torch.arange(len(base.batch), device=changes.device)
-        last = changes[: len(changed), at, base.batch.positions]
-        x = Streams(base.streams["logits"], rows, torch.ones_like(rows[..., 0]), last).of(0)[0]
-        return self.net.logits(self.net.read_logits(x).pre[""])
+            if site.shape.narrow and late is None:
+                late = base.scored(changes)
+            self._site(site, base, changes, late)
+            if late is not None and not site.shape.narrow:
+                slots = torch.from_numpy(site.slots).to(late.device)
+                late[slots] = base.scored(changes[slots])
+        late = base.scored(changes) if late is None else late
+        start = base.streams["logits"]
+        streams = read_blocks(start, plan.logits, late[:, :, 0])
+        if (plan.result < 0).any():  # index -1
+            streams = torch.cat([streams, start[None]])
+        return self._logits(streams, base)[torch.from_numpy(plan.result).to(streams.device)]
 
-    def _streams(self, name: str, base: Base, kept: Tensor, changed: list[int], changes: Tensor) -> Streams:
-        """What the destinations of a site (or of its patterns) read."""
-        rows = kept[:, :, changed]
-        active = rows.any(-1) if base.consistent else torch.ones_like(rows[..., 0])
-        return Streams(base.streams[name.removesuffix(SUFFIX)], rows, active, changes[: len(changed)])
+    def _logits(self, streams: Tensor, base: Base) -> Tensor:
+        if base.frozen:
+            scale = base.scored(base.frozen["logits"])[:, 0]
+            y = self.net.gain(streams * scale, self.net.weights.final_norm)
+            return self.net.logits(F.linear(y, self.net.weights.unembedding))
+        return self.net.logits(self.net.read_logits(streams).pre[""])
 
-    def _changed_parts(self, name: str, active: Tensor) -> Tensor:
-        """Parts whose write may differ from the baseline; a post-norm ties all parts of a site together."""
-        if self.net.decoder(name)[2] is not None and active.any():
-            return torch.arange(active.shape[1], device=active.device)
-        return active.any(0).nonzero().flatten()
+    def _site(self, site: SitePlan, base: Base, changes: Tensor, late: Tensor | None) -> None:
+        """Compute the versions of a site and put the changes of their writes into the buffer."""
+        name, kind = site.shape.name, site.shape.kind
+        into = late if site.shape.narrow and late is not None else changes
+        if kind == "whole":
+            for state in range(len(site.active)):
+                self._write_state(site, state, self._whole(site, state, base, changes), base, into)
+            return
+        maker: Attention | Mlp = self.attention[name] if kind == "heads" else self.mlps[name]
+        found = maker.compute(site, base, changes, late, lambda: self._reading(name, base))
+        if site.states is None:
+            self._write_groups(site, found, base, into)
+            return
+        for state, groups in enumerate(site.states):
+            self._write_state(site, state, self._assembled(site, groups, found, base), base, into)
 
-    def _change(self, name: str, base: Base, units: Tensor, parts: Tensor) -> Tensor:
-        """Current minus baseline write of the given parts: [parts, batch, time, d_model]."""
+    def _assembled(self, site: SitePlan, groups: Ints, found: Units, base: Base) -> Tensor:
+        """Units of a whole site [batch, time, n_units] from those of its groups; dead ones hold their baseline."""
+        units = base.units[site.shape.name]
+        out = (base.scored(units) if site.shape.narrow else units).clone()
+        for part, group in enumerate(groups.tolist()):
+            out[..., self.parts[site.shape.name].index[part]] = found[group]
+        return out
+
+    def _whole(self, site: SitePlan, state: int, base: Base, changes: Tensor) -> Tensor:
+        """Units of a site that is computed for all parts at once."""
+        name = site.shape.name
+        pattern = self._streams(pattern_of(name), site, state, base, changes)
+        values = self._streams(name, site, state, base, changes)
+        through = torch.from_numpy(site.through[state]).to(changes.device)
+        return self.fine[name].units(self._reading(name, base), base, pattern, values, through)
+
+    def _streams(self, name: str, site: SitePlan, state: int, base: Base, changes: Tensor) -> Streams:
+        """What the parts or patterns of a site read."""
+        kept, slots = site.whole[state][name]
+        rows = torch.from_numpy(kept).to(changes.device)
+        active = rows.any(-1) | (not base.consistent)
+        scale = None if base.frozen is None else base.frozen.get(site.shape.name)
+        read = changes[torch.from_numpy(slots).to(changes.device)]
+        return Streams(base.streams[site.shape.name], rows, active, read, scale)
+
+    # ------------------------------------------------------------ writes
+
+    def _write_groups(self, site: SitePlan, found: Units, base: Base, into: Tensor) -> None:
+        """Changes of the writes of groups, which are the versions, in order."""
+        name = site.shape.name
         rows, bias, post = self.net.decoder(name)
-        if post is not None:
-            reading = Reading(units, None, {})
-            self.net.write(name, units, reading)
-            assert reading.write_scale is not None
-            units = units * reading.write_scale
+        old = base.scored(base.scaled[name]) if site.shape.narrow else base.scaled[name]
+        scale = None
+        if post is not None and base.frozen is not None:
+            scale = base.frozen[f"{name}/write"]
+            scale = base.scored(scale) if site.shape.narrow else scale
             rows = rows if post.gain is None else rows * post.gain
-        out = self.parts[name].product(units - base.scaled[name], rows, parts)
-        return out + bias if name in base.silent and bias is not None else out
-
-    # ------------------------------------------------------------ sites
-
-    def _base_reading(self, name: str, base: Base) -> Reading:
-        """What the site reads in the baseline run, with one key and value per query head."""
-        if name not in base.readings:
-            layer = int(name.split(".")[1])
-            attention = name.startswith("attn.")
-            read = self.net.read_attention if attention else self.net.read_mlp
-            reading = read(layer, base.streams[name])
-            if attention:
-                reading.pre = {c: self.net.per_query_head(value) for c, value in reading.pre.items()}
-            base.readings[name] = reading
-        return base.readings[name]
-
-    def _attention(self, name: str, base: Base, streams: Streams) -> Tensor:
-        """Units of an attention site whose destinations read streams of their own."""
-        layer = int(name.split(".")[1])
-        block = self.net.weights.blocks[layer]
-        pre: dict[str, Tensor] = {}
-        for channel, (key, reader) in enumerate((("q", block.w_q), ("k", block.w_k), ("v", block.w_v))):
-            parts = streams.active[channel].nonzero().flatten()
-            if len(parts) == 0:
-                pre[key] = self._base_reading(name, base).pre[key]
-                continue
-            y = self.net.gain(self.net.normalise(streams.of(channel))[0], block.attn_norm)
-            values = self._project(name, y, parts, reader)
-            heads = torch.cat([self.heads_of[name][part] for part in parts.tolist()])
-            if len(heads) == values.shape[-2] == self.net.spec.n_heads:
-                pre[key] = values[:, :, heads.argsort()]
+        for stretch in self._stretches(site, found):
+            part = site.part[stretch]
+            units = found[stretch] if isinstance(found, Tensor) else torch.stack(list(found[stretch]))
+            units = units if scale is None else units * scale
+            target = into[int(site.slots[stretch.start]) : int(site.slots[stretch.start]) + len(part)]
+            if len(self.parts[name]) == 1 and self.parts[name].size:
+                torch.matmul((units - old).flatten(0, 2), rows, out=target.flatten(0, 2))
             else:
-                pre[key] = self._base_reading(name, base).pre[key].clone()
-                pre[key][:, :, heads] = values
-        return self.net.attend(layer, pre, base.context)
+                own_old, own_rows = self._own(name, part, old, rows)
+                torch.bmm((units - own_old).flatten(1, 2), own_rows, out=target.flatten(1, 2))
+            if name in base.silent and bias is not None:
+                target += bias
+            self._centre(target)
 
-    def _project(self, name: str, y: Tensor, parts: Tensor, reader: Tensor) -> Tensor:
-        """Each part's heads read its own stream: [parts, b, t, d] -> [b, t, heads of the parts in order, d_head]."""
-        group = self.net.spec.n_heads // reader.shape[0]
-        heads = [self.heads_of[name][part] for part in parts.tolist()]
-        if all(len(h) == 1 for h in heads):
-            out = torch.bmm(y.flatten(1, 2), reader[torch.cat(heads) // group])
-            return out.unflatten(1, y.shape[1:3]).permute(1, 2, 0, 3)
-        return torch.cat([self.net.project(y[row], reader[h // group]) for row, h in enumerate(heads)], -2)
+    def _own(self, name: str, part: Ints, units: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Units [.., batch, time, m] and decoder rows [.., m, d_model] of some equally large parts."""
+        parts = self.parts[name]
+        if parts.size:
+            shape = (len(parts), parts.size)
+            return pick(units.unflatten(-1, shape).permute(2, 0, 1, 3), part), pick(rows.unflatten(0, shape), part)
+        index = torch.stack([parts.index[p] for p in part])
+        return units[..., index].permute(2, 0, 1, 3), rows[index]
 
-    def _mlp(self, name: str, base: Base, streams: Streams) -> Tensor:
-        """Units of an MLP site whose parts read streams of their own."""
-        layer = int(name.split(".")[1])
-        block = self.net.weights.blocks[layer]
-        assert block.w_in is not None and block.mlp_norm is not None
-        y = self.net.gain(self.net.normalise(streams.of(0))[0], block.mlp_norm)
-        parts = streams.active[0].nonzero().flatten()
-        readers = {"": block.w_in} | ({} if block.w_gate is None else {"gate": block.w_gate})
-        if len(self.parts[name]) == 1 and len(self.parts[name].index[0]) == self.parts[name].n_units:
-            return self.net.mlp_units(layer, {key: y[0] @ reader for key, reader in readers.items()})
-        pre = {key: self._base_reading(name, base).pre[key].clone() for key in readers}
-        for row, part in enumerate(parts.tolist()):
-            index = self.parts[name].index[part]
-            for key, reader in readers.items():
-                pre[key][..., index] = y[row] @ reader[:, index]
-        return self.net.mlp_units(layer, pre)
+    def _stretches(self, site: SitePlan, found: Units) -> Iterator[slice]:
+        """Versions whose slots follow each other and whose parts are of one size."""
+        sizes = np.array([len(self.parts[site.shape.name].index[p]) for p in site.part])
+        for run in runs(site.slots):
+            cuts = np.flatnonzero(np.diff(sizes[run])) + 1 + run.start
+            for start, stop in pairwise([run.start, *cuts.tolist(), run.stop]):
+                yield slice(start, stop)
+
+    def _write_state(self, site: SitePlan, state: int, units: Tensor, base: Base, into: Tensor) -> None:
+        """Changes of the writes of a whole site's parts."""
+        name = site.shape.name
+        own = np.flatnonzero(site.of == state)
+        rows, bias, post = self.net.decoder(name)
+        old = base.scored(base.scaled[name]) if site.shape.narrow else base.scaled[name]
+        if post is not None:
+            units = units * self._post_scale(name, units, base, narrow=site.shape.narrow)
+            rows = rows if post.gain is None else rows * post.gain
+        out = self.parts[name].product(units - old, rows, torch.from_numpy(site.part[own]).to(rows.device))
+        if name in base.silent and bias is not None:
+            out = out + bias
+        self._centre(out)
+        into[torch.from_numpy(site.slots[own]).to(rows.device)] = out
+
+    def _post_scale(self, name: str, units: Tensor, base: Base, *, narrow: bool) -> Tensor:
+        """Inverse scale of a post-norm."""
+        if base.frozen is not None:
+            scale = base.frozen[f"{name}/write"]
+            return base.scored(scale) if narrow else scale
+        reading = Reading(units, None, {})
+        self.net.write(name, units, reading)
+        assert reading.write_scale is not None
+        return reading.write_scale
+
+    def _centre(self, x: Tensor) -> None:
+        if self.net.spec.norm == "layer" and x.dtype not in LOW:
+            x -= x.mean(-1, keepdim=True)
+
+    def _reading(self, name: str, base: Base) -> Reading:
+        """What a site reads from its baseline stream, with one key and value per query head."""
+        if name not in base.readings:
+            block = self.net.weights.blocks[int(name.split(".")[1])]
+            x = normed(self.net, base.streams[name], None if base.frozen is None else base.frozen.get(name))
+            if name.startswith("attn."):
+                y = self.net.gain(x, block.attn_norm)
+                readers = {"q": block.w_q, "k": block.w_k, "v": block.w_v}
+                pre = {c: self.net.per_query_head(self.net.project(y, w)) for c, w in readers.items()}
+            else:
+                assert block.mlp_norm is not None and block.w_in is not None
+                y = self.net.gain(x, block.mlp_norm)
+                pre = {"": y @ block.w_in} | ({} if block.w_gate is None else {"gate": y @ block.w_gate})
+            base.readings[name] = Reading(x, None, pre)
+        return base.readings[name]

@@ -1,15 +1,26 @@
-"""The baseline run of a batch, and the streams that destinations read beside it."""
+"""The baseline run of a batch, and the streams that destinations read beside it.
+
+Streams of a network with LayerNorm are kept centred: centring is linear, so that it is done once per write rather than
+once per destination.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from compgraph.ablation.baselines import Units
+from compgraph.ablation.plan import Block
 from compgraph.data.batches import Batch
 from compgraph.models.positions import Context
 from compgraph.models.tape import Reading
+from compgraph.models.transformer import Transformer
+
+NORM_SCALES = ("exact", "frozen")
+"""`exact`: every destination divides by the scale of its own stream; `frozen`: by that of the site's clean stream."""
 
 
 @dataclass
@@ -28,6 +39,9 @@ class Base:
         Whether nodes without a changed input hold their baseline value.
     silent
         MLP sites whose baseline write lacks the output bias.
+    frozen
+        Site -> inverse scale of its stream, `site/write` -> that of its post-norm, both of the clean run
+        [batch, time, 1]; None where scales are exact.
     readings
         Site -> what the site reads from its baseline stream, filled when first needed.
     """
@@ -40,31 +54,108 @@ class Base:
     embed: Tensor
     consistent: bool
     silent: frozenset[str]
+    frozen: Units | None = None
     readings: dict[str, Reading] = field(default_factory=dict)
+
+    def scored(self, x: Tensor) -> Tensor:
+        """At the scored positions: [.., batch, time, n] -> [.., batch, 1, n]."""
+        positions = self.batch.positions
+        assert positions is not None
+        return x[..., torch.arange(len(positions), device=x.device), positions, :].unsqueeze(-2)
 
 
 @dataclass
 class Streams:
-    """The streams of a site's destinations.
+    """The streams of the destinations of a site that is computed for all of them at once.
 
     Attributes
     ----------
     base
-        Baseline stream [batch, (time,) d_model].
+        Baseline stream [batch, time, d_model].
     rows
         bool [channels, parts, changed sources]: kept edges.
     active
         bool [channels, parts]: destinations that are computed.
     changes
-        Changes of the changed sources' writes [changed sources, batch, (time,) d_model].
+        Changes of the changed sources' writes [changed sources, batch, time, d_model].
+    scale
+        Frozen inverse scale [batch, time, 1]; None where it is exact.
     """
 
     base: Tensor
     rows: Tensor
     active: Tensor
     changes: Tensor
+    scale: Tensor | None = None
 
     def of(self, channel: int) -> Tensor:
-        """Streams of the channel's active parts: [parts, batch, (time,) d_model]."""
+        """Streams of the channel's active parts: [parts, batch, time, d_model]."""
         rows = self.rows[channel, self.active[channel]].to(self.base.dtype)
         return self.base + (rows @ self.changes.flatten(1)).unflatten(1, self.base.shape)
+
+
+def read_blocks(base: Tensor, blocks: Sequence[Block], changes: Tensor) -> Tensor:
+    """Streams [n, *base.shape]: the baseline stream plus the kept changes [slots, *base.shape]."""
+    flat, start = changes.flatten(1), base.reshape(1, -1)
+    out = start.new_empty(blocks[-1].rows.stop if blocks else 0, start.shape[1])
+    for block in blocks:
+        into = out[block.rows]
+        kept = torch.from_numpy(block.own_kept).to(flat)
+        torch.addmm(start, kept, flat[block.own], out=into)
+        if len(block.others):
+            others = torch.from_numpy(block.others).to(flat.device)
+            into.addmm_(torch.from_numpy(block.others_kept).to(flat), flat.index_select(0, others))
+    return out.unflatten(1, base.shape)
+
+
+def normed(net: Transformer, x: Tensor, scale: Tensor | None) -> Tensor:
+    """Streams behind a norm, before its gain; with a frozen inverse scale in place of their own, if one is given."""
+    if scale is None:
+        return net.normalise(x)[0]
+    centred = x - x.mean(-1, keepdim=True) if net.spec.norm == "layer" else x
+    return centred * scale
+
+
+def clean_scales(net: Transformer, batch: Batch, context: Context) -> Units:
+    """Inverse scales of all norms in the clean run (`Base.frozen`); none where the network has no norms."""
+    if net.spec.norm == "none":
+        return {}
+    names = [site.name for site in net.architecture.node_sites[1:-1]]
+    units = net.capture(batch.clean, batch.mask, ["embed", *names])
+    x = before = net.add_positions(units["embed"], context)
+    out: Units = {}
+    for name in names:
+        parallel = name.startswith("mlp.") and net.spec.parallel
+        out[name] = _scale(net, before if parallel else x)
+        before = x
+        reading = Reading(x, None, {})
+        x = x + net.write(name, units[name], reading)
+        if reading.write_scale is not None:
+            out[f"{name}/write"] = reading.write_scale
+    out["logits"] = _scale(net, x)
+    return out
+
+
+def _scale(net: Transformer, x: Tensor) -> Tensor:
+    scale = net.normalise(x)[1]
+    assert scale is not None
+    return scale
+
+
+def at_scored(context: Context, positions: Tensor) -> Context:
+    """The context of queries at the scored positions alone; keys are at all positions."""
+    at, time = torch.arange(len(positions), device=positions.device), context.position_ids.shape[1]
+
+    def pick(x: Tensor | None) -> Tensor | None:
+        return None if x is None else x.expand(len(positions), *x.shape[1:])[at, positions].unsqueeze(1)
+
+    allowed: dict[int | None, Tensor | None] = {}
+    for window, mask in context.allowed.items():
+        if mask is None:
+            causal = torch.arange(time, device=positions.device)[None] <= positions[:, None]
+            allowed[window] = causal[:, None, None]
+        else:
+            allowed[window] = mask.expand(len(positions), -1, -1, -1)[at, :, positions].unsqueeze(2)
+    ids = pick(context.position_ids)
+    assert ids is not None
+    return Context(ids, pick(context.cos), pick(context.sin), allowed)

@@ -67,6 +67,36 @@ def node_scores(attributions: Attributed, partition: Partition) -> pd.DataFrame:
     """
     import pandas as pd
 
+    part = attributed_part(attributions, partition)
+    total = Moments.none(part.n_nodes)
+    for sums in _per_item(attributions, part):
+        total = total.merge(Moments.of(sums))
+    table = pd.DataFrame(part.nodes(attributions.architecture))
+    variance = total.squares / max(total.count - 1, 1)  # the estimate for the population, as for edges
+    return table.assign(score=total.mean, stderr=np.sqrt(variance / total.count))
+
+
+def scores_by_item(attributions: Attributed, partition: Partition) -> Iterator[Floats]:
+    """The sums whose mean `node_scores` gives: [examples, nodes] of a few examples at a time, in their order.
+
+    Nodes are those of `attributed_part(attributions, partition)`.
+
+    Raises
+    ------
+    DataError, GraphError
+        As `node_scores`.
+    """
+    yield from _per_item(attributions, attributed_part(attributions, partition))
+
+
+def attributed_part(attributions: Attributed, partition: Partition) -> Partition:
+    """The partition at the sites that have attributions.
+
+    Raises
+    ------
+    DataError, GraphError
+        As `node_scores`.
+    """
     if attributions.quantity != QUANTITIES[ATTRIBUTIONS]:
         raise DataError(f"node scores are sums of attributions, and this buffer holds a unit's {attributions.quantity}")
     partition.check(attributions.architecture)
@@ -75,13 +105,7 @@ def node_scores(attributions: Attributed, partition: Partition) -> pd.DataFrame:
     if not names:
         listed = ", ".join(attributions.sites["site"])
         raise DataError(f"node scores: none of the partition's sites has attributions; there are {listed}")
-    part = partition.restrict(names)
-    total = Moments.none(part.n_nodes)
-    for sums in _per_item(attributions, part):
-        total = total.merge(Moments.of(sums))
-    table = pd.DataFrame(part.nodes(attributions.architecture))
-    variance = total.squares / max(total.count - 1, 1)  # the estimate for the population, as for edges
-    return table.assign(score=total.mean, stderr=np.sqrt(variance / total.count))
+    return partition.restrict(names)
 
 
 def _per_item(attributions: Attributed, partition: Partition) -> Iterator[Floats]:

@@ -1,4 +1,4 @@
-"""``compgraph ablation``: how faithful is the network when only part of a graph is kept."""
+"""``compgraph ablation``: run the network as a graph of which only part is kept."""
 
 from __future__ import annotations
 
@@ -7,38 +7,56 @@ from typing import Any
 
 import click
 
-from compgraph.cli.console import TO_BE_GIVEN, Call, output_option, verb
+from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, output_option, verb
 
 
 @verb("ablation", section="ablation", device=True)
 @click.argument("model", type=TO_BE_GIVEN)
 @click.argument("data", type=TO_BE_GIVEN)
 @click.argument("graph", type=TO_BE_GIVEN)
+@click.option("--cache", type=TO_BE_GIVEN, help="Folder of runs that earlier calls made; it can be deleted.")
+@baseline_option
 @output_option
-def command(call: Call, model: Path, data: Path, graph: Path, output: Path, entry: Any) -> None:
+def command(
+    call: Call,
+    model: Path,
+    data: Path,
+    graph: Path,
+    cache: Path | None,
+    baseline_data: Path | None,
+    output: Path,
+    entry: Any,
+) -> None:
     """MODEL, DATA and GRAPH are manifests: a checkpoint, a dataset, an effective graph of the two."""
-    from compgraph.cli.inputs import open_graph, open_network, open_pairs
-    from compgraph.cli.saving import save_table
-    from compgraph.evaluation.faithfulness import faithfulness
+    from compgraph.ablation.baselines import make_baseline
+    from compgraph.cli.inputs import open_graph, open_network, open_pairs, open_reference
+    from compgraph.data.holding_out import examples_for
+    from compgraph.evaluation.outputs import KIND, cache_for, write_outputs
+    from compgraph.evaluation.planning import plan_circuits
 
     net, made = open_network(model, call.device)
     pairs, pairs_made = open_pairs(data)
     edges, graph_made = open_graph(graph)
-    curve = faithfulness(
+    reference, reference_made = open_reference(baseline_data)
+    pairs = examples_for(pairs, float(edges.attributes.get("held_out", 0)), entry.examples)
+    plan = plan_circuits(
         net,
         edges,
-        pairs,
         entry.sizes,
-        ablation=entry.ablation,
-        baseline=entry.baseline,
-        metrics=entry.metrics,
-        select=entry.select,
+        selection=entry.selection,
+        options=entry.options,
         prune=entry.prune,
-        by_task=entry.by_task,
-        n_bootstrap=entry.n_bootstrap,
+        ablation=entry.ablation,
+        complement=entry.complement,
+        n_random=entry.n_random,
+        random=entry.random,
         seed=entry.seed,
-        batch_size=entry.batch_size,
     )
-    inputs = {"model": made, "data": pairs_made, "graph": graph_made}
-    areas = {metric: {"cpr": curve.cpr(metric), "cmd": curve.cmd(metric)} for metric in entry.metrics}
-    save_table(call, curve.table, output, "faithfulness", inputs, {**curve.attributes, "areas": areas})
+    baseline = make_baseline(entry.baseline, net, pairs, reference=reference, seed=entry.seed)
+    inputs = {"model": made, "data": pairs_made, "graph": graph_made, **reference_made}
+    known = None if cache is None else cache_for(cache, net, pairs, plan, entry.ablation, baseline)
+    with call.result(output, KIND, ".zarr", inputs=inputs) as draft:
+        settings = {"ablation": entry.ablation, "baseline": baseline, "batch_size": entry.batch_size}
+        draft.summary |= write_outputs(net, plan, pairs, draft.path, cache=known, **settings)
+        if known is not None:
+            call.say(f"{known.found} runs known, {known.missed} made")

@@ -351,6 +351,13 @@ def output_option(command: Command) -> Command:
     )(command)
 
 
+def baseline_option(command: Command) -> Command:
+    """``--baseline-data``: where a baseline's means, covariances or samples come from."""
+    return click.option(
+        "--baseline-data", type=TO_BE_GIVEN, help="Manifest of other data that the baseline is taken from."
+    )(command)
+
+
 def rois_option(command: Command) -> Command:
     """``--rois``: the partition that ``rois.<name>`` in ``--partition`` means."""
     return click.option(

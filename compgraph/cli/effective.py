@@ -8,23 +8,29 @@ from typing import Any
 import click
 
 from compgraph import catalogue
-from compgraph.cli.console import TO_BE_GIVEN, Call, output_option, rois_option, verb
+from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, output_option, rois_option, verb
 
 
 @verb("effective", section="effective", device=True)
 @click.argument("model", type=TO_BE_GIVEN)
 @click.argument("data", type=TO_BE_GIVEN)
 @rois_option
+@baseline_option
 @output_option
-def command(call: Call, model: Path, data: Path, rois: Path | None, output: Path, entry: Any) -> None:
+def command(
+    call: Call, model: Path, data: Path, rois: Path | None, baseline_data: Path | None, output: Path, entry: Any
+) -> None:
     """MODEL is the manifest of a checkpoint, DATA that of a dataset."""
-    from compgraph.cli.inputs import build_partition, open_network, open_pairs
+    from compgraph.cli.inputs import build_partition, open_network, open_pairs, open_reference
     from compgraph.cli.saving import method_options, save_graph
     from compgraph.connectivity.effective.attribution import effective_connectivity
+    from compgraph.data.holding_out import examples_for
 
     net, made = open_network(model, call.device)
     pairs, pairs_made = open_pairs(data)
+    pairs = examples_for(pairs, entry.held_out, "chosen")
     partition, inputs = build_partition(net, entry.partition, rois)
+    reference, reference_made = open_reference(baseline_data)
     graph = effective_connectivity(
         net,
         pairs,
@@ -32,10 +38,12 @@ def command(call: Call, model: Path, data: Path, rois: Path | None, output: Path
         entry.method,
         metric=entry.metric,
         baseline=entry.baseline,
+        reference=reference,
         split_qkv=entry.split_qkv,
         batch_size=entry.batch_size,
         bootstrap=entry.bootstrap,
         seed=entry.seed,
         **method_options(catalogue.EFFECTIVE[entry.method], entry),
     )
-    save_graph(call, graph, output, {"model": made, "data": pairs_made, **inputs})
+    graph.attributes["held_out"] = entry.held_out
+    save_graph(call, graph, output, {"model": made, "data": pairs_made, **reference_made, **inputs})

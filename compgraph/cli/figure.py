@@ -58,9 +58,13 @@ def _curves(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
     for result in results:
         table = store.read_table(result.path)
         summary = result.summary
-        graph = result.manifest_path.stem.partition("@")[2].partition(".")[2]
-        tables.append(table.assign(graph=graph, ablation=summary["ablation"], baseline=summary["baseline"]))
-    return [pd.concat(tables, ignore_index=True)], {}
+        _, runs, graph = ["", *result.manifest_path.stem.split("@")][-3:]
+        names = {"graph": graph.partition(".")[2], "ablation": summary["ablation"], "baseline": summary["baseline"]}
+        tables.append(table.assign(**names, runs=runs))
+    whole = pd.concat(tables, ignore_index=True)
+    # The entry of the config names a curve only where nothing else tells two of them apart.
+    apart = whole.groupby(["graph", "ablation", "baseline"])["runs"].nunique().max() > 1
+    return [whole if apart else whole.drop(columns="runs")], {}
 
 
 def _blocks(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
@@ -82,7 +86,7 @@ def _emergence(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _graph_of(result: Result) -> str:
-    return result.manifest_path.stem.partition("@")[2]
+    return result.manifest_path.stem.rpartition("@")[2]
 
 
 def _modularity(result: Result) -> list[dict[str, Any]]:
@@ -106,7 +110,8 @@ def _behaviour(result: Result) -> list[dict[str, Any]]:
     accuracy = curve.loc[curve["metric"] == "accuracy", "model"].head(1).tolist()
     first = curve[curve["metric"] == curve["metric"].iloc[0]]
     circuits = first[first["fraction"] >= CIRCUIT].sort_values("fraction").head(1).to_dict("records")
-    series = f"{_graph_of(result).partition('.')[2]}, {result.manifest_path.stem.partition('@')[0]}"
+    runs = result.manifest_path.stem.split("@")[1]
+    series = f"{_graph_of(result).partition('.')[2]}, {runs}"
     measured = [{"quantity": "accuracy", "value": value, "series": "model"} for value in accuracy]
     for row in circuits:
         interval = {"low": row["low"], "high": row["high"]}
@@ -143,7 +148,7 @@ _READERS: dict[str, Callable[[list[Result]], tuple[list[Any], dict[str, Any]]]] 
     "structural": _graph,
     "functional": _graph,
     "effective": _graph,
-    "ablation": _curves,
+    "evaluation": _curves,
     "sbm": _blocks,
     "statistics": _emergence,
 }

@@ -53,6 +53,7 @@ def starting_point(model: str, tasks: list[str], n: int) -> dict[str, Any]:
             "edges": {"ablation": "edge", "graphs": ["effective.heads"]},
             "nodes": {"ablation": "node", "graphs": ["effective.heads"]},
         },
+        "evaluation": {"curves": {"metrics": ["logit_difference", "kl"]}},
         "communities": {"louvain": {"method": "louvain", "graphs": ["effective.heads"]}},
         "sbm": {"nested": {"graphs": ["effective.heads"]}},
         "statistics": {"basic": {"graphs": ["structural.heads", "effective.heads"]}},

@@ -82,6 +82,14 @@ def open_pairs(manifest: Path) -> tuple[Any, store.Result]:
     return pairs, result
 
 
+def open_reference(manifest: Path | None) -> tuple[Any, dict[str, store.Result]]:
+    """The other data that a baseline is taken from, if any are given, and the result by its role."""
+    if manifest is None:
+        return None, {}
+    pairs, result = open_pairs(manifest)
+    return pairs, {"baseline_data": result}
+
+
 def open_graph(manifest: Path) -> tuple[ComputationalGraph, store.Result]:
     """Load a graph."""
     from compgraph.graph import ComputationalGraph

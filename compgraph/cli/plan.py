@@ -28,6 +28,7 @@ def command(call: Call, config: Path | None, targets: tuple[str, ...]) -> None:
     TARGETS are stages (effective) or files below the results folder; everything if none is given.
     """
     from compgraph.cli.workflow import snakemake, tail, workflow_root
+    from compgraph.config.metrics import own_code
 
     root = workflow_root()
     path = find_config(root, config)
@@ -42,7 +43,7 @@ def command(call: Call, config: Path | None, targets: tuple[str, ...]) -> None:
             fail("compgraph plan: " + "\n".join(lines or tail(log, 20)))
     jobs = {event["jobid"]: event for event in events if event["event"] == "job_info" and event["rule_name"] != "all"}
     click.echo("\n".join(describe(list(jobs.values()), len(study.results()) + 1, str(path))))
-    for sentence in study.left_out():
+    for sentence in [*own_code(study.config), *study.left_out()]:
         click.echo(f"\nnote: {sentence}")
 
 

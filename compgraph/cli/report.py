@@ -21,9 +21,11 @@ One folder a model, in it one a checkpoint, in it one a dataset, in it one a sta
     <model>/<checkpoint>/<dataset>/attributions/<name>.json    what each unit contributes to a metric
     <model>/<checkpoint>/<dataset>/functional/<name>.json, effective/<name>.json, rois/<name>.json
     <model>/<checkpoint>/<dataset>/ablation/<name>@<stage>.<graph>.json, and communities, sbm, statistics likewise
+    <model>/<checkpoint>/<dataset>/evaluation/<name>@<entry of ablation>@<stage>.<graph>.json    tables from its runs
     figures/…                                            every figure as PDF, PNG and SVG, with its data and caption
     report/index.html                                    all of it on one page
     logs/…, benchmarks/…                                 of every job: what it said, what it cost
+    cache/…                                              runs of single circuits, so that a new size runs only itself
 
 `<name>` is an entry of the config file; `<name>@<stage>.<graph>` was made from that graph.
 

@@ -38,6 +38,7 @@ def command(
     stopped or killed is continued by running again.
     """
     from compgraph.cli.workflow import claimed, snakemake, workflow_root
+    from compgraph.config.metrics import own_code
 
     root = workflow_root()
     path = find_config(root, config)
@@ -45,7 +46,7 @@ def command(
     log = study.root / "logs" / "run.log"
     report = study.root / "report" / "index.html"
     arguments = ["--cores", str(cores or study.config.run.cores), *expand_targets(study, targets)]
-    for sentence in study.left_out():
+    for sentence in [*own_code(study.config), *study.left_out()]:
         call.say(f"note: {sentence}")
     watch = Watch(call.quiet)
     with claimed(root, path) as claim, interrupted_by_termination():

@@ -29,6 +29,8 @@ def save_graph(call: Call, graph: ComputationalGraph, output: Path, inputs: Mapp
         draft.summary.update(
             kind=graph.kind, n_nodes=graph.n_nodes, n_edges=graph.n_edges, channels=list(graph.channels)
         )
+        if "passes" in graph.attributes:  # of an effective method, per example
+            draft.summary["passes"] = graph.attributes["passes"]
 
 
 def save_table(

@@ -8,12 +8,13 @@ from pydantic import Field
 
 from compgraph import catalogue
 from compgraph.config.base import DataEntry, Positive, Seed, Words, method_models, method_tag, one_of, union
+from compgraph.config.metrics import MetricName
 
 
 class AttributionEntry(DataEntry):
     """One buffer per model, checkpoint and dataset; functional graphs and ROIs read it as they read activations."""
 
-    metric: Annotated[str, one_of(catalogue.METRICS, "metric")] = Field(
+    metric: MetricName = Field(
         "logit_difference", description="Scalar of the output that is attributed."
     )
     sites: Words = Field(
@@ -32,6 +33,9 @@ class ComparingEntry(AttributionEntry):
 
     baseline: Annotated[str, one_of(catalogue.BASELINES, "baseline")] = Field(
         "counterfactual", description="What replaces the value of a unit."
+    )
+    baseline_data: str | None = Field(
+        None, description="Dataset that mean, position-mean, resample and noise are taken from; its own if not given."
     )
     seed: Seed = Field(0, description="Seed, where the baseline draws.")
 

@@ -15,7 +15,7 @@ from compgraph import catalogue
 NAME_PATTERN = r"[a-z0-9][a-z0-9._-]*"
 """Names become folders and file names, and words of a shell line: nothing in them needs quoting."""
 
-SELECTORS = ("models", "datasets", "checkpoints", "graphs", "buffer")
+SELECTORS = ("models", "datasets", "checkpoints", "graphs", "buffer", "baseline_data", "runs")
 """Fields that say where an entry applies. They choose files; they are no flags of the stage's verb."""
 
 RESERVED = frozenset(
@@ -25,6 +25,7 @@ RESERVED = frozenset(
         "effective",
         "rois",
         "ablation",
+        "evaluation",
         "communities",
         "sbm",
         "statistics",

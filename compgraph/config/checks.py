@@ -14,10 +14,12 @@ from compgraph.config.base import describe_unknown
 from compgraph.config.config import Config
 from compgraph.config.datasets import ImageData, PairsData, TaskData, TextData
 from compgraph.config.facts import facts_of
+from compgraph.config.metrics import user_metrics
 from compgraph.config.problems import Problem
 from compgraph.config.results import GRAPH_READERS, GRAPH_STAGES
 from compgraph.config.serving import rois_in
 from compgraph.config.study import Study
+from compgraph.importing import is_import_path, source_of
 
 DATA_STAGES = ("attributions", "functional", "effective", "rois")
 PROMPT_TOKENS = 32
@@ -32,7 +34,7 @@ def cross_check(config: Config) -> list[Problem]:
         if not getattr(config, section) and (section == "models" or _reads_data(config))
     ]
     problems += _models(config)
-    problems += [*_datasets(config), *_task_options(config)]
+    problems += [*_datasets(config), *_task_options(config), *_user_functions(config)]
     if problems:
         # What the other sections mean depends on these two; their errors would only repeat.
         return [*problems, *_references(config)]
@@ -117,6 +119,14 @@ def options_of(task: str) -> Any:
     return sys.modules[catalogue.load(catalogue.TASKS[task]).__module__].Options
 
 
+def _user_functions(config: Config) -> Iterator[Problem]:
+    """Functions of the user's own whose module is not there; nothing is imported to find out."""
+    for place, name in user_metrics(config):
+        module = name.partition(":")[0]
+        if source_of(module) is None:
+            yield Problem(place, f"'{name}': there is no module {module} with its source in this folder or installed")
+
+
 def _references(config: Config) -> Iterator[Problem]:
     """Names of models, datasets and graphs that are no entries of their sections."""
     models, datasets = list(config.models), list(config.datasets)
@@ -130,6 +140,8 @@ def _references(config: Config) -> Iterator[Problem]:
         yield from _unknown((*place, "graphs"), "graph", getattr(entry, "graphs", None), valid)
         if stage in ("attributions", "effective"):
             yield from _metric(place, stage, entry)
+        yield from _baseline_data(place, entry, datasets)
+        yield from _unknown((*place, "runs"), "entry of ablation", getattr(entry, "runs", None), list(config.ablation))
         buffers = ["activations", *(f"attributions.{name}" for name in config.attributions)]
         if getattr(entry, "buffer", "activations") not in buffers:
             yield Problem((*place, "buffer"), describe_unknown("buffer", entry.buffer, buffers))
@@ -144,7 +156,7 @@ def _references(config: Config) -> Iterator[Problem]:
 def _metric(place: tuple[str, ...], stage: str, entry: Any) -> Iterator[Problem]:
     """A metric to attribute must have a gradient that is not zero where the method takes it."""
     method = catalogue.SECTIONS[stage][entry.method]
-    if not method.uses_gradient:
+    if not method.uses_gradient or is_import_path(entry.metric):
         return
     valid = [
         metric.name
@@ -156,10 +168,23 @@ def _metric(place: tuple[str, ...], stage: str, entry: Any) -> Iterator[Problem]
         yield Problem((*place, "metric"), f"'{entry.metric}' {why}; valid: {', '.join(valid)}")
 
 
+def _baseline_data(place: tuple[str, ...], entry: Any, datasets: list[str]) -> Iterator[Problem]:
+    """Other data for a baseline must be a dataset, and the baseline one that is made from data."""
+    named = getattr(entry, "baseline_data", None)
+    if named is None:
+        return
+    if named not in datasets:
+        yield Problem((*place, "baseline_data"), describe_unknown("dataset", named, datasets))
+    if not catalogue.BASELINES[entry.baseline].takes_reference:
+        takers = ", ".join(name for name, baseline in catalogue.BASELINES.items() if baseline.takes_reference)
+        why = f"the baseline '{entry.baseline}' takes nothing from other data; those that do: {takers}"
+        yield Problem((*place, "baseline_data"), why)
+
+
 def _selecting(config: Config) -> Iterator[tuple[tuple[str, ...], str, Any]]:
     """(place, stage, entry) of everything that selects where it applies."""
     yield ("activations",), "activations", config.activations
-    for stage in ("attributions", *GRAPH_STAGES, "rois", *GRAPH_READERS):
+    for stage in ("attributions", *GRAPH_STAGES, "rois", *GRAPH_READERS, "evaluation"):
         for name, entry in getattr(config, stage).items():
             yield (stage, name), stage, entry
 

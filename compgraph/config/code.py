@@ -1,12 +1,14 @@
-"""Which modules make a result: its verb and whatever its entry names in the catalogue."""
+"""Which modules make a result: its verb and whatever its entry names, in the catalogue or by import path."""
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from typing import Any
 
 from compgraph import catalogue
-from compgraph.sources import code_digest
+from compgraph.config.metrics import metric_entry, named_metrics
+from compgraph.sources import code_digest, in_package, own_modules
 
 DIGITS = 16
 """Hexadecimal digits of a code digest on a command line."""
@@ -14,8 +16,6 @@ DIGITS = 16
 _NAMED_BY: dict[str, catalogue.Table] = {
     "task": catalogue.TASKS,
     "tasks": catalogue.TASKS,
-    "metric": catalogue.METRICS,
-    "metrics": catalogue.METRICS,
     "baseline": catalogue.BASELINES,
     "measures": catalogue.STATISTICS,
 }
@@ -24,7 +24,8 @@ _NAMED_BY: dict[str, catalogue.Table] = {
 def code_roots(stage: str, entry: Any = None) -> tuple[str, ...]:
     """Modules whose code, with all that they import from the package, makes a stage's result.
 
-    A new method, task or metric is a new module, so it changes the roots of no other entry.
+    A new method, task or metric is a new module, so it changes the roots of no other entry. A metric of the user's
+    own brings the module that it is in.
 
     Parameters
     ----------
@@ -39,10 +40,28 @@ def code_roots(stage: str, entry: Any = None) -> tuple[str, ...]:
         table = methods if name == "method" else _NAMED_BY.get(name, {})
         value = getattr(entry, name) if table else None
         roots |= {table[word].module for word in ([value] if isinstance(value, str) else value or ())}
+    for metric in named_metrics(entry):
+        roots |= {"compgraph.metrics", metric_entry(metric).module}
     return tuple(sorted(roots))
 
 
-@cache
 def code_of(roots: tuple[str, ...]) -> str:
-    """The shortened code digest of some modules."""
-    return code_digest(roots)[:DIGITS]
+    """The shortened code digest of some modules, of the package or the user's own.
+
+    Raises
+    ------
+    DataError
+        A module of the user's own that is not there, or is no Python source.
+    """
+    modules, used = own_modules(root for root in roots if not in_package(root))
+    digest = _package_digest(tuple(sorted({*(root for root in roots if in_package(root)), *used})))
+    if modules:
+        lines = [f"{name}\0{one}\n" for name, one in sorted(modules.items())]
+        digest = hashlib.sha256("".join([digest, *lines]).encode()).hexdigest()
+    return digest[:DIGITS]
+
+
+@cache
+def _package_digest(roots: tuple[str, ...]) -> str:
+    """The package does not change while a process runs; modules of the user's own may."""
+    return code_digest(roots)

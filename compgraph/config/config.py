@@ -20,6 +20,7 @@ from compgraph.config.ablation import Ablation
 from compgraph.config.activations import Activations
 from compgraph.config.base import NAME_PATTERN, RESERVED, Section
 from compgraph.config.datasets import DATASET_KINDS, Data
+from compgraph.config.evaluation import Evaluation
 from compgraph.config.figures import Figures
 from compgraph.config.models import MODEL_KINDS, Model
 from compgraph.config.problems import Problem, Problems, from_pydantic
@@ -60,7 +61,8 @@ class Config(Section):
     functional: dict[Name, _functional.Functional] = Field({}, description="Graphs of what varies together.")
     effective: dict[Name, _effective.Effective] = Field({}, description="Graphs of causal influence.")
     rois: dict[Name, _rois.Rois] = Field({}, description="Regions of interest: parts found from the data.")
-    ablation: dict[Name, Ablation] = Field({}, description="Faithfulness of effective graphs as they are cut down.")
+    ablation: dict[Name, Ablation] = Field({}, description="The network run as an effective graph, cut down.")
+    evaluation: dict[Name, Evaluation] = Field({}, description="How faithful the cut-down graphs are, in tables.")
     communities: dict[Name, _communities.Communities] = Field({}, description="Groups of nodes tied together.")
     sbm: dict[Name, Sbm] = Field({}, description="Stochastic block models.")
     statistics: dict[Name, Statistics] = Field({}, description="Numbers that describe a graph.")
@@ -81,6 +83,7 @@ ENTRY_MODELS: dict[str, Mapping[str, type[Section]]] = {
     "effective": _effective.METHODS,
     "rois": _rois.METHODS,
     "ablation": {"": Ablation},
+    "evaluation": {"": Evaluation},
     "communities": _communities.METHODS,
     "sbm": {"": Sbm},
     "statistics": {"": Statistics},

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from compgraph import catalogue
 from compgraph.config.base import DataEntry, PartitionChoice, Positive, Seed, method_models, method_tag, one_of, union
+from compgraph.config.metrics import MetricName
 
 
 class EffectiveEntry(DataEntry):
@@ -16,14 +17,20 @@ class EffectiveEntry(DataEntry):
     partition: PartitionChoice = Field(
         "modules", description="Nodes: modules, heads, channels, units, rois.<name>, or one of these per site pattern."
     )
-    metric: Annotated[str, one_of(catalogue.METRICS, "metric")] = Field(
+    metric: MetricName = Field(
         "logit_difference", description="Scalar of the output whose change is attributed."
     )
     baseline: Annotated[str, one_of(catalogue.BASELINES, "baseline")] = Field(
         "counterfactual", description="What replaces the value that an edge carries."
     )
+    baseline_data: str | None = Field(
+        None, description="Dataset that mean, position-mean, resample and noise are taken from; its own if not given."
+    )
     split_qkv: bool = Field(True, description="Attention reads by query, key and value apart (transformers).")
     batch_size: Positive | None = Field(None, description="Examples a pass; chosen to bound memory if not given.")
+    held_out: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.5, description="Share of the examples that are kept for testing the graph; 0 to score it on all."
+    )
     bootstrap: int = Field(0, ge=0, description="Resamples of the examples behind intervals of scores; 0 for none.")
     seed: Seed = Field(0, description="Seed, where the method draws.")
 

@@ -22,7 +22,8 @@ PAYLOADS = {
     "functional": ".graph",
     "effective": ".graph",
     "rois": ".partition",
-    "ablation": ".parquet",
+    "ablation": ".zarr",
+    "evaluation": ".parquet",
     "communities": ".parquet",
     "sbm": ".blocks",
     "statistics": ".parquet",
@@ -45,6 +46,8 @@ class Result:
         What it is a result of; empty where it depends on none.
     graph : str
         The graph it is made from, as ``stage.name``; empty if it reads none.
+    runs : str
+        The entry of ``ablation`` whose outputs it reads; empty if it reads none.
     """
 
     stage: str
@@ -53,6 +56,7 @@ class Result:
     checkpoint: str = ""
     dataset: str = ""
     graph: str = ""
+    runs: str = ""
 
     @property
     def place(self) -> str:
@@ -70,7 +74,8 @@ class Result:
             return f"{self.place}/activations.json"
         if self.stage == "figure":
             return f"figures/{self.place}/{self.name}.json"
-        return f"{self.place}/{self.stage}/{self.name}{'@' + self.graph if self.graph else ''}.json"
+        made_from = "".join(f"@{part}" for part in (self.runs, self.graph) if part)
+        return f"{self.place}/{self.stage}/{self.name}{made_from}.json"
 
 
 def figure_of(figure: str, results: list[Result]) -> Result:

@@ -11,6 +11,7 @@ from compgraph import catalogue
 from compgraph.config.config import Config
 from compgraph.config.datasets import AnyData, ImageData, MixtureData, PairsData, TaskData, TextData
 from compgraph.config.facts import Facts, facts_of
+from compgraph.config.metrics import metric_entry, named_metrics
 from compgraph.config.models import IMAGE_SHAPES
 
 
@@ -71,9 +72,8 @@ class Serving:
             named.append(catalogue.BASELINES[baseline])
         if any(one.needs_counterfactual for one in named) and not has_counterfactuals(data):
             return f"it needs counterfactuals, and the dataset '{dataset}' has none"
-        metrics = [entry.metric] if hasattr(entry, "metric") else getattr(entry, "metrics", [])
-        for metric in metrics:
-            if catalogue.METRICS[metric].needs_answers and isinstance(data, TextData):
+        for metric in named_metrics(entry):
+            if metric_entry(metric).needs_answers and isinstance(data, TextData):
                 return f"the metric '{metric}' needs answers, and the dataset '{dataset}' has none"
         read = self.attributions_of(entry)
         if read is None:

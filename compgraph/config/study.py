@@ -52,6 +52,7 @@ class Study(Serving):
             if (named is None or dataset in named)
             and not self.against_pair(model, dataset)
             and not self.against_dataset(stage, entry, dataset)
+            and not (getattr(entry, "baseline_data", None) and self.against_pair(model, entry.baseline_data))
         ]
 
     def checkpoints_for(self, entry: Any, model: str) -> list[str]:
@@ -79,6 +80,7 @@ class Study(Serving):
         graphs = [result for stage in GRAPH_STAGES for result in self._graphs(stage)]
         rois = list(self._rois(graphs))
         readers = [result for stage in GRAPH_READERS for result in self._readers(stage, graphs)]
+        readers += self._evaluations(readers)
         buffers = list(self._buffers([*graphs, *rois]))
         made = [*buffers, *rois, *graphs, *readers]
         datasets = {(result.model, result.dataset): None for result in made if result.dataset}
@@ -87,6 +89,8 @@ class Study(Serving):
             for model, facts in self.facts.items()
             for checkpoint in facts.checkpoints
         ]
+        # The data that baselines are taken from are made even where nothing else reads them.
+        datasets |= {(result.model, other): None for result in made if (other := self.baseline_data_of(result))}
         data = [Result("data", dataset, model, dataset=dataset) for model, dataset in datasets]
         return dict.fromkeys([*models, *data, *made, *self._figures([*graphs, *readers])])
 
@@ -138,6 +142,23 @@ class Study(Serving):
                         stage, name, graph.model, graph.checkpoint, graph.dataset, f"{graph.stage}.{graph.name}"
                     )
 
+    def _evaluations(self, made: list[Result]) -> list[Result]:
+        runs = [result for result in made if result.stage == "ablation"]
+        return [
+            Result("evaluation", name, one.model, one.checkpoint, one.dataset, one.graph, runs=one.name)
+            for name, entry in self.entries("evaluation").items()
+            for one in runs
+            if self.evaluates(entry, one)
+        ]
+
+    def evaluates(self, entry: Any, runs: Result) -> bool:
+        """Whether an entry of ``evaluation`` applies to a result of ``ablation``."""
+        chosen = {"models": runs.model, "datasets": runs.dataset, "runs": runs.name}
+        named = all(getattr(entry, key) is None or word in getattr(entry, key) for key, word in chosen.items())
+        if not named or runs.checkpoint not in self.checkpoints_for(entry, runs.model):
+            return False
+        return not self.against_dataset("evaluation", entry, runs.dataset)
+
     def reads(self, stage: str, entry: Any, graph: Result) -> bool:
         """Whether an entry of a graph-reading stage applies to a graph."""
         if stage == "ablation" and graph.stage != "effective":
@@ -185,6 +206,11 @@ class Study(Serving):
         """The buffer that a functional graph or a partition is made from."""
         section, _, name = self.entries(reader.stage)[reader.name].buffer.partition(".")
         return Result(section, name or section, reader.model, reader.checkpoint, reader.dataset)
+
+    def baseline_data_of(self, result: Result) -> str | None:
+        """The other dataset that a result's baseline is taken from, if there is one."""
+        entries = self.entries(result.stage) if result.stage in COMPARING else {}
+        return getattr(entries.get(result.name), "baseline_data", None)
 
     # --- what the rules need ---
 
@@ -236,6 +262,11 @@ class Study(Serving):
         needed = self.rois_of(Result(stage, name, model, checkpoint, dataset))
         return [self.path(needed)] if needed else []
 
+    def baseline_paths(self, stage: str, name: str, model: str) -> list[str]:
+        """The manifest of the other dataset that an entry's baseline is taken from: one path, or none."""
+        other = getattr(self.entries(stage)[name], "baseline_data", None)
+        return [self.path(Result("data", other, model, dataset=other))] if other else []
+
     def buffer_path(self, stage: str, name: str, model: str, checkpoint: str, dataset: str) -> str:
         """The manifest of the buffer that an entry reads."""
         return self.path(self.buffer_of(Result(stage, name, model, checkpoint, dataset)))
@@ -275,7 +306,7 @@ class Study(Serving):
 
     @cached_property
     def _figure_inputs(self) -> dict[tuple[str, str], list[Result]]:
-        made = [result for result in self.results() if result.stage in (*GRAPH_STAGES, *GRAPH_READERS)]
+        made = [result for result in self.results() if result.stage in (*GRAPH_STAGES, *GRAPH_READERS, "evaluation")]
         found = {}
         for figure in self.config.figures.draw:
             for group in self._drawn(figure, made):
@@ -295,6 +326,9 @@ class Study(Serving):
             if result.stage in reads and (result.model, result.dataset) == (first.model, first.dataset)
         ]
 
+
+COMPARING = ("attributions", "effective", "ablation")
+"""Stages whose entries name a baseline."""
 
 SECTION_OF = {"train": "models", "import-model": "models", "data": "datasets"}
 """Config section of the stages that are not called like theirs."""

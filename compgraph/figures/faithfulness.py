@@ -12,7 +12,7 @@ from pandas.api.types import is_numeric_dtype
 
 from compgraph.figures import style
 
-NAMED_BY = ("model", "checkpoint", "dataset", "task", "graph", "method", "partition", "ablation", "baseline")
+NAMED_BY = ("model", "checkpoint", "dataset", "task", "graph", "method", "partition", "ablation", "baseline", "runs")
 DASHES: dict[str, object] = {"edge": "solid", "node": (0, (4, 1.6))}
 MARKERS: dict[str, str] = {"counterfactual": "o", "zero": "s", "mean": "D"}
 Y_LIMITS = (-0.35, 1.45)
@@ -29,6 +29,12 @@ def series_columns(table: pd.DataFrame) -> list[str]:
         for name in NAMED_BY
         if name in table and not is_numeric_dtype(table[name]) and table[name].nunique(dropna=False) > 1
     ]
+
+
+BAND = {"null_low", "null_high", "p", "q"}
+"""Columns of the null band."""
+ALPHA = 0.05
+"""False discovery rate at which a circuit is called better than chance."""
 
 
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
@@ -136,6 +142,9 @@ def _panel(axes: Axes, table: pd.DataFrame, lines: dict[str, dict[str, object]],
         x[x <= 0] = smallest / 2
         y = curve["faithfulness"].to_numpy(dtype=float)
         axes.plot(x, np.clip(y, *Y_LIMITS), zorder=3, **how)  # type: ignore[arg-type]
+        if set(curve.columns) >= BAND:
+            low, high = (np.clip(curve[side].to_numpy(dtype=float), *Y_LIMITS) for side in ("null_low", "null_high"))
+            axes.fill_between(x, low, high, color=style.MUTED, alpha=0.28, linewidth=0, zorder=1)
         if {"low", "high"} <= set(curve.columns):
             low, high = (np.clip(curve[side].to_numpy(dtype=float), *Y_LIMITS) for side in ("low", "high"))
             axes.fill_between(x, low, high, color=how["color"], alpha=0.16, linewidth=0, zorder=2)
@@ -238,6 +247,14 @@ def caption(table: pd.DataFrame, *, subject: str = "", level: float = 0.8) -> st
     intervals = (
         " Shades are confidence intervals over examples." if {"low", "high"} <= set(table.columns) else ""
     )
+    chance = ""
+    if set(table.columns) >= BAND and table["null_low"].notna().any():
+        tested = table[table["p"].notna()]
+        ahead = int((tested["q"] < ALPHA).sum())
+        chance = (
+            " Grey bands hold 90 % of the random circuits of the same size; "
+            f"{ahead} of {style.count(len(tested), 'circuit')} do better than chance at a false discovery rate of 5 %."
+        )
     facts = [
         _fact(part, str(metric).replace("_", " "), level)
         for metric, part in table.groupby("metric", sort=False)
@@ -245,7 +262,7 @@ def caption(table: pd.DataFrame, *, subject: str = "", level: float = 0.8) -> st
     return (
         f"{opening} The network runs with only its strongest edges (or nodes) intact and all others replaced"
         " by their baseline value; 1 is the whole model's metric, 0 the metric with everything"
-        f" ablated.{_beyond(table)}{intervals} Look for how early a curve reaches 1: the earlier, the sparser"
+        f" ablated.{_beyond(table)}{intervals}{chance} Look for how early a curve reaches 1: the earlier, the sparser"
         " the circuit; values above 1 mean that the removed edges worked against the behaviour. In this run,"
         f" {'; '.join(facts)}."
     )

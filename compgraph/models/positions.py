@@ -42,6 +42,21 @@ class Context:
         allowed = {window: tile(mask) for window, mask in self.allowed.items()}
         return Context(position_ids, tile(self.cos), tile(self.sin), allowed)
 
+    def at(self, positions: Tensor) -> Context:
+        """The context of queries at one position per example [batch] alone, which look at all keys."""
+        rows, keys = torch.arange(len(positions), device=positions.device), self.position_ids.shape[1]
+        causal = torch.arange(keys, device=positions.device) <= positions[:, None]
+
+        def pick(x: Tensor) -> Tensor:
+            return x[rows if x.shape[0] > 1 else torch.zeros_like(rows), positions][:, None]
+
+        allowed: dict[int | None, Tensor | None] = {
+            window: causal[:, None, None] if mask is None else pick(mask[:, 0])[:, None]
+            for window, mask in self.allowed.items()
+        }
+        cos, sin = (None if x is None else pick(x) for x in (self.cos, self.sin))
+        return Context(pick(self.position_ids), cos, sin, allowed)
+
 
 def make_context(spec: TransformerSpec, weights: Weights, tokens: Tensor, mask: Tensor | None = None) -> Context:
     """Positions, rotary tables and attention masks of a batch.

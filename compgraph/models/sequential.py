@@ -29,6 +29,7 @@ from torch.nn.grad import conv2d_input
 
 from compgraph.architecture import Architecture
 from compgraph.errors import ModelError
+from compgraph.models.counting import count_backward, count_forward
 from compgraph.models.layers import (
     Layer,
     Stage,
@@ -222,6 +223,8 @@ class Sequential:
                 x = edit[site](x)
             if site in kept:
                 units[site] = x
+        count_forward(len(x))
+        count_backward(x)
         return Run(x, units)
 
     def _known(self, sites: set[str]) -> None:

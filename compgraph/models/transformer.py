@@ -21,6 +21,8 @@ import torch.nn.functional as F  # noqa: N812 (the name every torch user knows)
 from torch import Tensor
 
 from compgraph.architecture import Architecture, transformer_architecture
+from compgraph.models.counting import count_backward, count_forward
+from compgraph.models.last_block import last_block
 from compgraph.models.network import Run
 from compgraph.models.positions import Context, make_context, rotate
 from compgraph.models.spec import BlockWeights, NormWeights, TransformerSpec, Weights
@@ -129,7 +131,17 @@ class Transformer:
         hooks = Hooks(edit or {}, frozenset(capture), frozenset(silent), tape)
         context = self.context(values, mask)
         x = self.add_positions(hooks.pass_through("embed", self.embed_units(values)), context)
-        return self._finish(self._advance(x, x, self.steps, context, hooks), positions, hooks)
+        out = self._finish(self._advance(x, x, self.steps, context, hooks), positions, hooks)
+        count_backward(out.logits)
+        return out
+
+    def capture(self, values: Tensor, mask: Tensor | None, sites: Collection[str]) -> dict[str, Tensor]:
+        """Units of sites (`logits` not among them) as `run(capture=sites)` gives them, without the cost of logits."""
+        hooks = Hooks({}, frozenset(sites), frozenset(), None)
+        context = self.context(values, mask)
+        x = self.add_positions(hooks.pass_through("embed", self.embed_units(values)), context)
+        self._advance(x, x, self.steps, context, hooks)
+        return hooks.units
 
     def resume(self, after: str, stream: Tensor, before: Tensor, context: Context, positions: Tensor | None) -> Tensor:
         """Logits of a pass that starts behind an attention or MLP site.
@@ -145,10 +157,18 @@ class Transformer:
         """
         steps = self.steps[self.steps.index(after) + 1 :]
         hooks = Hooks({}, frozenset(), frozenset(), None)
-        return self._finish(self._advance(stream, before, steps, context, hooks), positions, hooks).logits
+        if positions is None:
+            logits = self._finish(self._advance(stream, before, steps, context, hooks), None, hooks).logits
+        else:
+            last = [site for site in steps if site.endswith(f".{self.spec.n_layers - 1}")]
+            x = self._advance(stream, before, steps[: len(steps) - len(last)], context, hooks)
+            logits = self.logits(self.read_logits(last_block(self, x, before, last, context, positions)).pre[""])
+        count_backward(logits, len(steps) / len(self.steps))
+        return logits
 
     def _advance(self, x: Tensor, before: Tensor, steps: Sequence[str], context: Context, hooks: Hooks) -> Tensor:
         """Run sites in order; `before` is the stream at the start of the current block."""
+        count_forward(len(x), len(steps) / len(self.steps))
         last_kind = "mlp" if self.spec.has_mlp else "attn"
         for site in steps:
             kind, layer = site.split(".")[0], int(site.split(".")[1])
@@ -263,8 +283,8 @@ class Transformer:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys (biased, normed, rotated) and values (biased), one head per query head."""
         block = self.weights.blocks[layer]
-        q = self._finish_head(pre["q"], block.b_q, block.q_norm, context, heads)
-        k = self._finish_head(pre["k"], block.b_k, block.k_norm, context, heads)
+        q = self.finish_head(pre["q"], block.b_q, block.q_norm, context, heads)
+        k = self.finish_head(pre["k"], block.b_k, block.k_norm, context, heads)
         return q, self.per_query_head(k, heads), self.values(layer, pre["v"], heads)
 
     def per_query_head(self, value: Tensor, heads: Tensor | None = None) -> Tensor:
@@ -279,9 +299,10 @@ class Transformer:
             return x + bias[heads * len(bias) // self.spec.n_heads]
         return x + bias.repeat_interleave(x.shape[-2] // len(bias), dim=0)
 
-    def _finish_head(
+    def finish_head(
         self, x: Tensor, bias: Tensor | None, norm: NormWeights | None, context: Context, heads: Tensor | None
     ) -> Tensor:
+        """Heads with their bias, norm and rotation, from raw queries or keys [.., heads, d_head]."""
         x = self._biased(x, bias, heads)
         if norm is not None:
             x = self.gain(self.normalise(x, centred=False)[0], norm)

@@ -20,7 +20,7 @@ GROUPS: dict[str, str] = {
     "structural": "Structural connectivity",
     "functional": "Functional connectivity",
     "effective": "Effective connectivity",
-    "ablation": "Faithfulness of circuits",
+    "evaluation": "Faithfulness of circuits",
     "communities": "Communities",
     "sbm": "Blocks",
     "statistics": "Network statistics",

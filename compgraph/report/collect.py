@@ -16,11 +16,11 @@ from compgraph.report.items import FigureItem, Item, Notice, Origin
 from compgraph.report.places import Place, place_of
 
 FIGURES = "figures"
-NOT_RESULTS = ("logs", "benchmarks", "report")
+NOT_RESULTS = ("logs", "benchmarks", "report", "cache")
 FILES = {"PDF": "figure.pdf", "SVG": "figure.svg", "CSV": "data.csv"}
 ALL = "all"
 """Stands for the checkpoint in the place of a figure that shows all of them."""
-FIGURE_GROUPS = {"faithfulness": "ablation", "blocks": "sbm", "emergence": "training"}
+FIGURE_GROUPS = {"faithfulness": "evaluation", "blocks": "sbm", "emergence": "training"}
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def _shortened(sentences: list[Finding]) -> list[Finding]:
 def _circuits(latest: Sequence[Placed], figures: Sequence[FigureItem]) -> list[Finding]:
     """One sentence per curve: the smallest circuit that is faithful from there on."""
     out = []
-    for place, result in of_stage(latest, "ablation"):
+    for place, result in of_stage(latest, "evaluation"):
         try:
             table = store.read_table(result.path)
         except StoreError:
@@ -98,7 +98,7 @@ def _circuits(latest: Sequence[Placed], figures: Sequence[FigureItem]) -> list[F
         metrics = list(dict.fromkeys(table["metric"]))
         if metrics:
             sentence = _circuit(table[table["metric"] == metrics[0]], place, result)
-            out.append(Finding(sentence, _figure_of(place, figures, "ablation")))
+            out.append(Finding(sentence, _figure_of(place, figures, "evaluation")))
     return out
 
 
@@ -188,9 +188,10 @@ def _figure_of(place: Place, figures: Sequence[FigureItem], group: str) -> str:
     for figure in figures:
         same = all(figure.subject.get(name, "") == value for name, value in where.items())
         named = figure.subject.get("result", "")
-        if figure.group == group and same and named in ("", place.entry, f"{place.entry}@{place.graph}"):
+        made_from = "@".join(part for part in (place.entry, place.runs, place.graph) if part)
+        if figure.group == group and same and named in ("", place.entry, made_from):
             return figure.key
-    return {"ablation": "table-faithfulness", "sbm": "table-sbm"}[group]
+    return {"evaluation": "table-faithfulness", "sbm": "table-sbm"}[group]
 
 
 def _cautions(results: Sequence[Placed]) -> list[Finding]:

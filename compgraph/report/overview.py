@@ -138,7 +138,7 @@ def _where(place: Place) -> tuple[Cell, Cell, Cell]:
 def _curves(results: Sequence[Placed]) -> TableItem | None:
     """Areas under the faithfulness curves."""
     rows = []
-    for place, result in of_stage(results, "ablation"):
+    for place, result in of_stage(results, "evaluation"):
         for metric, areas in result.summary.get("areas", {}).items():
             rows.append(
                 (

@@ -13,6 +13,7 @@ READERS = (
     "effective",
     "rois",
     "ablation",
+    "evaluation",
     "communities",
     "sbm",
     "statistics",
@@ -36,6 +37,8 @@ class Place:
         Name of the config entry, or of the figure.
     graph
         The graph that a reader read, as `stage.name`.
+    runs
+        The entry of `ablation` whose runs an evaluation read.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Place:
     stage: str = ""
     entry: str = ""
     graph: str = ""
+    runs: str = ""
 
     @property
     def about(self) -> str:
@@ -67,6 +71,8 @@ def place_of(manifest: Path, root: Path) -> Place:
     if len(parts) == 4 and last == "activations":
         return Place(relative, model, parts[1], parts[2], "activations", last)
     if len(parts) in (4, 5) and parts[-2] in READERS:
-        entry, _, graph = last.partition("@")
-        return Place(relative, model, parts[1], parts[2] if len(parts) == 5 else "", parts[-2], entry, graph)
+        entry, *made_from = last.split("@")
+        runs, graph = ["", "", *made_from][-2:]
+        dataset = parts[2] if len(parts) == 5 else ""
+        return Place(relative, model, parts[1], dataset, parts[-2], entry, graph, runs)
     return Place(relative, entry=last)

@@ -219,3 +219,14 @@ def test_refuses_foreign_circuits():
     alone = PromptPairs(pairs.clean, None, pairs.answers, pairs.distractors)
     with pytest.raises(DataError, match="counterfactual"):
         run_graph(net, own, alone)
+
+
+@pytest.mark.parametrize("variant", ["gpt2", "neox"])
+def test_a_kept_mlp_with_dead_units_keeps_its_bias_under_zero(variant):
+    net, pairs = tiny_network(variant, dtype=torch.float64), make_pairs()
+    labels = {site.name: np.zeros(site.n_units, int) for site in net.architecture.node_sites}
+    labels["mlp.0"][:3] = -1
+    partition = Partition.from_labels(labels)
+    full = ComputationalGraph.from_architecture(net, partition)
+    nodes = ablate_nodes(net, partition, [np.ones(partition.n_nodes, bool)], pairs, baseline="zero")[0]
+    np.testing.assert_allclose(nodes.numpy(), run_graph(net, full, pairs, baseline="zero").numpy(), atol=1e-10)

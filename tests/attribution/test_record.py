@@ -101,18 +101,22 @@ def test_images(tmp_path):
 
 def interrupt(folder: Path, net: Transformer, pairs, after: int, **options) -> None:
     """Stop after some forward passes, as an error or Ctrl-C would."""
-    run, left = net.run, [after]
+    left = [after]
 
-    def failing(*arguments, **keywords):
-        if left[0] == 0:
-            raise KeyboardInterrupt
-        left[0] -= 1
-        return run(*arguments, **keywords)
+    def failing(run):
+        def call(*arguments, **keywords):
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            return run(*arguments, **keywords)
 
-    net.run = failing
+        return call
+
+    plain = net.run, net.capture
+    net.run, net.capture = (failing(one) for one in plain)
     with pytest.raises(KeyboardInterrupt):
         record(folder, net, pairs, **options)
-    net.run = run
+    net.run, net.capture = plain
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -120,13 +124,15 @@ def test_an_interrupted_buffer_goes_on_and_ends_the_same(tmp_path, method):
     net, pairs = tiny_network("llama"), make_pairs(n=15, padded=True)
     options = {"method": method, "sites": ["mlp.*"], "dtype": "bfloat16", "compress": ["mlp.1"]}
     passes = [0]
-    run = net.run
 
-    def counted(*arguments, **keywords):
-        passes[0] += 1
-        return run(*arguments, **keywords)
+    def counted(run):
+        def call(*arguments, **keywords):
+            passes[0] += 1
+            return run(*arguments, **keywords)
 
-    net.run = counted
+        return call
+
+    net.run, net.capture = counted(net.run), counted(net.capture)
     record(tmp_path / "calm", net, pairs, **options)
     total = passes[0]
     for after in sorted({0, 1, total // 2, total - 1}):

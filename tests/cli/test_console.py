@@ -22,7 +22,7 @@ def test_options_have_the_defaults_and_words_of_the_config() -> None:
 
     shown = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
     assert "[default: logit_difference]" in shown
-    assert "counterfactual, zero." in shown
+    assert "counterfactual, zero, " in shown
     done = CliRunner().invoke(
         command, ["--partition", "attn.*=heads,mlp.0=units", "--no-split-qkv", "--batch-size", "7"]
     )

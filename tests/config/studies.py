@@ -25,6 +25,7 @@ effective:
   roi: {partition: {"attn.*": rois.km}, models: [tf]}
 rois: {km: {n_rois: 4}}
 ablation: {edge: {}, node: {ablation: node, graphs: [effective.heads]}}
+evaluation: {curves: {}}
 communities: {louvain: {graphs: [effective.heads, effective.channels]}}
 sbm: {nested: {graphs: [effective.heads]}}
 statistics: {basic: {checkpoints: all}}

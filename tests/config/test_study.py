@@ -79,6 +79,9 @@ def test_readers_of_graphs(study: Study) -> None:
         "net/step-000040/digits/ablation/edge@effective.channels.json",
         "tf/step-000100/mix/ablation/node@effective.heads.json",
     }
+    assert paths(study, "evaluation") == {
+        path.replace("/ablation/", "/evaluation/curves@") for path in paths(study, "ablation")
+    }
     assert "tf/step-000100/statistics/basic@structural.comp.json" in paths(study, "statistics")
     assert "tf/step-000010/mix/statistics/basic@effective.heads.json" in paths(study, "statistics")
 
@@ -92,9 +95,9 @@ def test_figures(study: Study) -> None:
     assert "figures/tf/step-000010/mix/effective.heads.json" not in found
     curves = study.figure_paths("tf/step-000100/mix", "faithfulness")
     assert [Path(path).stem for path in curves] == [
-        "edge@effective.heads",
-        "edge@effective.roi",
-        "node@effective.heads",
+        "curves@edge@effective.heads",
+        "curves@edge@effective.roi",
+        "curves@node@effective.heads",
     ]
     assert study.figure_paths("tf/step-000100/mix", "blocks.nested@effective.heads") == [
         "results/tf/step-000100/mix/sbm/nested@effective.heads.json",
@@ -117,7 +120,7 @@ def test_results_are_unique_and_their_names_need_no_quoting(study: Study) -> Non
     assert len(found) == len(set(found))
     for path in found:
         for part in path.removesuffix(".json").split("/"):
-            assert re.fullmatch(rf"{NAME_PATTERN}(@[a-z]+\.{NAME_PATTERN})?", part)
+            assert re.fullmatch(rf"{NAME_PATTERN}(@{NAME_PATTERN})?(@[a-z]+\.{NAME_PATTERN})?", part)
 
 
 def test_an_added_entry_changes_no_other_result() -> None:

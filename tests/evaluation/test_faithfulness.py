@@ -19,6 +19,13 @@ from tests.models.tiny import tiny_network
 @pytest.fixture(scope="module")
 def setting():
     net, pairs = tiny_network("gpt2", dtype=torch.float64), make_pairs(n=12)
+    # What the network says on the clean input is right, what it says on the corrupted one wrong: something to keep.
+    best = [
+        net.run(torch.from_numpy(x), positions=torch.from_numpy(pairs.positions)).logits.topk(2).indices.numpy()
+        for x in (pairs.clean, pairs.corrupted)
+    ]
+    wrong = np.where(best[1][:, :1] == best[0][:, :1], best[1][:, 1:], best[1][:, :1])
+    pairs = type(pairs)(pairs.clean, pairs.corrupted, best[0][:, :1], wrong)
     return net, pairs, effective_connectivity(net, pairs, Partition.heads(net))
 
 
@@ -52,9 +59,9 @@ def test_sizes_as_numbers_and_shares(setting):
     curve = faithfulness(net, graph, pairs, [0, 7, graph.n_edges])
     assert list(curve.table["n_edges"]) == [0, 7, graph.n_edges]
     assert curve.table["faithfulness"].iloc[0] == pytest.approx(0, abs=1e-12)
-    with pytest.raises(GraphError, match=r"size 1\.5"):
+    with pytest.raises(GraphError, match=r"n_edges 1\.5"):
         faithfulness(net, graph, pairs, [1.5])
-    with pytest.raises(GraphError, match="size 100000"):
+    with pytest.raises(GraphError, match="n_edges 100000"):
         faithfulness(net, graph, pairs, [100000])
 
 
@@ -107,3 +114,75 @@ def test_unknown_metric(setting):
     net, pairs, graph = setting
     with pytest.raises(DataError, match="logit_diff'"):
         faithfulness(net, graph, pairs, [0.5], metrics=["logit_diff"])
+
+
+def test_completeness_is_the_faithfulness_of_what_is_left(setting):
+    net, pairs, graph = setting
+    for ablation in ("edge", "node"):
+        curve = faithfulness(net, graph, pairs, [0.1, 0.4], ablation=ablation, complement=True)
+        for _, row in curve.table.iterrows():
+            circuit = graph.top(int(row["n_edges"]))
+            mask = graph.mask_of(circuit)
+            if ablation == "node":
+                used = np.zeros(graph.n_nodes, bool)
+                used[[*circuit.source, *circuit.target]] = True
+                free = ~used
+                free[[*graph.inputs, *graph.outputs]] = True
+                rest = graph.subgraph(free[graph.source] & free[graph.target])
+            else:
+                rest = graph.subgraph(~mask)
+            targets = Targets(torch.from_numpy(pairs.answers), torch.from_numpy(pairs.distractors))
+            value = float(logit_difference(run_graph(net, rest, pairs, ablation=ablation), targets).mean())
+            assert row["complement"] == pytest.approx(value, abs=1e-10)
+            share = (value - row["empty"]) / (row["model"] - row["empty"])
+            assert row["completeness"] == pytest.approx(share, abs=1e-10)
+            assert row["completeness_low"] <= share <= row["completeness_high"]
+
+
+def test_random_circuits_give_a_band_and_a_rank(setting):
+    net, pairs, graph = setting
+    table = faithfulness(net, graph, pairs, [0.2, 0.5, 1.0], n_random=19, metrics=["kl", "logit_difference"]).table
+    assert (table["n_random"] == 19).all()
+    assert ((table["null_low"] <= table["null_mean"]) & (table["null_mean"] <= table["null_high"])).all()
+    assert ((table["p"] >= 1 / 20) & (table["p"] <= 1)).all()
+    assert (table["q"] >= table["p"] - 1e-12).all()
+    whole = table[table["fraction"] == 1]
+    assert (whole["p"] == 1).all(), "the whole graph is its own only random circuit"
+    assert "p" not in faithfulness(net, graph, pairs, [0.2]).table
+
+
+def test_other_selections_and_axes(setting):
+    net, pairs, graph = setting
+    greedy = faithfulness(net, graph, pairs, [0.05, 0.3, 1.0], selection="greedy", options={"by": "abs"})
+    assert greedy.attributes["selection"] == "greedy"
+    assert greedy.table["n_edges"].is_monotonic_increasing
+    signed = faithfulness(net, graph, pairs, [0.3], options={"by": "signed"}).table.iloc[0]
+    logits = run_graph(net, graph.top(int(signed["n_edges"]), by="signed"), pairs)
+    targets = Targets(torch.from_numpy(pairs.answers), torch.from_numpy(pairs.distractors))
+    assert signed["value"] == pytest.approx(float(logit_difference(logits, targets).mean()), abs=1e-10)
+    curve = faithfulness(net, graph, pairs, FRACTIONS)
+    x = curve.table["n_nodes"].to_numpy(dtype=float)
+    y = curve.table["faithfulness"].to_numpy()
+    order = np.argsort(x, kind="stable")
+    expected = np.trapz(y[order], x[order] / x.max())
+    assert curve.cpr("logit_difference", axis="n_nodes") == pytest.approx(expected)
+    np.testing.assert_allclose(curve.recovered("logit_difference")[-1], 100)
+    with pytest.raises(ValueError, match="axis 'edges' is not known"):
+        curve.cmd("logit_difference", axis="edges")
+
+
+def test_a_ratio_of_noise_is_no_number():
+    net, pairs = tiny_network("gpt2", dtype=torch.float64), make_pairs(n=12)
+    graph = effective_connectivity(net, pairs, Partition.heads(net))
+    row = faithfulness(net, graph, pairs, [0.2]).table.iloc[0]
+    assert np.isnan(row["faithfulness"]) and "no more than chance" in row["reason"]
+    assert np.isfinite(faithfulness(net, graph, pairs, [0.2], n_bootstrap=0).table["faithfulness"]).all()
+
+
+def test_what_is_out_of_the_ordinary_is_said(setting):
+    net, pairs, graph = setting
+    table = faithfulness(net, graph, pairs, [0, 1, graph.n_edges]).table
+    assert "no edge is kept" in table["note"].iloc[0]
+    assert table["note"].iloc[1] in ("", "no path leads from an input to an output")
+    assert table["note"].iloc[2] == ""
+    assert table["per_example"].iloc[2] == pytest.approx(1)

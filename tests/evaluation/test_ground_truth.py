@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from compgraph.catalogue import EFFECTIVE
 from compgraph.errors import GraphError
-from compgraph.evaluation.ground_truth import compare_methods, edge_recovery, true_mask
+from compgraph.evaluation.ground_truth import compare_methods, edge_recovery, interpbench_auroc, true_mask
 from compgraph.graph import ComputationalGraph
 from compgraph.models.compiled import CASES, compile_case
 from tests.circuits.graphs import architecture, names, scored
@@ -20,9 +20,9 @@ MASK = np.array([1, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1], dtype=bool)
 THOROUGH: dict[str, dict[str, Any]] = {
     "exact": {"n": 12},
     "acdc": {"n": 12},
-    # Pressed to remove everything, at a pace that the loss can answer: with a target below the share of false edges
-    # some of them must stay, and which ones is chance.
-    "edge-pruning": {"n": 32, "options": {"edge-pruning": {"target": 1.0, "learning_rate": 0.1, "examples": 16}}},
+    # Its default target presses to remove everything: with one below the share of false edges some of them must stay,
+    # and which ones is chance.
+    "edge-pruning": {"n": 12},
 }
 """Methods that must find every true edge of a network without noise before any other, and how they are run."""
 
@@ -103,6 +103,50 @@ def test_channels_that_the_graph_does_not_tell_apart_are_joined():
 def test_bad_truths(edges, message):
     with pytest.raises(GraphError, match=message):
         edge_recovery(scored(), edges)
+
+
+def plain_circuit(graph, n_edges):
+    """The n edges that growth from the output takes, without those on no path from an input: bool [edges]."""
+    import networkx as nx
+
+    source, target = np.asarray(graph.source), np.asarray(graph.target)
+    reached, kept = {*graph.outputs.tolist()}, set()
+    for _ in range(n_edges):
+        options = [e for e in range(graph.n_edges) if e not in kept and target[e] in reached]
+        best = max(options, key=lambda e: (abs(graph.weight[e]), -e), default=None)
+        if best is None:
+            break
+        kept.add(best)
+        reached.add(int(source[best]))
+    paths = nx.DiGraph([(int(source[e]), int(target[e])) for e in kept])
+    paths.add_nodes_from(range(graph.n_nodes))
+    inputs = set(np.flatnonzero([name == "embed" for name in graph.node_names]).tolist())
+    below = inputs.union(*(nx.descendants(paths, node) for node in inputs))
+    return np.array([e in kept and int(source[e]) in below for e in range(graph.n_edges)])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_interpbench_variant_is_that_of_plain_loops(seed):
+    graph = scored(np.random.default_rng(seed).normal(size=12))
+    sizes = (0.05, 0.1, 0.3, 0.6, 1.0)
+    circuits = [plain_circuit(graph, int(size * 12)) for size in sizes]
+    tpr, fpr = ([float(kept[labels].mean()) for kept in circuits] for labels in (MASK, ~MASK))
+    expected = np.trapz(tpr, fpr) / fpr[-1]
+    assert interpbench_auroc(graph, MASK, sizes=sizes) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_interpbench_variant_starts_at_its_smallest_circuit():
+    graph = scored(MASK + 0.0)
+    assert edge_recovery(graph, MASK).auroc == 1
+    # One circuit without false edges and the whole graph: a trapezoid from the first one's true positives.
+    first = plain_circuit(graph, int(0.3 * 12))
+    assert not first[~MASK].any() and 0 < first[MASK].mean() < 1
+    expected = (first[MASK].mean() + 1) / 2
+    assert interpbench_auroc(graph, MASK, sizes=(0.3, 1.0)) == pytest.approx(expected, abs=1e-12)
+    with pytest.raises(GraphError, match=r"the largest circuit \(0.3 of the edges\) holds no false edge"):
+        interpbench_auroc(graph, MASK, sizes=(0.1, 0.3))
+    with pytest.raises(GraphError, match="0 of 12 edges are true"):
+        interpbench_auroc(graph, np.zeros(12, bool))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -106,3 +106,14 @@ def test_data_is_sorted():
     table = faithfulness.data(faithfulness_table().sample(frac=1, random_state=0))
     assert table["metric"].is_monotonic_increasing
     assert len(table) == len(faithfulness_table())
+
+
+def test_null_bands_are_drawn_and_told():
+    table = faithfulness_table(1).query("ablation == 'edge'")
+    banded = table.assign(null_low=-0.1, null_high=0.2, p=0.02, q=np.where(table["fraction"] < 0.1, 0.2, 0.03))
+    plain, drawn = (len(faithfulness.draw(one).axes[0].collections) for one in (table, banded))
+    assert drawn > plain
+    words = faithfulness.caption(banded)
+    better = int((banded["q"] < 0.05).sum())
+    assert f"{better} of {len(banded)} circuits do better than chance" in words
+    assert "chance" not in faithfulness.caption(table)

@@ -82,9 +82,9 @@ def results_folder(root: Path, model: str = "mixture") -> Path:
         "areas": {"logit_difference": {"cpr": 0.91, "cmd": 0.09}},
     }
     curve_digest = make(
-        place / "ablation/edges@effective.eap.json",
+        place / "evaluation/curves@edges@effective.eap.json",
         "faithfulness",
-        stage="ablation",
+        stage="evaluation",
         summary=summary,
         payload=lambda path: store.write_table(curve, path),
         inputs={"graph": digest},
@@ -115,7 +115,7 @@ def results_folder(root: Path, model: str = "mixture") -> Path:
     )
     table = faithfulness_table(1)
     make(
-        drawn / "faithfulness.edges@effective.eap.json",
+        drawn / "faithfulness.curves@edges@effective.eap.json",
         "figure",
         suffix=".figure",
         inputs={"curve": curve_digest},

@@ -61,14 +61,14 @@ def test_findings_point_to_what_shows_them(found):
         "",
     }
     assert {finding.key for finding in of(found, Finding)} <= keys
-    assert "figure-mixture-step-000100-ioi-faithfulness.edges@effective.eap" in {
+    assert "figure-mixture-step-000100-ioi-faithfulness.curves@edges@effective.eap" in {
         f.key for f in of(found, Finding)
     }
 
 
 def test_figures_carry_their_files_and_origin(found, root):
     figures = of(found, FigureItem)
-    assert [figure.group for figure in figures] == ["effective", "ablation"]
+    assert [figure.group for figure in figures] == ["effective", "evaluation"]
     assert figures[0].subject == {
         "model": "mixture",
         "checkpoint": "step-000100",

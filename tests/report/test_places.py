@@ -22,6 +22,10 @@ from compgraph.report.places import Place, place_of
         ("m/main/ioi/activations.json", ("m", "main", "ioi", "activations", "activations", "")),
         ("m/main/ioi/attributions/ig.json", ("m", "main", "ioi", "attributions", "ig", "")),
         ("m/main/ioi/ablation/a@effective.eap.json", ("m", "main", "ioi", "ablation", "a", "effective.eap")),
+        (
+            "m/main/ioi/evaluation/c@a@effective.eap.json",
+            ("m", "main", "ioi", "evaluation", "c", "effective.eap", "a"),
+        ),
         ("figures/m/main/ioi/effective.eap.json", ("m", "main", "ioi", "figure", "effective.eap", "")),
         ("figures/m/main/structural.c.json", ("m", "main", "", "figure", "structural.c", "")),
         ("odd.json", ("", "", "", "", "odd", "")),

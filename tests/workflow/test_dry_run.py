@@ -37,7 +37,8 @@ def test_plan(config: str, place: Path, call: Run, workflow_copy: Path) -> None:
     assert head and head[1] == head[2]
     stages = re.findall(r"^  ([a-z-]+) +\d+   \d+ new$", done.stdout, re.MULTILINE)
     everything = (
-        "data activations structural functional effective rois ablation communities sbm statistics figure report"
+        "data activations structural functional effective rois ablation evaluation communities sbm statistics "
+        "figure report"
     )
     source = ["train"] if "train" in stages else ["import-model"]
     assert stages == source + everything.split()

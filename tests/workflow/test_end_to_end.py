@@ -32,7 +32,9 @@ effective:
   heads: {{partition: heads}}
   channels: {{partition: channels}}
 ablation:
-  edges: {{graphs: [effective.heads], sizes: [0.1, 0.5, 1.0], n_bootstrap: 20}}
+  edges: {{graphs: [effective.heads], sizes: [0.1, 0.5, 1.0]}}
+evaluation:
+  curves: {{n_bootstrap: 20}}
 communities:
   louvain: {{graphs: [effective.heads], n_runs: 2}}
 statistics:
@@ -78,6 +80,7 @@ def test_every_result_is_whole(study: Path) -> None:
         "stream/main/structural/heads.json",
         "stream/main/prompts/effective/heads.json",
         "stream/main/prompts/ablation/edges@effective.heads.json",
+        "stream/main/prompts/evaluation/curves@edges@effective.heads.json",
         "stream/main/prompts/communities/louvain@effective.heads.json",
         "chain/main/digits/statistics/basic@effective.channels.json",
         "figures/stream/main/prompts/effective.heads.json",
@@ -102,7 +105,7 @@ def test_one_parameter_reruns_only_what_depends_on_it(study: Path, call: Run) ->
     edit(study / "config.yaml", "n_bootstrap: 20", "n_bootstrap: 30")
     try:
         assert plan(call, study) == {
-            "ablation": "1 parameters changed (--n-bootstrap 20 → 30)",
+            "evaluation": "1 parameters changed (--n-bootstrap 20 → 30)",
             "figure": "1 input changed",
             "report": "1 input changed",
         }

@@ -1,4 +1,4 @@
-"""Faithfulness curves: the network run as an effective graph, cut down step by step."""
+"""Outputs of circuits: the network run as an effective graph, cut down step by step."""
 
 
 rule ablation:
@@ -6,6 +6,7 @@ rule ablation:
         model="<results>/{model}/{checkpoint}/model.json",
         data="<results>/{model}/datasets/{dataset}.json",
         graph="<results>/{model}/{checkpoint}/{dataset}/effective/{graph}.json",
+        baseline=baseline("ablation"),
         payloads=[
             payload("<results>/{model}/{checkpoint}/model.json", ""),
             payload("<results>/{model}/datasets/{dataset}.json", ".data"),
@@ -13,14 +14,16 @@ rule ablation:
         ],
     output:
         manifest="<results>/{model}/{checkpoint}/{dataset}/ablation/{name}@effective.{graph}.json",
-        payload="<results>/{model}/{checkpoint}/{dataset}/ablation/{name}@effective.{graph}.parquet",
+        payload=directory("<results>/{model}/{checkpoint}/{dataset}/ablation/{name}@effective.{graph}.zarr"),
     params:
+        baseline=baseline_flag("ablation"),
         flags=flags("ablation"),
         code=code("ablation"),
+        cache=f"{STUDY.config.run.results}/cache",
     log:
         "<results>/logs/{model}/{checkpoint}/{dataset}/ablation/{name}@effective.{graph}.log",
     benchmark:
         "<results>/benchmarks/{model}/{checkpoint}/{dataset}/ablation/{name}@effective.{graph}.tsv"
     shell:
-        "compgraph ablation {input.model} {input.data} {input.graph} --output {output.manifest} {params.flags} "
+        "compgraph ablation {input.model} {input.data} {input.graph} {params.baseline} --cache {params.cache} --output {output.manifest} {params.flags} "
         "--code {params.code} --device {DEVICE} --threads {threads} --log-file {log} --quiet"

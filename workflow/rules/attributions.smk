@@ -5,6 +5,7 @@ rule attributions:
     input:
         model="<results>/{model}/{checkpoint}/model.json",
         data="<results>/{model}/datasets/{dataset}.json",
+        baseline=baseline("attributions"),
         payloads=[
             payload("<results>/{model}/{checkpoint}/model.json", ""),
             payload("<results>/{model}/datasets/{dataset}.json", ".data"),
@@ -13,6 +14,7 @@ rule attributions:
         manifest="<results>/{model}/{checkpoint}/{dataset}/attributions/{name}.json",
         payload=directory("<results>/{model}/{checkpoint}/{dataset}/attributions/{name}.zarr"),
     params:
+        baseline=baseline_flag("attributions"),
         flags=flags("attributions"),
         code=code("attributions"),
     log:
@@ -20,5 +22,5 @@ rule attributions:
     benchmark:
         "<results>/benchmarks/{model}/{checkpoint}/{dataset}/attributions/{name}.tsv"
     shell:
-        "compgraph attributions {input.model} {input.data} --output {output.manifest} {params.flags} "
+        "compgraph attributions {input.model} {input.data} {params.baseline} --output {output.manifest} {params.flags} "
         "--code {params.code} --device {DEVICE} --threads {threads} --log-file {log} --quiet"

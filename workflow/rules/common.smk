@@ -23,6 +23,16 @@ def roi_flag(stage):
     return lambda wildcards: "".join(f"--rois {path}" for path in rois(stage)(wildcards))
 
 
+def baseline(stage):
+    """Manifest of the other data that a baseline is taken from, if the entry names some."""
+    return lambda wildcards: STUDY.baseline_paths(stage, wildcards.name, wildcards.model)
+
+
+def baseline_flag(stage):
+    """The option that names this manifest."""
+    return lambda wildcards: "".join(f"--baseline-data {path}" for path in baseline(stage)(wildcards))
+
+
 def buffer(stage):
     """Manifest of the buffer that an entry reads."""
     return lambda wildcards: STUDY.buffer_path(

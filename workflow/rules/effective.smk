@@ -6,6 +6,7 @@ rule effective:
         model="<results>/{model}/{checkpoint}/model.json",
         data="<results>/{model}/datasets/{dataset}.json",
         rois=rois("effective"),
+        baseline=baseline("effective"),
         payloads=[
             payload("<results>/{model}/{checkpoint}/model.json", ""),
             payload("<results>/{model}/datasets/{dataset}.json", ".data"),
@@ -14,6 +15,7 @@ rule effective:
         manifest="<results>/{model}/{checkpoint}/{dataset}/effective/{name}.json",
         payload=directory("<results>/{model}/{checkpoint}/{dataset}/effective/{name}.graph"),
     params:
+        baseline=baseline_flag("effective"),
         rois=roi_flag("effective"),
         flags=flags("effective"),
         code=code("effective"),
@@ -22,5 +24,5 @@ rule effective:
     benchmark:
         "<results>/benchmarks/{model}/{checkpoint}/{dataset}/effective/{name}.tsv"
     shell:
-        "compgraph effective {input.model} {input.data} {params.rois} --output {output.manifest} {params.flags} "
+        "compgraph effective {input.model} {input.data} {params.rois} {params.baseline} --output {output.manifest} {params.flags} "
         "--code {params.code} --device {DEVICE} --threads {threads} --log-file {log} --quiet"

@@ -40,13 +40,16 @@ import torch
 from torch import Tensor
 
 from compgraph.connectivity.effective.acdc_chains import ChainTrials
+from compgraph.connectivity.effective.acdc_features import FeatureTrials
 from compgraph.connectivity.effective.acdc_streams import StreamTrials
 from compgraph.connectivity.effective.edge_layout import EdgeLayout, Group
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.data.batches import Batch, batches
+from compgraph.dictionaries.attached import FeatureTransformer
 from compgraph.errors import DataError, ModelError
 from compgraph.graph import ComputationalGraph
 from compgraph.metrics import Targets, get_metric, lower_is_better, needs_reference
+from compgraph.models.counting import count_forward
 from compgraph.models.network import Network
 from compgraph.models.sequential import Sequential
 from compgraph.models.transformer import Transformer
@@ -90,7 +93,7 @@ def compute(
     DataError
         Thresholds that are no numbers or negative.
     """
-    thresholds = _thresholds(taus) if len(taus) else (float(tau),)
+    thresholds = thresholds_of(taus) if len(taus) else (float(tau),)
     if min(thresholds) < 0:
         raise DataError(f"acdc: a threshold is {min(thresholds)}; it must be at least 0")
     search = _Search(setting, absolute)
@@ -117,7 +120,8 @@ def compute(
     )
 
 
-def _thresholds(taus: str | Sequence[float]) -> tuple[float, ...]:
+def thresholds_of(taus: str | Sequence[float]) -> tuple[float, ...]:
+    """The thresholds that the option `taus` names."""
     if taus == "autocircuit":
         return AUTOCIRCUIT
     try:
@@ -145,7 +149,7 @@ class _Search:
         self.layout = EdgeLayout(net, self.partition, setting.split_qkv)
         self.trials = _Trials(setting, self.runner)
         self.better = 1.0 if lower_is_better(setting.metric) else -1.0
-        self.tied = {s for s in self.runner.sources if isinstance(self.runner, StreamTrials) and self.runner.tied(s)}
+        self.tied = {s for s in self.runner.sources if not isinstance(self.runner, ChainTrials) and self.runner.tied(s)}
 
     def run(self, tau: float, bar: Updater) -> _Outcome:
         """Try every edge against one threshold."""
@@ -218,7 +222,9 @@ class _Search:
         return bool((abs(r) if self.absolute else self.better * r) < tau)
 
 
-def _runner(net: Network, partition: Partition) -> StreamTrials | ChainTrials:
+def _runner(net: Network, partition: Partition) -> StreamTrials | FeatureTrials | ChainTrials:
+    if isinstance(net, FeatureTransformer):
+        return FeatureTrials(net, partition)
     if isinstance(net, Transformer):
         return StreamTrials(net, partition)
     if isinstance(net, Sequential):
@@ -238,6 +244,9 @@ class _Trials:
         each = runner.trial_bytes(time)
         self.size = setting.batch_size or int(np.clip(MEMORY_PER_STEP // (16 * each), 1, pairs.n))
         self.at_once = max(1, int(MEMORY_PER_STEP // (self.size * each)))
+        sites = runner.sites[1:]
+        self.share = {site: (len(sites) - k) / len(sites) for k, site in enumerate(sites)}
+        """Site -> share of the network from the site on."""
         self.cached = runner.state_bytes(time) * pairs.n <= MEMORY_FOR_STATES
         self.states: list[tuple[Any, Targets]] = []
 
@@ -246,6 +255,7 @@ class _Trials:
         found = []
         for state, targets in self._all_states():
             logits = self.runner.trials(state, kept, group, rows)
+            count_forward(logits.shape[0] * logits.shape[1], self.share[group.site])
             found.append(torch.stack([self.measure(one, targets) for one in logits]).double().cpu().numpy())
         return np.concatenate(found, 1)
 

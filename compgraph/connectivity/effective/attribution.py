@@ -6,7 +6,7 @@ changes of writes, scores of all edges, means and standard errors over examples 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +15,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import Baseline, make_baseline, silent_sites
-from compgraph.catalogue import EFFECTIVE, load
+from compgraph.ablation.baselines import Baseline, Units, make_baseline, silent_sites
+from compgraph.catalogue import EFFECTIVE, load, load_cost
 from compgraph.connectivity.effective.chains import ChainScorer
+from compgraph.connectivity.effective.checks import check_question, explain_not_finite
+from compgraph.connectivity.effective.cost import announce, measured
 from compgraph.connectivity.effective.edge_memory import check_memory
 from compgraph.connectivity.effective.features import FeatureScorer
 from compgraph.connectivity.effective.passes import PassContext, Passes, PassResult, Scorer
@@ -33,6 +35,7 @@ from compgraph.models.network import Network
 from compgraph.models.sequential import Sequential
 from compgraph.models.transformer import Transformer
 from compgraph.partition import Partition
+from compgraph.patterns import SUFFIX
 from compgraph.progress import track
 
 MEMORY_PER_BATCH = 2**28
@@ -90,12 +93,14 @@ def effective_connectivity(
     ComputationalGraph
         Every edge the architecture allows, weight in units of the metric, with the column `stderr`: the
         standard error of the mean over examples. With `keep`, `keep_overall` or `matrix` the strongest edges only
-        (`compgraph.connectivity.effective.large`).
+        (`compgraph.connectivity.effective.large`). The attribute `passes` counts the forward and backward passes of
+        each example that were really made, parts of passes as fractions.
 
     Raises
     ------
     DataError, GraphError, ModelError
-        Unknown names, data without what method or metric need, a partition that does not fit.
+        Unknown names, data without what method or metric need, a partition that does not fit; an estimate of memory
+        above what is free (`compgraph.connectivity.effective.costs`).
     """
     if method not in EFFECTIVE:
         raise GraphError(f"effective method {method!r} is not known; valid are {', '.join(EFFECTIVE)}")
@@ -127,7 +132,11 @@ def effective_connectivity(
         seed,
         bootstrap,
     )
-    graph: ComputationalGraph = load(entry)(setting, **options)
+    check_question(setting, entry)
+    announce(method, load_cost(entry)(setting, **options), setting)
+    with measured(method, setting) as passes:
+        graph: ComputationalGraph = load(entry)(setting, **options)
+    graph.attributes.setdefault("passes", passes.per_example(int(pairs.n)))
     return graph
 
 
@@ -158,7 +167,7 @@ def attribute(
     """
     net, pairs = setting.net, setting.pairs
     measure = get_metric(setting.metric, differentiable=True)
-    scorer = scorer or _scorer(net, setting.partition, setting.split_qkv)
+    scorer = scorer or scorer_of(net, setting.partition, setting.split_qkv)
     check_memory(setting)
     tally = EdgeTally(setting, scorer.per_example)
     size = setting.batch_size or int(np.clip(MEMORY_PER_BATCH // scorer.bytes_per_example(pairs), 1, pairs.n))
@@ -168,14 +177,18 @@ def attribute(
         scores = scores if fold is None else fold(scores)
         if not torch.isfinite(scores).all():
             row = batch.rows[int((~torch.isfinite(scores)).any(1).int().argmax())]
-            raise DataError(f"{method}: scores of example {pairs.ids[row]!r} (or of its batch) are not finite")
+            raise DataError(
+                f"{method}: scores of example {str(pairs.ids[row])!r} (or of its batch) are not finite: "
+                f"{explain_not_finite(setting, batch)}"
+            )
         tally.add(scores.cpu().numpy(), batch.rows)
         if observe is not None:
             observe(batch.rows, scores.cpu().numpy())
     return tally.graph(setting.about(method, **(attributes or {})))
 
 
-def _scorer(net: Network, partition: Partition, split_qkv: bool) -> Scorer:
+def scorer_of(net: Network, partition: Partition, split_qkv: bool) -> Scorer:
+    """The usual scorer for a network."""
     if isinstance(net, FeatureTransformer):
         return FeatureScorer(net, partition, split_qkv)
     if isinstance(net, Transformer):
@@ -210,14 +223,25 @@ def gradient_passes(
             reference = net.run(batch.clean, batch.mask, positions=batch.positions).logits
         targets = replace(targets, reference=reference)
     for step in passes(PassContext(net, batch, base, silent)):
+        if change is None and step.edit and step.ends is None:  # before the pass, so that its tape does not lie beside
+            with torch.no_grad():
+                change = scorer.change(_clean_units(net, batch, scorer.sources), base, silent)
         result = scorer.run(batch, step.edit, measure, targets)
         if step.ends is not None:
-            yield scorer.change(*step.ends(result.units)), result, step.weight
-            continue
-        if change is None:
-            clean = result.units
-            if step.edit:
-                with torch.no_grad():
-                    clean = net.run(batch.clean, batch.mask, capture=scorer.sources, positions=batch.positions).units
-            change = scorer.change(clean, base, silent)
-        yield change, result, step.weight
+            moved = scorer.change(*step.ends(result.units))
+        else:
+            moved = change = scorer.change(result.units, base, silent) if change is None else change
+        if change is not None:
+            base = {}  # what a method still needs of it, its passes hold
+        # Units are dropped before the backward pass, the tape before the next forward pass.
+        if isinstance(net, Transformer):
+            result.units = {name: value for name, value in result.units.items() if name.endswith(SUFFIX)}
+        yield moved, result, step.weight
+        result.tape = None
+
+
+def _clean_units(net: Network, batch: Batch, sites: Sequence[str]) -> Units:
+    """Units of the clean run; logits, which are dear, are not computed."""
+    if isinstance(net, Transformer):
+        return net.capture(batch.clean, batch.mask, sites)
+    return net.run(batch.clean, batch.mask, capture=sites, positions=batch.positions).units

@@ -20,6 +20,7 @@ from compgraph.ablation.baselines import Units
 from compgraph.connectivity.effective.passes import Edit, PassResult
 from compgraph.data.batches import Batch
 from compgraph.metrics import Metric, Targets
+from compgraph.models.counting import count_backward, count_forward
 from compgraph.models.sequential import Sequential
 from compgraph.partition import Partition
 from compgraph.parts import Parts
@@ -69,6 +70,8 @@ class ChainScorer:
             x = edit[name](x) if name in edit else x
             if name in self.parts:
                 units[name] = x.detach()
+        count_forward(len(x))
+        count_backward(x)
         return PassResult(units, metric(x, targets), tape)
 
     def change(self, clean: Units, baseline: Units, silent: Collection[str] = ()) -> Units:

@@ -68,6 +68,7 @@ def along_the_input(context: PassContext, steps: int) -> Iterator[GradientPass]:
     """Runs from inputs between the baseline's and the clean one."""
     first = context.first_site
     start = context.baseline[first]
+    del context  # the units of all other sites with it
 
     def between(units: Tensor, share: float) -> Tensor:
         return torch.lerp(start, units, share)

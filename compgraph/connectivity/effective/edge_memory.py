@@ -13,18 +13,24 @@ BYTES_PER_EDGE = 60
 """Ends, scores of a batch, sums and weight of an edge at the peak (measured: 55)."""
 
 
-def count_edges(architecture: Architecture, partition: Partition, split_qkv: bool) -> int:
-    """Number of the edges that `architectural_edges` lists, without listing them."""
+def edges_into(architecture: Architecture, partition: Partition, split_qkv: bool) -> dict[str, int]:
+    """Site (`attn.3.pattern` too) -> edges into it, of those that `architectural_edges` lists, without listing them."""
     architecture, partition = with_patterns(architecture, partition)
-    total = 0
+    found = {}
     for site in partition.sites:
         sources = {s for s in architecture.reads.get(site, ()) if s in partition.labels}
+        served = 0
         if pattern_of(site) in sources:  # each part has an edge from the patterns of its own heads only
             sources.remove(pattern_of(site))
-            total += int(served_parts(architecture.site(site), partition).sum())
+            served = int(served_parts(architecture.site(site), partition).sum())
         channels = len(architecture.channels.get(site, ("",))) if split_qkv else 1
-        total += partition.n_parts(site) * channels * sum(partition.n_parts(s) for s in sources)
-    return total
+        found[site] = served + partition.n_parts(site) * channels * sum(partition.n_parts(s) for s in sources)
+    return found
+
+
+def count_edges(architecture: Architecture, partition: Partition, split_qkv: bool) -> int:
+    """Number of the edges of the graph."""
+    return sum(edges_into(architecture, partition, split_qkv).values())
 
 
 def check_memory(setting: Setting, available: int | None = None) -> None:

@@ -55,6 +55,7 @@ from compgraph.data.batches import batch_of
 from compgraph.errors import DataError, ModelError
 from compgraph.graph import ComputationalGraph
 from compgraph.metrics import get_metric, lower_is_better, needs_reference
+from compgraph.models.counting import Passes, count_passes
 from compgraph.models.network import Network
 from compgraph.models.sequential import Sequential
 from compgraph.models.transformer import Transformer
@@ -85,7 +86,7 @@ def compute(
     setting: Setting,
     *,
     steps: int = 300,
-    target: float = 0.9,
+    target: float = 1.0,
     learning_rate: float = 0.2,
     examples: int = 32,
     writer_masks: bool = True,
@@ -125,10 +126,13 @@ def compute(
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None and path.is_file():
         search.load(path)
+    search.prepare()
     with progress("edge-pruning", total=own.steps, unit="steps") as bar:
         bar.skip(search.done)
         while search.done < own.steps:
-            loss, sparsity = search.step()
+            with count_passes() as made:
+                loss, sparsity = search.step()
+            search.passes.add(made)
             bar.describe(f"edge-pruning: loss {loss:.4g}, sparsity {sparsity:.3f}")
             bar.advance()
             if report is not None:
@@ -152,7 +156,7 @@ class _Search:
         self.net, self.pairs, self.partition, self.setting, self.options = net, pairs, partition, setting, options
         self.measure = get_metric(setting.metric, differentiable=True)
         self.sign = 1.0 if lower_is_better(setting.metric) else -1.0
-        self.runner: Any = _runner(net, partition)
+        self.runner: Any = runner_of(net, partition)
         self.layout = EdgeLayout(net, partition, setting.split_qkv)
         time = int(pairs.clean.shape[1]) if pairs.clean.ndim == 2 else 1
         per_pass = setting.batch_size or MEMORY_PER_PASS // self.runner.bytes_per_example(time)
@@ -174,8 +178,16 @@ class _Search:
         self.optimiser = torch.optim.AdamW(groups, lr=options.learning_rate, foreach=False)
         self.done = 0
         self.trace: list[tuple[float, float]] = []
+        self.passes = Passes()
 
     # ------------------------------------------------------------ one step
+
+    def prepare(self) -> None:
+        """Let the baseline look at its data, so that no step does: a search that goes on takes the same steps."""
+        if self.setting.baseline.consistent:
+            return
+        with torch.no_grad():
+            self.setting.baseline.units(self.net, batch_of(self.net, self.pairs, np.arange(1)), self.runner.sources)
 
     def step(self) -> tuple[float, float]:
         """One update; returns the metric's loss and the sparsity of the sampled masks."""
@@ -245,7 +257,8 @@ class _Search:
             kept &= harden(writers, sites.to(edges.device))[self.layout.sources]
         marks = sorted({round(k) for k in np.linspace(0, self.done - 1, min(TRACE, self.done))})
         trace = [[step + 1, *self.trace[step]] for step in marks]
-        about = self._about() | {"n_examples": int(self.pairs.n), "trace": trace}
+        n = int(self.pairs.n)
+        about = self._about() | {"n_examples": n, "trace": trace, "passes": self.passes.per_example(n)}
         return ComputationalGraph.from_architecture(
             self.net,
             self.partition,
@@ -265,6 +278,7 @@ class _Search:
             for key, value in self.optimiser.state[parameter].items():
                 tensors[f"optimiser.{number}.{key}"] = torch.as_tensor(value)
         tensors["trace"] = torch.tensor(self.trace, dtype=torch.float64)
+        tensors["passes"] = torch.tensor([self.passes.forward, self.passes.backward], dtype=torch.float64)
         partial = path.with_name(f"{path.name}.partial")
         about = {"format": "compgraph edge-pruning", "settings": self._identity()}
         save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, partial, about)
@@ -291,6 +305,7 @@ class _Search:
             }
         self.trace = [(loss, sparsity) for loss, sparsity in tensors["trace"].tolist()]
         self.done = len(self.trace)
+        self.passes = Passes(*tensors["passes"].tolist())
 
     def _stepped(self) -> list[Tensor]:
         return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
@@ -308,7 +323,8 @@ class _Search:
         return json.dumps(about, sort_keys=True)
 
 
-def _runner(net: Network, partition: Partition) -> EdgeStreams | ChainRunner:
+def runner_of(net: Network, partition: Partition) -> EdgeStreams | ChainRunner:
+    """What runs a network with a weight per edge."""
     if isinstance(net, Transformer):
         return EdgeStreams(net, partition)
     if isinstance(net, Sequential):

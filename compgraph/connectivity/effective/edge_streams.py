@@ -18,6 +18,7 @@ from torch import Tensor
 from compgraph.ablation.baselines import Baseline, Units, silent_sites
 from compgraph.data.batches import Batch
 from compgraph.errors import GraphError
+from compgraph.models.counting import count_backward, count_forward
 from compgraph.models.positions import Context
 from compgraph.models.tape import Reading
 from compgraph.models.transformer import Transformer
@@ -214,7 +215,10 @@ class EdgeStreams:
         rows = torch.arange(len(base.batch), device=base.embed.device)
         changes = self.changes(base, weights)
         scored = {site: value[:, rows, base.batch.positions] for site, value in changes.items()}
-        return self.logits(self._streams("logits", base, weights["logits"][0], scored)[0])
+        logits = self.logits(self._streams("logits", base, weights["logits"][0], scored)[0])
+        count_forward(len(logits))
+        count_backward(logits)
+        return logits
 
     def changes(self, base: Base, weights: EdgeWeights) -> dict[str, Tensor]:
         """Site -> change of its writes against the baseline [parts, batch, time, d_model], with these weights."""

@@ -102,7 +102,7 @@ class Destination:
         return out if self.gain is None else out.mul_(self.gain)
 
     def pull_into(self, out: Tensor, *, add: bool = False) -> None:
-        """The same, before the gain, put into (or added to) given memory [parts, batch, (time,) d_model], contiguous."""
+        """The same before the gain, into (or added to) given memory [parts, batch, (time,) d_model], contiguous."""
         product_into(out, self.parts, self.gradient, self.readers, add=add)
 
 

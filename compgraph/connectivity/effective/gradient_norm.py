@@ -46,11 +46,12 @@ def compute(setting: Setting) -> ComputationalGraph:
         Parts that hold only some units of a head.
     """
     check_metric(setting.metric, "gradient-norm")
-    scorer = _scorer(setting.net, setting.partition, setting.split_qkv)
+    scorer = scorer_of_norms(setting.net, setting.partition, setting.split_qkv)
     return attribute(setting, clean_gradient, method="gradient-norm", scorer=scorer)
 
 
-def _scorer(net: Network, partition: Partition, split_qkv: bool) -> Scorer:
+def scorer_of_norms(net: Network, partition: Partition, split_qkv: bool) -> Scorer:
+    """The scorer that multiplies norms."""
     if isinstance(net, Transformer):
         check_heads(net, partition)
         return StreamNorms(net, partition, split_qkv)
@@ -61,6 +62,8 @@ def _scorer(net: Network, partition: Partition, split_qkv: bool) -> Scorer:
 
 class StreamNorms(StreamScorer):
     """Products of norms in the residual stream of a transformer."""
+
+    from_streams = False
 
     def bytes_per_example(self, pairs: Any) -> int:
         """Streams of all nodes of the largest site."""

@@ -68,13 +68,7 @@ def compute(
         No steps, a negative threshold, or a metric that compares with the clean run in too few steps.
     """
     _check(setting, steps, edge_steps, node_threshold)
-    scorer: NodeStreamScorer | NodeChainScorer
-    if isinstance(setting.net, Transformer):
-        scorer = NodeStreamScorer(setting, steps, edge_steps, node_threshold)
-    elif isinstance(setting.net, Sequential):
-        scorer = NodeChainScorer(setting, steps, edge_steps, node_threshold)
-    else:
-        raise ModelError(f"node-ig has no scorer for {type(setting.net).__name__}")
+    scorer = scorer_of_nodes(setting, steps, edge_steps, node_threshold)
     used = {"steps": steps, "edge_steps": edge_steps, "node_threshold": node_threshold}
     graph = attribute(setting, clean_gradient, method="node-ig", scorer=scorer, attributes=used)
     return ComputationalGraph.from_architecture(
@@ -87,6 +81,17 @@ def compute(
         columns=graph.columns,
         node_columns={"effect": scorer.effects.totals() / setting.pairs.n},
     )
+
+
+def scorer_of_nodes(
+    setting: Setting, steps: int, edge_steps: int, node_threshold: float
+) -> NodeStreamScorer | NodeChainScorer:
+    """The scorer that hands on effects of nodes."""
+    if isinstance(setting.net, Transformer):
+        return NodeStreamScorer(setting, steps, edge_steps, node_threshold)
+    if isinstance(setting.net, Sequential):
+        return NodeChainScorer(setting, steps, edge_steps, node_threshold)
+    raise ModelError(f"node-ig has no scorer for {type(setting.net).__name__}")
 
 
 def _check(setting: Setting, steps: int, edge_steps: int, node_threshold: float) -> None:

@@ -15,6 +15,7 @@ from compgraph.connectivity.effective.passes import Edit, PassResult
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.data.batches import Batch
 from compgraph.metrics import Metric, Targets
+from compgraph.models.counting import count_backward, count_forward
 from compgraph.models.sequential import Sequential
 from compgraph.parts import Parts
 
@@ -78,6 +79,8 @@ class NodeChainScorer(ChainScorer):
             x = start = (clean + k / self.steps * moved).requires_grad_()
             for name in behind:
                 x = self.net.units_from(name, self.net.pre_activations(name, x))
+            count_forward(len(x), len(behind) / len(self.sources))
+            count_backward(x, len(behind) / len(self.sources))
             total += torch.autograd.grad(measure(x).sum(), start)[0] / self.steps
         return total
 

@@ -50,7 +50,6 @@ from compgraph.partition import Partition
 from compgraph.parts import Parts
 from compgraph.patterns import pattern_of, served_parts, splits_heads
 
-
 STREAM = "stream"
 """Among the channels of a site's gradients: that at the stream that it reads."""
 
@@ -83,6 +82,9 @@ class StreamScorer:
     """
 
     serves_features = False
+    from_streams = True
+    """Whether sites that are one destination are scored from autograd's gradient at the stream that they read, without
+    a product with their readers; else all gradients are those at pre-activations."""
 
     def __init__(self, net: Transformer, partition: Partition, split_qkv: bool) -> None:
         check_writes(net)
@@ -104,7 +106,7 @@ class StreamScorer:
         self.per_example = len(many) < 2
         head, n = net.spec.d_head, net.spec.n_heads
         self.heads = Parts(list(torch.arange(n * head, device=net.device).split(head)), head, n * head)
-        self.whole = [site for site in self.sites[1:] if self._is_whole(site)]
+        self.whole = [site for site in self.sites[1:] if self.from_streams and self._is_whole(site)]
         self._memory: Tensor | None = None
 
     def _is_whole(self, site: str) -> bool:
@@ -121,7 +123,7 @@ class StreamScorer:
         return [*self.sites[:-1], *(pattern_of(site) for site in self.served)]
 
     def bytes_per_example(self, pairs: Any) -> int:
-        """Writes of few-node sites, units of the others, and the pulled-back gradients of one site and of one channel."""
+        """Writes of few-node sites, units of the others, and the gradients of one site's nodes."""
         channels = 3 if self.split_qkv else 1
         widest = max((self.count[s] for s in self.few), default=0)
         streams = (sum(self.count[s] for s in self.few) + channels * widest) * self.net.spec.d_model
@@ -174,15 +176,17 @@ class StreamScorer:
                     reads = self._reads(site, tape.readings[site], gradient)
                     block = self._into(site, change, reads, tape.readings[site], batch)
                     columns.append(block.transpose(1, 2).flatten(1))
+        self._memory = None  # the next pass needs it for its tape
         return torch.cat(columns, 1)
 
     @staticmethod
     def _gradients(tape: Tape, total: Tensor, keep: bool) -> tuple[dict[str, dict[str, Tensor]], Units]:
         """Gradient of `total` at every pre-activation (site -> channel -> tensor) and at the tape's units.
 
-        Sites with a stream of their own on the tape have the gradient there too, as channel `STREAM`.
+        Sites with a stream of their own on the tape have the gradient there instead, as channel `STREAM`.
         """
-        keys = [(site, channel) for site, reading in tape.readings.items() for channel in reading.pre]
+        divided = [(s, reading) for s, reading in tape.readings.items() if s not in tape.streams]
+        keys = [(site, channel) for site, reading in divided for channel in reading.pre]
         inputs = [tape.readings[s].pre[c] for s, c in keys]
         keys += [(site, STREAM) for site in tape.streams]
         inputs += [*tape.streams.values(), *tape.units.values()]

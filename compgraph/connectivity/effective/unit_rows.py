@@ -29,6 +29,8 @@ from compgraph.patterns import pattern_of
 class UnitScorer(StreamScorer):
     """A scorer whose sources are all carried as units; its scores are never asked for."""
 
+    from_streams = False
+
     def change(self, clean: Units, baseline: Units, silent: Any = ()) -> Change:
         """Change of every source's units."""
         with torch.no_grad():

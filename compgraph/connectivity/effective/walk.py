@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from compgraph.data.batches import Batch
+from compgraph.models.counting import count_forward
 from compgraph.models.positions import Context
 from compgraph.models.tape import Reading
 from compgraph.models.transformer import Transformer
@@ -40,6 +41,7 @@ class Step:
 
 def walk(net: Transformer, batch: Batch, context: Context) -> Iterator[Step]:
     """Visit the sites behind `embed` in order."""
+    count_forward(len(batch))
     x = net.add_positions(net.embed_units(batch.clean), context)
     before = x
     for site in net.steps:

@@ -170,7 +170,7 @@ def test_qk_fix_is_the_gradient_where_changes_are_small():
                 clean = net.run(batch.clean, batch.mask, capture=sites, positions=batch.positions).units
                 return {s: clean[s] + scaled * (u - clean[s]) for s, u in super().units(net, batch, sites).items()}
 
-        near_clean = Near(net, pairs, 0)
+        near_clean = Near(net, pairs, None, 0)
         graph = effective_connectivity(net, pairs, partition, "eap", baseline=near_clean, **method_options)
         return graph.weight / scaled
 

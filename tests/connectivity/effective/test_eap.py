@@ -11,6 +11,7 @@ import torch
 import compgraph.metrics as metrics
 from compgraph.architectural import architectural_edges
 from compgraph.connectivity.effective import effective_connectivity, products
+from compgraph.connectivity.effective.streams import StreamScorer
 from compgraph.data.prompts import PromptPairs
 from compgraph.errors import DataError, GraphError, ModelError
 from compgraph.models.modules import from_module
@@ -70,6 +71,20 @@ def test_equals_autograd_on_edge_masks(variant, granularity):
     np.testing.assert_allclose(graph.weight, expected.mean(0).numpy(), rtol=0, atol=1e-10 * float(scale))
     stderr = expected.std(0).numpy() / np.sqrt(pairs.n)
     np.testing.assert_allclose(graph.columns["stderr"], stderr, rtol=0, atol=1e-7 * float(scale))
+
+
+@pytest.mark.parametrize("variant", ONE_PER_FAMILY)
+@pytest.mark.parametrize("granularity", ["heads", "modules"])
+def test_gradients_at_streams_give_what_gradients_at_readings_give(variant, granularity, monkeypatch):
+    net, pairs = tiny_network(variant, dtype=torch.float64), make_pairs(padded=True)
+    partition = getattr(Partition, granularity)(net)
+    whole = StreamScorer(net, partition, False).whole
+    assert "logits" in whole and ("attn.0" in whole) == (granularity == "modules")
+    fast = effective_connectivity(net, pairs, partition, split_qkv=False)
+    monkeypatch.setattr(StreamScorer, "from_streams", False)
+    assert StreamScorer(net, partition, False).whole == []
+    slow = effective_connectivity(net, pairs, partition, split_qkv=False)
+    np.testing.assert_allclose(fast.weight, slow.weight, rtol=0, atol=1e-12 * np.abs(slow.weight).max())
 
 
 @pytest.mark.parametrize("variant", ["gpt2", "neox", "llama", "gemma2"])
@@ -217,6 +232,7 @@ class Images:
         self.distractors = (self.answers + 1) % 3
         self.mask = self.positions = None
         self.ids = np.array([f"image/{k}" for k in range(n)])
+        self.task = np.full(n, "images")
 
 
 def chain_by_autograd(net, pairs, partition):
@@ -268,12 +284,12 @@ def test_refuses_what_it_cannot_serve():
         effective_connectivity(net, pairs, partition, metric="kl")
     with pytest.raises(DataError, match="accuracy"):
         effective_connectivity(net, pairs, partition, metric="accuracy")
-    with pytest.raises(DataError, match="baseline 'mean'"):
-        effective_connectivity(net, pairs, partition, baseline="mean")
+    with pytest.raises(DataError, match="baseline 'median'"):
+        effective_connectivity(net, pairs, partition, baseline="median")
     with pytest.raises(GraphError, match="method 'eep'"):
         effective_connectivity(net, pairs, partition, method="eep")
     with pytest.raises(GraphError, match=r"attn\.0 a head is split"):
-        effective_connectivity(net, pairs, Partition.units(net), "exact")
+        effective_connectivity(net, pairs, Partition.units(net), "gradient-norm")
     biased = tiny_network("gemma2-plain", dtype=torch.float64)
     with pytest.raises(ModelError, match="output bias in front of a post-norm"):
         effective_connectivity(biased, pairs, Partition.heads(biased))

@@ -1,0 +1,266 @@
+"""Edge ablation of transformers whose nodes are mostly single units: no stream per node, no pass per node.
+
+The state is the change c_u of every unit against the baseline run. With the writers w_u (decoder rows, centred for
+LayerNorm) and x the baseline stream, a destination that keeps the units K computes
+
+    pre = (<r, γ x> + Σ_K c_u <w_u, γ r>) / s + <r, β>
+    d s² = |x|² + 2 Σ_K c_u <w_u, x> + Σ_KK' c_u c_u' <w_u, w_u'>      (plus d ε)
+
+The first line is a product of the sparse masked reader (W_dec γ W_read) * mask with the changes, the second takes the
+Gram matrix of the writers that the destination keeps; or s is frozen at its clean value. Rows that keep most of what
+they could read start from the stream of all changes instead, and take the rest away (`compgraph.ablation.unit_plan`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compgraph.ablation.masked_readers import Anchors, Reader, formed, read
+from compgraph.ablation.plan import Bools, Ints, Tables, needed_nodes
+from compgraph.ablation.stream_runner import StreamRunner
+from compgraph.ablation.streams import Base
+from compgraph.ablation.unit_plan import Reads, Row, UnitPlan, UnitSite, live_nodes, reads
+from compgraph.models.transformer import Transformer
+from compgraph.partition import Partition
+from compgraph.patterns import pattern_of
+
+
+@dataclass
+class Writers:
+    """Decoder rows of all units of all sources, one site behind the other.
+
+    Attributes
+    ----------
+    rows
+        [units, d_model], centred for LayerNorm, times the gain of a post-norm. An MLP site that is one node has one
+        row more, its output bias, which changes where the baseline withholds it.
+    first
+        Source site -> number of its first unit.
+    """
+
+    rows: Tensor
+    first: dict[str, int]
+
+
+class UnitRunner(StreamRunner):
+    """Runs circuits between units, one after the other."""
+
+    def __init__(self, net: Transformer, partition: Partition, norm_scale: str = "exact") -> None:
+        super().__init__(net, partition, norm_scale)
+        self.writers = self._writers()
+        self.units_of = self._units_of()
+        self.end = {
+            site: max(self.writers.first[s] + self._n_rows(s) for s in net.architecture.reads[site])
+            for site in self.sites[1:]
+        }
+
+    def _n_rows(self, site: str) -> int:
+        whole = site.startswith("mlp.") and len(self.parts[site]) == 1 and self.net.decoder(site)[1] is not None
+        return self.parts[site].n_units + whole
+
+    def _writers(self) -> Writers:
+        rows, first, count = [], {}, 0
+        for site in self.sources:
+            first[site] = count
+            count += self._n_rows(site)
+            if site == "embed":
+                rows.append(torch.eye(self.net.spec.d_model, dtype=self.net.dtype, device=self.net.device))
+                continue
+            own, bias, post = self.net.decoder(site)
+            rows.append(own if post is None or post.gain is None else own * post.gain)
+            if self._n_rows(site) > len(own):
+                assert bias is not None
+                rows.append(bias[None])
+        return Writers(self._centred(torch.cat(rows)), first)
+
+    def _units_of(self) -> dict[int, Ints]:
+        out = {}
+        for site in self.sources:
+            nodes, first = self.refined.node_slice(site), self.writers.first[site]
+            for part, index in enumerate(self.parts[site].index):
+                units = first + index.cpu().numpy()
+                if self._n_rows(site) > self.parts[site].n_units:
+                    units = np.append(units, first + self.parts[site].n_units)
+                out[nodes.start + part] = units
+        return out
+
+    # ------------------------------------------------------------ before any data
+
+    def prepare(self, kept: Sequence[dict[str, Tensor]], consistent: bool) -> list[UnitPlan]:  # type: ignore[override]
+        """See `StreamRunner.prepare`."""
+        tables = ({site: rows.cpu().numpy() for site, rows in one.items()} for one in kept)
+        return [self._plan(one, consistent and not self.frozen) for one in tables]
+
+    def _plan(self, kept: Tables, consistent: bool) -> UnitPlan:
+        node = self.refined.node_slice
+        patterns = {site: node(pattern_of(site)) for site in self.fine}
+        shapes = [(site, node(site), self._tied(site)) for site in self.sites[1:]]
+        needed = needed_nodes(kept, shapes, patterns, self.refined.n_nodes)
+        order = []
+        for site, nodes, tied in shapes[:-1]:
+            if site in patterns:
+                order.append((pattern_of(site), patterns[site], False))
+            order.append((site, nodes, tied))
+        live = live_nodes(kept, order, needed, len(self.parts["embed"]), consistent)
+        sites = [self._plan_site(site, kept, live) for site in self.sources[1:] if live[node(site)].any()]
+        output = self._reads(kept["logits"][0], [np.arange(1)], self._readable("logits", live))
+        return UnitPlan(sites, output)
+
+    def _plan_site(self, site: str, kept: Tables, live: Bools) -> UnitSite:
+        node, readable = self.refined.node_slice, self._readable(site, live)
+        own = live[node(site)]
+        computed = np.ones_like(own) if self._tied(site) else own
+        readers = [
+            index.cpu().numpy() if computed[p] else np.zeros(0, int) for p, index in enumerate(self.parts[site].index)
+        ]
+        out = UnitSite(
+            site, [self._reads(one, readers, readable) for one in kept[site]], [], own, np.zeros((0, 0), bool)
+        )
+        if site in self.fine:
+            first, d_head = node(pattern_of(site)), self.net.spec.d_head
+            table = kept[pattern_of(site)]
+            heads = [
+                head * d_head + np.arange(d_head) if live[first.start + head] else np.zeros(0, int)
+                for head in range(self.net.spec.n_heads)
+            ]
+            out.patterns = [self._reads(one, heads, readable) for one in table]
+            out.through = kept[site][:, :, first].any(0)
+        return out
+
+    def _readable(self, site: str, live: Bools) -> Bools:
+        """Live nodes of the sites that a site reads."""
+        out = np.zeros_like(live)
+        for source in self.net.architecture.reads[site]:
+            nodes = self.refined.node_slice(source)
+            out[nodes] = live[nodes]
+        return out
+
+    def _reads(self, kept: Bools, readers: Sequence[Ints], live: Bools) -> Reads:
+        return reads(kept, readers, live, self.units_of, self.net.spec.d_model, exact=not self.frozen)
+
+    def bytes_of(self, plan: list[UnitPlan], time: int) -> int:  # type: ignore[override]
+        """Changes of all units, what the norms take of them, and units of the widest site."""
+        widest = max(parts.n_units for parts in self.parts.values())
+        rows = 3 * len(self.writers.rows) + 8 * widest + (len(self.sites) + 8) * self.net.spec.d_model
+        return (rows * time + len(plan) * self.net.spec.vocabulary) * self.net.weights.embedding.element_size()
+
+    # ------------------------------------------------------------ the circuits
+
+    def run(self, base: Base, kept: dict[str, Tensor]) -> Tensor:
+        """See `StreamRunner.run`."""
+        return self.run_plan(base, self.prepare([kept], base.consistent))[0]
+
+    def run_plan(self, base: Base, plan: list[UnitPlan]) -> Tensor:  # type: ignore[override]
+        """See `StreamRunner.run_plan`."""
+        return torch.stack([self._run(base, one) for one in plan])
+
+    def _run(self, base: Base, plan: UnitPlan) -> Tensor:
+        shape = base.embed.shape[1:-1]
+        changes = base.embed.new_zeros(len(self.writers.rows), *shape)
+        self._embed(base, changes)
+        late = None
+        for site in plan.sites:
+            narrow = site.name in self.narrow and site.name.startswith("mlp.")
+            if narrow and late is None:
+                late = base.scored(changes.unsqueeze(-1))[..., 0]
+            source = late if narrow and late is not None else changes
+            units = (
+                self._attention(site, base, changes)
+                if site.name.startswith("attn.")
+                else self._mlp(site, base, source, narrow)
+            )
+            self._change(site, base, units, source, narrow)
+        late = base.scored(changes.unsqueeze(-1))[..., 0] if late is None else late
+        return self._output(base, plan, late)
+
+    def _embed(self, base: Base, changes: Tensor) -> None:
+        """The change of the token embedding, dead units left out."""
+        clean = self.net.embed_units(base.batch.clean) - base.units["embed"]
+        for part in self.parts["embed"].index:
+            changes[part] = clean[..., part].permute(2, 0, 1)
+
+    def _anchors(self, site: str, base: Base, changes: Tensor, *, narrow: bool) -> Anchors:
+        """Streams that the rows of a site start from."""
+        stream, scale = base.streams[site], None if base.frozen is None else base.frozen.get(site)
+        if narrow:
+            stream, scale = base.scored(stream), None if scale is None else base.scored(scale)
+        end, width = self.end[site], self.net.spec.d_model
+        scale = None if scale is None else scale.flatten()
+        return Anchors(self.net, stream.reshape(-1, width), self.writers.rows[:end], changes[:end].flatten(1), scale)
+
+    def _mlp(self, site: UnitSite, base: Base, changes: Tensor, narrow: bool) -> Tensor:
+        """Units of an MLP site [batch, time, n_units]; those of nodes that do not change mean nothing."""
+        layer, shape = int(site.name.split(".")[1]), changes.shape[1:]
+        block = self.net.weights.blocks[layer]
+        assert block.w_in is not None and block.mlp_norm is not None
+        readers = {"": block.w_in} | ({} if block.w_gate is None else {"gate": block.w_gate})
+        anchors = self._anchors(site.name, base, changes, narrow=narrow)
+        found = read(site.reads[0], Reader(readers, block.mlp_norm), anchors)
+        return self.net.mlp_units(layer, {key: value.T.unflatten(0, shape) for key, value in found.items()})
+
+    def _attention(self, site: UnitSite, base: Base, changes: Tensor) -> Tensor:
+        """Units of an attention site, the same."""
+        net, name, layer = self.net, site.name, int(site.name.split(".")[1])
+        block, anchors = net.weights.blocks[layer], self._anchors(name, base, changes, narrow=False)
+        pre, shape = dict(self._reading(name, base).pre), changes.shape[1:]
+
+        def channel(key: str, weights: Tensor, found: Reads) -> Tensor:
+            if not found.formed and not found.sparse:
+                return pre[key]
+            columns = net.per_query_head(weights.transpose(0, 1)).flatten(1)
+            values = read(found, Reader({"": columns}, block.attn_norm), anchors)[""]
+            still = np.setdiff1d(np.arange(len(values)), found.readers)
+            values[still] = pre[key].flatten(-2).flatten(0, -2)[:, still].T
+            return values.T.unflatten(0, shape).unflatten(-1, (net.spec.n_heads, -1))
+
+        weights = {"q": block.w_q, "k": block.w_k, "v": block.w_v}
+        if name not in self.fine:
+            return net.attend(
+                layer, {k: channel(k, weights[k], r) for k, r in zip("qkv", site.reads, strict=True)}, base.context
+            )
+        v = net.values(layer, channel("v", weights["v"], site.reads[0]))
+        old = base.units[pattern_of(name)]
+        q, k = (channel(key, weights[key], one) for key, one in zip("qk", site.patterns, strict=True))
+        q, k, _ = net.rotated(layer, {"q": q, "k": k, "v": k}, base.context)
+        return self.fine[name].mixed(
+            old, net.pattern(layer, q, k, base.context), v, torch.from_numpy(site.through).to(v.device)
+        )
+
+    def _change(self, site: UnitSite, base: Base, units: Tensor, changes: Tensor, narrow: bool) -> None:
+        """Put the changes of a site's units into the state."""
+        name, first = site.name, self.writers.first[site.name]
+        old = base.scored(base.scaled[name]) if narrow else base.scaled[name]
+        if self.net.decoder(name)[2] is not None:
+            dead = torch.from_numpy(self.partition.labels[name] < 0).to(units.device)
+            whole = base.scored(base.units[name]) if narrow else base.units[name]
+            units = torch.where(dead, whole, units)
+            units = units * self._post_scale(name, units, base, narrow=narrow)
+        moved = (units - old).permute(2, 0, 1)
+        for part in np.flatnonzero(site.live):
+            index = self.parts[name].index[part]
+            changes[first + index] = moved[index]
+        if name in base.silent and self._n_rows(name) > self.parts[name].n_units:
+            changes[first + self.parts[name].n_units] = 1
+
+    def _output(self, base: Base, plan: UnitPlan, late: Tensor) -> Tensor:
+        """Logits [batch, vocabulary]."""
+        anchors = Anchors(
+            self.net,
+            base.streams["logits"],
+            self.writers.rows[: self.end["logits"]],
+            late[: self.end["logits"]].flatten(1),
+            None,
+        )
+        (row,) = [*plan.logits.formed] or [_as_row(plan.logits)]
+        return self._logits(formed(row, anchors), base)
+
+
+def _as_row(found: Reads) -> Row:
+    """The one row of the logits, whose stream is formed in any case."""
+    (only,) = found.sparse
+    return Row(only.units, only.sign, only.readers[0])

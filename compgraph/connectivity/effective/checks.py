@@ -1,0 +1,140 @@
+"""What is wrong with a question, told before any pass; and where numbers that are not finite come from, told after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compgraph.catalogue import Entry
+from compgraph.connectivity.effective.setting import Setting
+from compgraph.data.batches import Batch, batch_of
+from compgraph.errors import DataError
+from compgraph.metrics import describe, get_metric, needs_reference
+from compgraph.models.network import Network
+from compgraph.models.transformer import Transformer
+
+
+def check_question(setting: Setting, entry: Entry) -> None:
+    """Refuse data and metrics that a method cannot work with.
+
+    Raises
+    ------
+    DataError
+        Data of another kind than the network's inputs, or pairs of another shape than their counterfactuals; ids that
+        the network does not have; prompts longer than it can read; a metric without what it compares with, or one that
+        does not give a number an example.
+    """
+    net, pairs = setting.net, setting.pairs
+    _check_inputs(net, pairs)
+    _check_ids(net, pairs)
+    if entry.reads_metric:
+        _check_metric(setting, entry)
+
+
+def _check_inputs(net: Network, pairs: Any) -> None:
+    tokens = pairs.clean.ndim == 2 and np.issubdtype(pairs.clean.dtype, np.integer)
+    if tokens != (net.kind == "transformer"):
+        wanted = "token ids [n, t]" if net.kind == "transformer" else "images"
+        raise DataError(f"a {net.kind} network reads {wanted}; the data are {pairs.clean.dtype} {pairs.clean.shape}")
+    corrupted = getattr(pairs, "corrupted", None)
+    if corrupted is not None and corrupted.shape != pairs.clean.shape:
+        raise DataError(
+            f"corrupted has shape {list(corrupted.shape)} and clean {list(pairs.clean.shape)}; a counterfactual must "
+            "be as long as its clean input"
+        )
+    if isinstance(net, Transformer) and net.weights.positions is not None:
+        lengths = np.full(pairs.n, pairs.clean.shape[1]) if pairs.mask is None else pairs.mask.sum(1)
+        longest, known = int(lengths.argmax()), len(net.weights.positions)
+        if lengths[longest] > known:
+            raise DataError(
+                f"example {str(pairs.ids[longest])!r} has {int(lengths[longest])} tokens; this network reads at most "
+                f"{known}"
+            )
+
+
+def _check_ids(net: Network, pairs: Any) -> None:
+    known = net.architecture.site("logits").n_units
+    names = ("clean", "corrupted") if net.kind == "transformer" else ()
+    for name in (*names, "answers", "distractors"):
+        values = getattr(pairs, name, None)
+        if values is None:
+            continue
+        low = 0 if name in names else -1  # answers are padded with -1
+        strange = ((values >= known) | (values < low)).any(axis=1)
+        if strange.any():
+            row = int(strange.argmax())
+            value = next(int(v) for v in values[row] if not low <= v < known)
+            raise DataError(
+                f"example {str(pairs.ids[row])!r}: {name} holds {value}; this network's ids are 0 to {known - 1}"
+            )
+
+
+def _check_metric(setting: Setting, entry: Entry) -> None:
+    """Try the metric on the logits of no information, which costs nothing."""
+    net, name = setting.net, setting.metric
+    metric = get_metric(name, differentiable=entry.uses_gradient)
+    if entry.at_clean and needs_reference(name):
+        raise DataError(
+            f"metric {name!r} is at its minimum in the clean run, so that {entry.name} would score every edge 0; take "
+            "one that does not compare with the clean run, or a method that looks away from it (eap-ig-inputs, exact)"
+        )
+    batch = batch_of(net, setting.pairs, np.arange(min(2, setting.pairs.n)))
+    logits = torch.zeros(len(batch), net.architecture.site("logits").n_units, dtype=net.dtype, device=net.device)
+    targets = replace(batch.targets, reference=logits) if describe(name).needs_reference else batch.targets
+    with torch.no_grad():
+        value = metric(logits, targets)
+    shape = list(getattr(value, "shape", ()))
+    if shape != [len(batch)]:
+        raise DataError(f"metric {name!r} gives {shape} for {len(batch)} examples; one number an example is needed")
+
+
+# ---------------------------------------------------------------- afterwards
+
+
+def explain_not_finite(setting: Setting, batch: Batch) -> str:
+    """Where numbers that are not finite first occur in the clean run of a batch, or in its backward pass."""
+    net = setting.net
+    sites = [site.name for site in net.architecture.node_sites]
+    units, logits = _run(net, batch, sites)
+    for site in sites[:-1]:
+        if not bool(torch.isfinite(units[site]).all()):
+            return f"the units of {site} are the first in the clean run that are not finite"
+    targets = batch.targets
+    if needs_reference(setting.metric):
+        targets = replace(targets, reference=logits.detach())
+    value = get_metric(setting.metric)(logits, targets)
+    if not bool(torch.isfinite(logits).all()):
+        return "the logits of the clean run are not finite, and all sites before them are"
+    if not bool(torch.isfinite(value).all()):
+        return f"the metric {setting.metric!r} of the clean run is not finite, and the logits are"
+    for site, gradient in _gradients(value, units, sites):
+        if not bool(torch.isfinite(gradient).all()):
+            return f"the gradient at {site} is the first, from the output back, that is not finite in the clean run"
+    return "all is finite in the clean run, so it is on the way from there to the baseline"
+
+
+def _run(net: Network, batch: Batch, sites: list[str]) -> tuple[dict[str, Tensor], Tensor]:
+    first = sites[0]
+    with torch.enable_grad():
+        out = net.run(
+            batch.clean,
+            batch.mask,
+            capture=sites[:-1],
+            positions=batch.positions,
+            edit={first: lambda units: units.detach().requires_grad_()},
+        )
+    return out.units, out.logits
+
+
+def _gradients(value: Tensor, units: dict[str, Tensor], sites: list[str]) -> Iterator[tuple[str, Tensor]]:
+    """Gradients at the units of the sites, from the output back; sites the metric does not depend on are left out."""
+    names = list(reversed(sites[:-1]))
+    found = torch.autograd.grad(value.sum(), [units[name] for name in names], allow_unused=True)
+    for name, gradient in zip(names, found, strict=True):
+        if gradient is not None:
+            yield name, gradient

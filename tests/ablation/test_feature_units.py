@@ -1,0 +1,38 @@
+"""Edge ablation between features of MLPs without a pass of the module for each, against brute force, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from compgraph.ablation.circuits import CircuitMasks
+from compgraph.ablation.feature_units import FeatureUnitRunner
+from compgraph.ablation.run import run_graph
+from compgraph.ablation.sweeps import runner_for
+from compgraph.partition import Partition
+from tests.ablation.test_feature_runner import by_brute_force
+from tests.ablation.test_run import random_circuit
+from tests.connectivity.effective.feature_brute import halves, with_features
+from tests.connectivity.effective.test_eap import make_pairs
+from tests.models.tiny import ONE_PER_FAMILY, tiny_network
+
+PLACES = {"mlp.0": "write", "mlp.1": "hidden"}
+
+
+@pytest.mark.parametrize("variant", ONE_PER_FAMILY)
+@pytest.mark.parametrize("activation", ["relu", "jumprelu", "topk"])
+def test_equals_brute_force(variant, activation, monkeypatch):
+    monkeypatch.setattr("compgraph.ablation.sweeps.between_units", lambda partition: True)
+    net = with_features(tiny_network(variant, dtype=torch.float64), PLACES, activation=activation)
+    pairs = make_pairs(n=2, t=4, padded=True)
+    assert isinstance(runner_for(net, CircuitMasks(net, halves(net), True), "exact"), FeatureUnitRunner)
+    for baseline in ("counterfactual", "zero"):
+        # see test_feature_runner: two norms in a row multiply rounding where a stream is all but zero
+        atol = 1e-7 if (variant, baseline) == ("gemma2", "zero") else 1e-10
+        for k, partition in enumerate((halves(net), Partition.units(net))):
+            density, split = ((0.1, True), (0.8, False))[k]
+            _, mask, circuit = random_circuit(net, partition, density, 7, split)
+            expected = by_brute_force(net, partition, pairs, mask, baseline, split)
+            logits = run_graph(net, circuit, pairs, baseline=baseline)
+            np.testing.assert_allclose(logits.numpy(), expected.numpy(), rtol=0, atol=atol)

@@ -1,0 +1,45 @@
+"""Edge ablation between units against brute force, in float64: masked readers, Gram norms, complements of rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from compgraph.ablation.circuits import CircuitMasks
+from compgraph.ablation.run import run_graph
+from compgraph.ablation.sweeps import runner_for
+from compgraph.ablation.unit_runner import UnitRunner
+from compgraph.partition import Partition
+from tests.ablation.test_run import by_brute_force, random_circuit
+from tests.connectivity.effective.test_eap import SPLITTABLE, cutting, make_pairs
+from tests.models.tiny import ONE_PER_FAMILY, tiny_network
+
+
+def always_units(monkeypatch):
+    monkeypatch.setattr("compgraph.ablation.sweeps.between_units", lambda partition: True)
+
+
+@pytest.mark.parametrize("variant", ONE_PER_FAMILY)
+@pytest.mark.parametrize("baseline", ["counterfactual", "zero"])
+def test_units_equal_brute_force(variant, baseline):
+    net, pairs = tiny_network(variant, dtype=torch.float64), make_pairs(n=2, t=4, padded=True)
+    partition = Partition.units(net)
+    assert isinstance(runner_for(net, CircuitMasks(net, partition, True), "exact"), UnitRunner)
+    for density, split in ((0.03, True), (0.5, False), (0.97, True)):
+        _, mask, circuit = random_circuit(net, partition, density, int(100 * density), split)
+        expected = by_brute_force(net, partition, pairs, mask, baseline, split)
+        logits = run_graph(net, circuit, pairs, baseline=baseline)
+        np.testing.assert_allclose(logits.numpy(), expected.numpy(), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("variant", SPLITTABLE)
+@pytest.mark.parametrize("baseline", ["counterfactual", "zero"])
+def test_coarser_parts_equal_brute_force(variant, baseline, monkeypatch):
+    always_units(monkeypatch)
+    net, pairs = tiny_network(variant, dtype=torch.float64), make_pairs(padded=True)
+    for partition in (Partition.heads(net), cutting(net, dead=0)):
+        _, mask, circuit = random_circuit(net, partition, 0.4, 5)
+        expected = by_brute_force(net, partition, pairs, mask, baseline)
+        logits = run_graph(net, circuit, pairs, baseline=baseline)
+        np.testing.assert_allclose(logits.numpy(), expected.numpy(), rtol=0, atol=1e-10)
