@@ -28,10 +28,9 @@ from compgraph.data.prompts import PromptPairs
 from compgraph.dictionaries import attach, identity
 from compgraph.errors import DataError, GraphError, ModelError, StoreError
 from compgraph.graph import ComputationalGraph
-from compgraph.models.modules import from_module
 from compgraph.partition import Partition
 from compgraph.patterns import pattern_of
-from tests.connectivity.effective.test_eap import cutting, make_pairs
+from tests.connectivity.effective.test_eap import Images, chain, cutting, make_pairs
 from tests.models.tiny import ONE_PER_FAMILY, tiny_network
 
 ALL = 10**6
@@ -316,10 +315,9 @@ def test_what_cannot_be_done_is_said():
     features = attach(net, {"mlp.0": identity(net.architecture.site("mlp.0").n_units)})
     with pytest.raises(ModelError, match="do not serve networks with dictionaries"):
         effective_connectivity(features, pairs, Partition.modules(features), keep=2)
-    layers = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
-    chain = from_module(layers, (4,))
+    images = chain()
     with pytest.raises(ModelError, match="keep and keep_overall serve transformers"):
-        effective_connectivity(chain, pairs, Partition.units(chain), baseline="zero", keep=2)
+        effective_connectivity(images, Images(), Partition.units(images), keep=2)
 
 
 def test_gradients_that_are_not_finite_name_the_site():
