@@ -132,7 +132,7 @@ def curve_of(
     for task, members in groups:
         weights = bootstrap_weights(int(members.sum()), n_bootstrap, seed)
         for m, metric in enumerate(metrics):
-            rows = _Rows(values[:, m][:, members], weights, metric).of(circuits)
+            rows = _Rows(values[:, m][:, members], weights, metric).of(circuits, bool(attributes.get("n_random")))
             tables.append(pd.DataFrame([{"task": task, "metric": metric, **row} for row in rows]))
     table = pd.concat(tables, ignore_index=True)
     if "p" in table:
@@ -167,8 +167,8 @@ class _Rows:
                 return UNSURE
         return ""
 
-    def of(self, circuits: pd.DataFrame) -> list[dict[str, Any]]:
-        """One row per circuit, with its complement and random circuits."""
+    def of(self, circuits: pd.DataFrame, chance: bool) -> list[dict[str, Any]]:
+        """One row per circuit, with its complement and (`chance`) its random circuits."""
         found = []
         for (_, fraction), group in circuits.groupby(["size", "fraction"], sort=False):
             roles = {role: rows for role, rows in group.groupby("role")}
@@ -179,7 +179,7 @@ class _Rows:
                 rest = self._faithful(int(roles["complement"].iloc[0]["run"]))
                 row |= {"complement": rest["value"], "completeness": rest["faithfulness"]}
                 row |= {"completeness_low": rest["low"], "completeness_high": rest["high"]}
-            if "random" in set(circuits["role"]):
+            if chance:
                 row |= self._chance(row, [int(run) for run in roles["random"]["run"]] if "random" in roles else [])
             found.append(row)
         return found

@@ -14,7 +14,7 @@ import numpy as np
 from compgraph.ablation.baselines import Baseline
 from compgraph.ablation.circuits import masks_for
 from compgraph.errors import GraphError
-from compgraph.evaluation.null_band import NOTHING
+from compgraph.evaluation.curve import SAME
 from compgraph.evaluation.scores import Scores, circuit_scores, normalised
 from compgraph.graph import ComputationalGraph
 from compgraph.models.network import Network
@@ -89,7 +89,7 @@ def _row(scores: Scores, weights: Scores) -> dict[str, Any]:
     row |= dict.fromkeys(columns, np.nan) | {"reason": ""}
     shares = normalised(np.array([value, complement]), model, empty)
     if shares is None:
-        return row | {"reason": NOTHING}
+        return row | {"reason": SAME}
     m, e, c, r = (weights @ scores.T).T
     with np.errstate(divide="ignore", invalid="ignore"):
         f, g = (c - e) / (m - e), (r - e) / (m - e)

@@ -22,7 +22,7 @@ from compgraph.ablation.circuits import masks_for
 from compgraph.circuits.choice import edge_budget
 from compgraph.circuits.ensemble import check_same_edges
 from compgraph.errors import DataError, GraphError
-from compgraph.evaluation.null_band import NOTHING
+from compgraph.evaluation.curve import SAME
 from compgraph.evaluation.planning import FRACTIONS
 from compgraph.evaluation.scores import circuit_scores, normalised
 from compgraph.graph import ComputationalGraph
@@ -168,7 +168,7 @@ def cpr_stability(
     for m, metric in enumerate(metrics):
         curves = means[2:, m].reshape(len(graphs), len(counts))
         for number, curve in enumerate(curves):
-            row = {"graph": number, "metric": metric, "cpr": np.nan, "cmd": np.nan, "reason": NOTHING}
+            row = {"graph": number, "metric": metric, "cpr": np.nan, "cmd": np.nan, "reason": SAME}
             share = normalised(curve, means[0, m], means[1, m])
             if share is not None:
                 row |= {"cpr": _area(fractions, share), "cmd": _area(fractions, np.abs(1 - share)), "reason": ""}
