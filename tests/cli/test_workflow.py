@@ -113,14 +113,21 @@ def test_events_are_read_as_they_are_written(here: Path) -> None:
 def test_stopping_interrupts_the_whole_family(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
     monkeypatch.setattr(workflow, "GRACE", 0.1)
     child = (
-        "import time, pathlib\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    pathlib.Path('told').touch()"
+        "import time, pathlib\n"
+        "try:\n"
+        "    pathlib.Path('ready').touch()\n"
+        "    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    pathlib.Path('told').touch()"
     )
     parent = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])"
     process = subprocess.Popen([sys.executable, "-c", parent], stderr=subprocess.DEVNULL)
-    time.sleep(1.0)
+    deadline = time.monotonic() + 30
+    while not (here / "ready").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
     workflow._stop(process)
     assert process.returncode is not None
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while not (here / "told").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert (here / "told").exists()
