@@ -112,7 +112,9 @@ def test_events_are_read_as_they_are_written(here: Path) -> None:
 
 def test_stopping_interrupts_the_whole_family(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
     monkeypatch.setattr(workflow, "GRACE", 0.1)
-    child = (
+    # What is started in the background of a shell script ignores Ctrl-C from birth, and so would what it starts.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    child = heed + (
         "import time, pathlib\n"
         "try:\n"
         "    pathlib.Path('ready').touch()\n"
@@ -120,7 +122,7 @@ def test_stopping_interrupts_the_whole_family(monkeypatch: pytest.MonkeyPatch, h
         "except KeyboardInterrupt:\n"
         "    pathlib.Path('told').touch()"
     )
-    parent = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])"
+    parent = f"{heed}import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])"
     process = subprocess.Popen([sys.executable, "-c", parent], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 30
     while not (here / "ready").exists() and time.monotonic() < deadline:
