@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compgraph.ablation.baselines import Baseline, Units, make_baseline, silent_sites
-from compgraph.ablation.run import NODE_BATCH
 from compgraph.data.batches import Batch, batches
 from compgraph.errors import GraphError
 from compgraph.models.network import Network
 from compgraph.models.sequential import Sequential
 from compgraph.partition import Partition
+from compgraph.patterns import SUFFIX
 from compgraph.progress import track
+
+NODE_BATCH = 64
+"""Examples per pass, which needs no more memory than a forward pass."""
 
 Mask = NDArray[np.bool_]
 Keep = Callable[[NDArray[np.int64]], Mask]
@@ -64,6 +67,7 @@ def ablate_nodes_by_example(
         raise GraphError(
             f"keep has shape {list(keep.shape)}; it must be [runs, {pairs.n} examples, {partition.n_nodes} nodes]"
         )
+    partition.check_causal(net)
     made = make_baseline(baseline, net, pairs, seed=seed)
     runs = node_runs(net, partition, lambda rows: keep[:, rows], pairs, baseline=made, batch_size=batch_size)
     return torch.cat([logits.cpu() for _, logits in runs], 1)
@@ -82,6 +86,8 @@ def node_runs(
 
     Parameters
     ----------
+    partition
+        The nodes; patterns of attention are nodes where it holds their sites too (`CircuitMasks.refined`).
     keep
         Gives the masks of a batch; called once for each, in order.
     baseline
@@ -91,8 +97,8 @@ def node_runs(
     ------
     (batch, logits [runs, batch, classes])
     """
-    partition.check_causal(net)
     sites = [site.name for site in net.architecture.node_sites[:-1]]
+    sites += [site for site in partition.sites if site.endswith(SUFFIX)]
     whole = silent_sites(partition, baseline)
     size = batch_size or NODE_BATCH
     cut = track(batches(net, pairs, size), description="node ablation", total=-(-pairs.n // size), unit="batch")
@@ -117,7 +123,11 @@ def _edits(partition: Partition, keep: Mask, base: Units, whole: Collection[str]
         if kept.all():
             continue
         mask = torch.from_numpy(kept).to(value.device)
-        edit[site] = partial(_mixed, mask=mask if value.ndim == 2 else mask[:, None], base=value)
+        if site.endswith(SUFFIX):
+            mask = mask[:, :, None, None]  # [b or 1, heads, query, key]
+        elif value.ndim == 3:
+            mask = mask[:, None]  # [b or 1, time, n_units]
+        edit[site] = partial(_mixed, mask=mask, base=value)
         if site in whole and not parts.all():  # a whole MLP at zero writes nothing, its output bias neither
             gone = torch.from_numpy(~parts).to(value.device)
             edit[f"{site}/write"] = partial(_without, gone=gone[:, None])

@@ -9,21 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import Baseline, make_baseline, silent_sites
+from compgraph.ablation.baselines import Baseline, make_baseline
 from compgraph.ablation.circuits import CircuitMasks, masks_for
+from compgraph.ablation.per_example import node_runs
 from compgraph.ablation.sweeps import prepared_runs
-from compgraph.data.batches import Batch, batches
+from compgraph.data.batches import Batch
 from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
 from compgraph.models.network import Network
-from compgraph.models.transformer import Transformer
 from compgraph.partition import Partition
-from compgraph.progress import track
 
 ABLATIONS = ("edge", "node")
 DIRECTIONS = ("denoise", "noise")
-NODE_BATCH = 64
-"""Examples per pass of node ablation, which needs no more memory than a forward pass."""
 
 
 def run_graph(
@@ -173,7 +170,7 @@ def run_masks(
     other = complement != (direction == "noise")
     if ablation == "node":
         keep = [frame.nodes(frame.complement(mask, "node") if other else mask) for mask in masks]
-        yield from _node_runs(net, frame.partition, keep, pairs, made, batch_size)
+        yield from _node_runs(net, frame.refined, keep, pairs, made, batch_size)
         return
     masks = ~masks if other else masks
     for batch, run in prepared_runs(net, frame, masks, pairs, made, batch_size=batch_size, norm_scale=norm_scale):
@@ -216,42 +213,11 @@ def _node_runs(
     baseline: Baseline,
     batch_size: int | None,
 ) -> Iterator[tuple[Batch, Tensor]]:
-    sites = [site.name for site in net.architecture.node_sites[:-1]]
-    with torch.no_grad():
-        for batch in _tracked(net, pairs, batch_size or NODE_BATCH, "node ablation"):
-            units = baseline.units(net, batch, sites)
-            yield (
-                batch,
-                torch.stack([_run_nodes(net, partition, batch, units, one, baseline) for one in keep]),
-            )
-
-
-def _run_nodes(
-    net: Network, partition: Partition, batch: Batch, base: dict[str, Tensor], keep: np.ndarray, baseline: Baseline
-) -> Tensor:
-    edit, silent, whole = {}, [], silent_sites(partition, baseline)
-    for name, value in base.items():
-        parts = keep[partition.node_slice(name)]
-        labels = partition.labels[name]
-        kept = np.append(parts, False)[labels]  # label -1 picks the appended False: dead units are not kept
-        if kept.all():
-            continue
-        if name in whole and not parts.any():  # not where only dead units are held
-            silent.append(name)
-        mask = torch.from_numpy(kept).to(value.device)
-        edit[name] = lambda x, m=mask, b=value: torch.where(m, x, b)
-    if isinstance(net, Transformer):
-        run = net.run(batch.clean, batch.mask, positions=batch.positions, edit=edit, silent=silent)
-    else:
-        run = net.run(batch.clean, batch.mask, positions=batch.positions, edit=edit)
-    return run.logits
+    same_for_all = np.stack(list(keep))[:, None]
+    return node_runs(net, partition, lambda rows: same_for_all, pairs, baseline=baseline, batch_size=batch_size)
 
 
 def _frame(net: Network, circuits: Sequence[ComputationalGraph]) -> CircuitMasks:
     if not circuits:
         raise ValueError("no circuits to run")
     return masks_for(net, circuits[0])
-
-
-def _tracked(net: Network, pairs: Any, size: int, what: str) -> Any:
-    return track(batches(net, pairs, size), description=what, total=-(-pairs.n // size), unit="batch")

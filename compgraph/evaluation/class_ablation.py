@@ -17,8 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from compgraph.ablation.baselines import Baseline, make_baseline
-from compgraph.ablation.per_example import Mask, node_runs
-from compgraph.ablation.run import NODE_BATCH
+from compgraph.ablation.per_example import NODE_BATCH, Mask, node_runs
 from compgraph.attribution.scores import Attributed
 from compgraph.data.batches import batches
 from compgraph.errors import DataError, GraphError

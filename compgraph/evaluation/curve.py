@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from compgraph.evaluation.intervals import band, resamples
 from compgraph.evaluation.scores import rank_p
 from compgraph.metrics import lower_is_better
 from compgraph.statistics.testing import benjamini_hochberg
@@ -25,8 +26,6 @@ from compgraph.statistics.testing import benjamini_hochberg
 if TYPE_CHECKING:
     import pandas as pd
 
-LEVEL = 0.95
-"""Coverage of bootstrap intervals."""
 BAND = 0.9
 """Share of the random circuits between `null_low` and `null_high`."""
 SAME = "the empty graph does as well as the model: nothing to be faithful to"
@@ -130,7 +129,7 @@ def curve_of(
         groups += [(str(task), tasks == task) for task in np.unique(tasks)]
     tables = []
     for task, members in groups:
-        weights = bootstrap_weights(int(members.sum()), n_bootstrap, seed)
+        weights = resamples(int(members.sum()), n_bootstrap, seed)
         for m, metric in enumerate(metrics):
             rows = _Rows(values[:, m][:, members], weights, metric).of(circuits, bool(attributes.get("n_random")))
             tables.append(pd.DataFrame([{"task": task, "metric": metric, **row} for row in rows]))
@@ -140,11 +139,6 @@ def curve_of(
             known = group.index[group["p"].notna()]
             table.loc[known, "q"] = benjamini_hochberg(table.loc[known, "p"].to_numpy())
     return FaithfulnessCurve(table, attributes | {"n_examples": len(tasks)})
-
-
-def bootstrap_weights(n: int, resamples: int, seed: int) -> Values:
-    """Weights [resamples, n] whose products with values are resampled means."""
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples) / n
 
 
 class _Rows:
@@ -162,7 +156,7 @@ class _Rows:
         if abs(m - e) <= 1e-6 * max(abs(m), abs(e), 1e-6):
             return SAME
         if len(self.weights) and len(self.model) > 1:
-            low, high = _interval(self.weights @ (self.model - self.empty))
+            low, high = band(self.weights @ (self.model - self.empty))
             if low <= 0 <= high:
                 return UNSURE
         return ""
@@ -198,7 +192,7 @@ class _Rows:
         defined = np.abs(gap) > 1e-6 * np.abs(gap).max()
         row["per_example"] = float(np.median(own[defined]))
         if len(self.weights):
-            row["low"], row["high"] = _interval(resampled[np.isfinite(resampled)])
+            row["low"], row["high"] = map(float, band(resampled[np.isfinite(resampled)]))
         return row
 
     def _chance(self, row: dict[str, Any], runs: list[int]) -> dict[str, Any]:
@@ -214,8 +208,3 @@ class _Rows:
             out["null_low"], out["null_high"] = np.quantile(shares, [tail, 1 - tail])
         return out
 
-
-def _interval(values: Values) -> tuple[float, float]:
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)

@@ -15,6 +15,7 @@ from compgraph.ablation.baselines import Baseline
 from compgraph.ablation.circuits import masks_for
 from compgraph.errors import GraphError
 from compgraph.evaluation.curve import SAME
+from compgraph.evaluation.intervals import LEVEL, resamples
 from compgraph.evaluation.scores import Scores, circuit_scores, normalised
 from compgraph.graph import ComputationalGraph
 from compgraph.models.network import Network
@@ -22,7 +23,6 @@ from compgraph.models.network import Network
 if TYPE_CHECKING:
     import pandas as pd
 
-LEVEL = 0.95
 NUMBERS = ("faithfulness", "completeness", "overlap")
 
 
@@ -72,7 +72,7 @@ def knock_in_out(
     scores = circuit_scores(
         net, frame, everything, pairs, metrics, ablation=ablation, baseline=baseline, batch_size=batch_size, seed=seed
     )
-    weights = np.random.default_rng(seed).multinomial(pairs.n, np.full(pairs.n, 1 / pairs.n), n_bootstrap) / pairs.n
+    weights = resamples(pairs.n, n_bootstrap, seed)
     rows = []
     for k, mask in enumerate(masks):
         for m, metric in enumerate(metrics):

@@ -230,3 +230,20 @@ def test_a_kept_mlp_with_dead_units_keeps_its_bias_under_zero(variant):
     full = ComputationalGraph.from_architecture(net, partition)
     nodes = ablate_nodes(net, partition, [np.ones(partition.n_nodes, bool)], pairs, baseline="zero")[0]
     np.testing.assert_allclose(nodes.numpy(), run_graph(net, full, pairs, baseline="zero").numpy(), atol=1e-10)
+
+
+@pytest.mark.parametrize("baseline", ["counterfactual", "zero", "mean"])
+@pytest.mark.parametrize("variant", ["gpt2", "neox", "llama"])
+def test_node_ablation_where_patterns_are_nodes(variant, baseline):
+    """Every node in turn, patterns too: as the complete graph without its out-edges."""
+    net, pairs = tiny_network(variant, dtype=torch.float64), make_pairs(n=3, t=5, padded=True)
+    full = ComputationalGraph.from_architecture(net, cutting(net, dead=0))
+    assert any(name.endswith("/pattern") for name in full.nodes["name"])
+    for node in range(full.n_nodes):
+        if node in full.outputs:
+            continue
+        alone = full.subgraph((full.source != node) & (full.target != node))
+        cut = full.subgraph(full.source != node)
+        found = run_graph(net, alone, pairs, ablation="node", baseline=baseline)
+        expected = run_graph(net, cut, pairs, baseline=baseline)
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-9, err_msg=full.nodes["name"][node])
