@@ -23,6 +23,7 @@ from compgraph.circuits.choice import edge_budget
 from compgraph.circuits.ensemble import check_same_edges
 from compgraph.errors import DataError, GraphError
 from compgraph.evaluation.curve import SAME
+from compgraph.evaluation.intervals import resamples as resampling
 from compgraph.evaluation.planning import FRACTIONS
 from compgraph.evaluation.scores import circuit_scores, normalised
 from compgraph.graph import ComputationalGraph
@@ -50,7 +51,7 @@ def resampled_scores(per_example: npt.ArrayLike, resamples: int = 100, seed: int
     if resamples < 2:
         raise DataError(f"resamples is {resamples}; at least 2 can be compared")
     n = len(scores)
-    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), resamples) / n
+    weights = resampling(n, resamples, seed)
     found: Floats = weights @ scores
     return found
 
