@@ -68,6 +68,8 @@ class Entry:
         Whether it has a gradient.
     at_clean : bool
         Whether the gradient it uses is that of the clean run.
+    clean_at_one : tuple of str
+        Options that leave it no gradient but that of the clean run where they are 1.
     uses_gradient : bool
         Whether it differentiates the metric.
     metric : str
@@ -113,6 +115,7 @@ class Entry:
     needs_answers: bool = False
     needs_reference: bool = False
     at_clean: bool = False
+    clean_at_one: tuple[str, ...] = ()
     uses_gradient: bool = True
     metric: str = "logit_difference"
     cost: str = ""
@@ -176,6 +179,7 @@ ATTRIBUTIONS: Table = _table(
         _ATTRIBUTIONS,
         "change of a unit times the gradient averaged between clean and baseline, one site at a time",
         "integrated_gradients",
+        clean_at_one=("steps",),
         options=(Option("steps", 10, "Points on the path.", minimum=1),),
     ),
 )
@@ -272,6 +276,7 @@ EFFECTIVE: Table = _table(
         "as eap, with gradients integrated along the write of each site in turn",
         "compute",
         cost="eap_ig_activations",
+        clean_at_one=("steps",),
         serves_features=True,
         options=(_STEPS,),
     ),
@@ -389,6 +394,7 @@ EFFECTIVE: Table = _table(
         "integrated gradients of each node, handed on to the edges that feed it, as in sparse feature circuits",
         "compute",
         cost="node_ig",
+        clean_at_one=("steps", "edge_steps"),
         options=(
             Option("steps", 10, "Points on the path of a site's units.", minimum=1),
             Option("edge_steps", 1, "Points on the path of what a node reads; 1 is the clean run.", minimum=1),
@@ -722,6 +728,12 @@ def load(entry: Entry) -> Callable[..., Any]:
 
 COSTS = "compgraph.connectivity.effective.costs"
 """The module of the functions that `Entry.cost` names."""
+
+
+def only_clean(entry: Entry, options: Mapping[str, Any]) -> str:
+    """The option, `steps: 1`, that leaves a method no gradient but that of the clean run; empty if none does."""
+    values = {option.name: option.default for option in entry.options} | dict(options)
+    return next((f"{name}: 1" for name in entry.clean_at_one if values[name] == 1), "")
 
 
 def load_cost(entry: Entry) -> Callable[..., Any]:

@@ -17,7 +17,7 @@ from compgraph.ablation.baselines import Baseline, Units, make_baseline
 from compgraph.attribution.memory import NodeAttributions
 from compgraph.attribution.probe import make_probe
 from compgraph.catalogue import ATTRIBUTIONS as METHODS
-from compgraph.catalogue import METRICS, Entry, load
+from compgraph.catalogue import METRICS, Entry, load, only_clean
 from compgraph.connectivity.memory import available_memory
 from compgraph.data.batches import batch_of
 from compgraph.data.buffer_layout import ATTRIBUTIONS, QUANTITIES, Pairs, Positions
@@ -215,7 +215,8 @@ def _prepare(
     if method not in METHODS:
         raise DataError(f"attribution method {method!r} is not known; valid are {', '.join(METHODS)}")
     entry = METHODS[method]
-    settings, measure = _settings(entry, options), _measure(entry, metric)
+    settings = _settings(entry, options)
+    measure = _measure(entry, metric, settings)
     if not entry.takes_baseline and (baseline is not None or reference is not None):
         raise DataError(f"attribution method {method!r} takes no baseline, so that none can be given")
     made = None
@@ -246,10 +247,10 @@ def _settings(entry: Entry, options: dict[str, Any]) -> dict[str, Any]:
     return {name: options.get(name, option.default) for name, option in known.items()}
 
 
-def _measure(entry: Entry, metric: str) -> Metric:
+def _measure(entry: Entry, metric: str, settings: Mapping[str, Any]) -> Metric:
     """The metric, if it has a gradient where the method takes it."""
     measure = get_metric(metric, differentiable=True)
-    if entry.at_clean and describe(metric).needs_reference:
+    if (entry.at_clean or only_clean(entry, settings)) and describe(metric).needs_reference:
         fit = [m.name for m in METRICS.values() if m.differentiable and not m.needs_reference]
         raise DataError(
             f"metric {metric!r} is flat in the clean run, whose gradient {entry.name!r} takes; valid: {', '.join(fit)}"

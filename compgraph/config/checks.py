@@ -166,6 +166,13 @@ def _metric(place: tuple[str, ...], stage: str, entry: Any) -> Iterator[Problem]
     if entry.metric not in valid:
         why = "is flat in the clean run" if catalogue.METRICS[entry.metric].differentiable else "has no gradient"
         yield Problem((*place, "metric"), f"'{entry.metric}' {why}; valid: {', '.join(valid)}")
+    elif catalogue.METRICS[entry.metric].needs_reference and (only := _only_clean(method, entry)):
+        why = f"'{entry.metric}' is flat in the clean run, all that {method.name} looks at with {only}"
+        yield Problem((*place, "metric"), f"{why}; take {only.partition(':')[0]} of at least 2")
+
+
+def _only_clean(method: catalogue.Entry, entry: Any) -> str:
+    return catalogue.only_clean(method, {name: getattr(entry, name) for name in method.clean_at_one})
 
 
 def _baseline_data(place: tuple[str, ...], entry: Any, datasets: list[str]) -> Iterator[Problem]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from compgraph.ablation.baselines import Baseline, Units, make_baseline, silent_sites
 from compgraph.catalogue import EFFECTIVE, load, load_cost
 from compgraph.connectivity.effective.chains import ChainScorer
-from compgraph.connectivity.effective.checks import check_question, explain_not_finite
+from compgraph.connectivity.effective.checks import check_gradient, check_question, explain_not_finite
 from compgraph.connectivity.effective.cost import announce, measured
 from compgraph.connectivity.effective.edge_memory import check_memory
 from compgraph.connectivity.effective.features import FeatureScorer
@@ -118,6 +118,7 @@ def effective_connectivity(
         raise GraphError(f"effective method {method!r} has no option {unknown[0]!r}; its options: {listed}")
     if bootstrap and not entry.averages_examples:
         raise GraphError(f"effective method {method!r} does not average over examples, so that bootstrap must be 0")
+    check_gradient(entry, metric or entry.metric, options)
     partition.check_causal(net)
     # Where the baseline plays no part the data need not have what it is made from.
     made = make_baseline(baseline if entry.takes_baseline else "zero", net, pairs, reference=reference, seed=seed)

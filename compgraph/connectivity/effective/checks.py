@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +10,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compgraph.catalogue import Entry
+from compgraph.catalogue import Entry, only_clean
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.data.batches import Batch, batch_of
 from compgraph.errors import DataError
 from compgraph.metrics import describe, get_metric, needs_reference
 from compgraph.models.network import Network
 from compgraph.models.transformer import Transformer
+
+
+def check_gradient(entry: Entry, metric: str, options: Mapping[str, Any]) -> None:
+    """Refuse a metric whose gradient is zero wherever a method takes it.
+
+    Raises
+    ------
+    DataError
+        The metric compares with the clean run, and the method looks at nothing else.
+    """
+    only = only_clean(entry, options)
+    if not entry.uses_gradient or not (entry.at_clean or only) or not needs_reference(metric):
+        return
+    flat = f"metric {metric!r} is at its minimum in the clean run, "
+    if only:
+        name = only.partition(":")[0]
+        raise DataError(f"{flat}all that {entry.name} looks at with {only}; take {name} of at least 2")
+    raise DataError(
+        f"{flat}so that {entry.name} would score every edge 0; take one that does not compare with the clean run, or a "
+        "method that looks away from it (eap-ig-inputs, exact)"
+    )
 
 
 def check_question(setting: Setting, entry: Entry) -> None:
@@ -78,11 +99,6 @@ def _check_metric(setting: Setting, entry: Entry) -> None:
     """Try the metric on the logits of no information, which costs nothing."""
     net, name = setting.net, setting.metric
     metric = get_metric(name, differentiable=entry.uses_gradient)
-    if entry.at_clean and needs_reference(name):
-        raise DataError(
-            f"metric {name!r} is at its minimum in the clean run, so that {entry.name} would score every edge 0; take "
-            "one that does not compare with the clean run, or a method that looks away from it (eap-ig-inputs, exact)"
-        )
     batch = batch_of(net, setting.pairs, np.arange(min(2, setting.pairs.n)))
     logits = torch.zeros(len(batch), net.architecture.site("logits").n_units, dtype=net.dtype, device=net.device)
     targets = replace(batch.targets, reference=logits) if describe(name).needs_reference else batch.targets

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from compgraph.connectivity.effective.attribution import attribute
-from compgraph.connectivity.effective.eap import check_metric
 from compgraph.connectivity.effective.passes import GradientPass, PassContext
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.errors import DataError
@@ -34,8 +33,6 @@ def compute(setting: Setting, *, steps: int = 5) -> ComputationalGraph:
     """
     if steps < 1:
         raise DataError(f"eap-ig-activations: steps is {steps}; it must be at least 1")
-    if steps == 1:
-        check_metric(setting.metric, "eap-ig-activations with one step")
     return attribute(setting, partial(along_every_write, steps=steps), method="eap-ig-activations")
 
 

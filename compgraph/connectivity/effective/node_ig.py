@@ -37,7 +37,6 @@ from compgraph.connectivity.effective.node_ig_streams import NodeStreamScorer
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.errors import DataError, ModelError
 from compgraph.graph import ComputationalGraph
-from compgraph.metrics import needs_reference
 from compgraph.models.sequential import Sequential
 from compgraph.models.transformer import Transformer
 
@@ -65,9 +64,9 @@ def compute(
     Raises
     ------
     DataError
-        No steps, a negative threshold, or a metric that compares with the clean run in too few steps.
+        No steps, or a negative threshold.
     """
-    _check(setting, steps, edge_steps, node_threshold)
+    _check(steps, edge_steps, node_threshold)
     scorer = scorer_of_nodes(setting, steps, edge_steps, node_threshold)
     used = {"steps": steps, "edge_steps": edge_steps, "node_threshold": node_threshold}
     graph = attribute(setting, clean_gradient, method="node-ig", scorer=scorer, attributes=used)
@@ -94,14 +93,9 @@ def scorer_of_nodes(
     raise ModelError(f"node-ig has no scorer for {type(setting.net).__name__}")
 
 
-def _check(setting: Setting, steps: int, edge_steps: int, node_threshold: float) -> None:
+def _check(steps: int, edge_steps: int, node_threshold: float) -> None:
     for name, value in (("steps", steps), ("edge_steps", edge_steps)):
         if value < 1:
             raise DataError(f"node-ig: {name} is {value}; it must be at least 1")
-        if value == 1 and needs_reference(setting.metric):
-            raise DataError(
-                f"node-ig: metric {setting.metric!r} is flat in the clean run, the only point of {name}: 1; take "
-                "steps and edge_steps of at least 2"
-            )
     if not 0 <= node_threshold < float("inf"):
         raise DataError(f"node-ig: node_threshold is {node_threshold}; it must be a number of at least 0")

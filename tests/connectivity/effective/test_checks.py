@@ -97,10 +97,12 @@ def test_metrics_that_are_flat_in_the_clean_run(net, name):
 
 
 def test_metrics_that_are_flat_on_the_only_points_of_a_path(net):
-    message = "eap-ig-activations with one step would score every edge 0"
+    message = "all that eap-ig-activations looks at with steps: 1; take steps of at least 2"
     refused(DataError, message, net, make_pairs(), "eap-ig-activations", metric="kl", steps=1)
-    message = "flat in the clean run, the only point of edge_steps"
-    refused(DataError, message, net, make_pairs(), "node-ig", metric="kl")
+    before_any_pass = PromptPairs(make_pairs().clean)  # without what a baseline is made from
+    for options, only in (({}, "edge_steps: 1"), ({"steps": 1}, "steps: 1"), ({"steps": 1, "edge_steps": 2}, "steps: 1")):
+        message = f"all that node-ig looks at with {only}; take"
+        refused(DataError, message, net, before_any_pass, "node-ig", metric="kl", **options)
 
 
 def test_methods_that_do_not_serve_a_network(net):
