@@ -45,7 +45,7 @@ datasets:
         (MODELS + DATA + "effective: {a: {metric: kl}}", "'kl' is flat in the clean run"),
         (MODELS + DATA + "effective: {a: {metric: kl, method: node-ig, steps: 1, edge_steps: 2}}",
          "a.metric (line 8): 'kl' is flat in the clean run, all that node-ig looks at with steps: 1; take steps of"),
-        (MODELS + DATA + "attributions: {a: {metric: kl, method: integrated-gradients, steps: 1}}", "with steps: 1; take"),
+        (MODELS + DATA + "attributions: {a: {metric: kl, method: integrated-gradients, steps: 1}}", "with steps: 1; "),
         (MODELS + DATA + "attributions: {a: {metric: kl}}", "a.metric (line 8): 'kl' is flat in the clean run"),
         (MODELS + DATA + "attributions: {a: {metric: accuracy, method: integrated-gradients}}", "has no gradient"),
         (MODELS + DATA + "attributions: {a: {sites: [attn.1, attn.7]}}",

@@ -25,7 +25,7 @@ from compgraph.connectivity.effective.qk_fix import MEMORY_PER_STEP as MEMORY_OF
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.connectivity.effective.unit_rows import UnitScorer
 from compgraph.models.transformer import Transformer
-from compgraph.patterns import SUFFIX
+from compgraph.patterns import SUFFIX, with_patterns
 
 
 def _gradients(
@@ -185,7 +185,7 @@ def attention_rollout(setting: Setting) -> Cost:
 def series(setting: Setting, *, signal: str = "norm", max_order: int = 2, permutations: int = 0, **_: Any) -> Cost:
     """The clean run; once more for principal components, and for surrogates."""
     ask = Question(setting)
-    lagged = (max_order + 1) * setting.partition.n_nodes
+    lagged = (max_order + 1) * with_patterns(setting.net, setting.partition)[1].n_nodes
     memory = min(time_series.MEMORY_PER_BATCH, ask.n * ask.forward_pass) + 6 * 8 * lagged**2 + ask.graph
     memory += time_series.MEMORY_FOR_COMPONENTS if signal == "pc" else 0
     return Cost(1 + (signal == "pc") + (permutations > 0), 0, memory, ask.batch(ask.n))

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compgraph.connectivity.effective.influence import SeriesOptions, estimate, graph_of, readers_of
+from compgraph.connectivity.effective.influence import Influence, SeriesOptions, Test, estimate, graph_of, readers_of
 from compgraph.connectivity.effective.lagged_moments import moments_of
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.connectivity.effective.time_series import NodeSignals, Trials
@@ -40,35 +40,16 @@ from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
 from compgraph.models.network import Network
 from compgraph.partition import Partition
+from compgraph.patterns import with_patterns
 
 
-def compute(
-    setting: Setting,
-    *,
-    signal: str = "norm",
-    readout: str = "metric",
-    max_order: int = 2,
-    criterion: str = "bic",
-    intercept: str = "position",
-    ridge: float = 0.0,
-    choose_ridge: bool = False,
-    fdr: float = 0.05,
-) -> ComputationalGraph:
+def compute(setting: Setting, **options: Any) -> ComputationalGraph:
     """See `compgraph.effective_connectivity`.
 
     Parameters
     ----------
-    signal, readout
-        What a node's number is: `norm`, `mean` or `pc`; of `logits`, the `metric` or the `entropy` of the output.
-    max_order, criterion
-        Most lags, and how their number is chosen: `bic`, `aic`, or `max` for max_order itself.
-    intercept
-        Means removed: one per `position` of an example, or a `constant`.
-    ridge, choose_ridge
-        Penalty on the coefficients, in units of a signal's variance, or whether to choose it by generalised
-        cross-validation.
-    fdr
-        False discovery rate of the column `significant`.
+    options
+        The attributes of `influence.SeriesOptions`.
 
     Returns
     -------
@@ -80,44 +61,43 @@ def compute(
     DataError
         Invalid numbers, too few samples for the number of coefficients, signals that are combinations of each other.
     GraphError
-        Unknown signals; parts that hold only some units of a head.
+        Unknown signals.
     """
-    options = SeriesOptions(max_order, criterion, intercept, ridge, choose_ridge, fdr)
-    net, partition = setting.net, setting.partition
-    signals = signals_of(setting, signal, readout)
-    moments = moments_of(signals, signals.n_nodes, max_order, intercept == "position")
-    found = estimate(moments, readers_of(net.architecture, partition), partition.node_names, options, "f", "granger")
-    about = about_series(setting, "granger", signal, readout, intercept)
+    asked = SeriesOptions(**options)
+    _, found = influence_in(setting, asked, "f", "granger")
     return graph_of(
-        net,
-        partition,
+        setting.net,
+        setting.partition,
         found,
         weight=found.log_ratio,
         p=found.p,
-        fdr=fdr,
+        fdr=asked.fdr,
         split_qkv=setting.split_qkv,
-        attributes=about,
+        attributes=about_series(setting, "granger", asked),
     )
 
 
-def signals_of(setting: Setting, signal: str, readout: str) -> NodeSignals:
-    """The node signals that a setting asks for."""
-    return NodeSignals(
+def influence_in(setting: Setting, options: SeriesOptions, test: Test, method: str) -> tuple[NodeSignals, Influence]:
+    """The node signals that a setting asks for, and what sources add to the prediction of targets."""
+    signals = NodeSignals(
         setting.net,
         setting.pairs,
         setting.partition,
-        signal=signal,
-        readout=readout,
+        signal=options.signal,
+        readout=options.readout,
         metric=setting.metric,
         batch_size=setting.batch_size,
     )
+    moments = moments_of(signals, signals.n_nodes, options.max_order, options.by_position)
+    readers, names = readers_of(setting.net, setting.partition), signals.partition.node_names
+    return signals, estimate(moments, readers, names, options, test, method)
 
 
-def about_series(setting: Setting, method: str, signal: str, readout: str, intercept: str) -> dict[str, Any]:
+def about_series(setting: Setting, method: str, options: SeriesOptions) -> dict[str, Any]:
     """Attributes of a graph: what the series were. A baseline plays no part, the metric at most in the logits."""
-    measured = {"metric": setting.metric} if readout == "metric" else {}
-    n = int(setting.pairs.n)
-    return {"method": method, "signal": signal, "readout": readout, "intercept": intercept, "n_examples": n, **measured}
+    words = {name: getattr(options, name) for name in ("signal", "readout", "intercept")}
+    measured = {"metric": setting.metric} if options.readout == "metric" else {}
+    return {"method": method, **words, "n_examples": int(setting.pairs.n), **measured}
 
 
 def granger_over_training(
@@ -138,8 +118,8 @@ def granger_over_training(
     Parameters
     ----------
     signals
-        [checkpoints, nodes], in order of training and evenly spaced in whatever clock is meant
-        (`time_series.signals_over_training`).
+        [checkpoints, nodes], patterns included (`compgraph.patterns`), in order of training and evenly spaced in
+        whatever clock is meant (`time_series.signals_over_training`).
     net, partition
         The architecture and the nodes; of any network of the training.
     max_order, criterion, ridge, choose_ridge, fdr
@@ -159,9 +139,9 @@ def granger_over_training(
         Signals of another shape, not finite, or too few checkpoints: nodes × lags must be far fewer than checkpoints.
     """
     options = SeriesOptions(max_order, criterion, "constant", ridge, choose_ridge, fdr)
-    values = np.asarray(signals, dtype=np.float64)
-    if values.ndim != 2 or values.shape[1] != partition.n_nodes:
-        raise DataError(f"signals have shape {list(values.shape)}; [checkpoints, {partition.n_nodes}] is needed")
+    values, nodes = np.asarray(signals, dtype=np.float64), with_patterns(net, partition)[1]
+    if values.ndim != 2 or values.shape[1] != nodes.n_nodes:
+        raise DataError(f"signals have shape {list(values.shape)}; [checkpoints, {nodes.n_nodes}] is needed")
     if not np.isfinite(values).all():
         raise DataError(f"signals at checkpoint {int((~np.isfinite(values)).any(1).argmax())} are not finite")
     values = np.diff(values, axis=0) if difference else values
@@ -171,9 +151,8 @@ def granger_over_training(
         for fold, piece in enumerate((values[:cut], values[cut:]))
         if len(piece)
     ]
-    moments = moments_of(trials, partition.n_nodes, max_order, by_position=False)
-    readers = readers_of(net.architecture, partition)
-    found = estimate(moments, readers, partition.node_names, options, "f", "granger over training")
+    moments = moments_of(trials, nodes.n_nodes, max_order, options.by_position)
+    found = estimate(moments, readers_of(net, partition), nodes.node_names, options, "f", "granger over training")
     about = {"method": "granger", "over": "training", "difference": difference, "n_checkpoints": len(values)}
     return graph_of(
         net,

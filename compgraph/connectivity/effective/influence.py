@@ -2,7 +2,8 @@
 
 The statistic of source u and target v is the log ratio of the residual variances of v without and with u
 (`vector_autoregression`), conditional on v's past and on all other admissible sources of v. Nodes whose signal does not
-vary are left out: their edges score 0 with p = 1.
+vary, dead features among them, are left out: their edges score 0 with p = 1. A lag at which a signal does not vary (a
+feature that is active at one position only) is a regressor with coefficient 0 and costs no degree of freedom.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import numpy.typing as npt
 from scipy import special, stats
 
 from compgraph.architectural import architectural_edges
-from compgraph.architecture import Architecture
 from compgraph.connectivity.effective.lagged_moments import Array, Gram, Moments
 from compgraph.connectivity.effective.vector_autoregression import (
     Readers,
@@ -30,7 +30,8 @@ from compgraph.connectivity.effective.vector_autoregression import (
 from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
 from compgraph.models.network import Network
-from compgraph.partition import Partition
+from compgraph.partition import HasArchitecture, Partition
+from compgraph.patterns import pattern_of, served_parts, with_patterns
 
 CRITERIA = ("bic", "aic", "max")
 INTERCEPTS = ("position", "constant")
@@ -41,7 +42,22 @@ Test = Literal["f", "chi2"]
 
 @dataclass(frozen=True)
 class SeriesOptions:
-    """How series are regressed; see the options of `granger`.
+    """What series are, and how they are regressed: the options that `granger` and `transfer-entropy` share.
+
+    Attributes
+    ----------
+    max_order, criterion
+        Most lags, and how their number is chosen: `bic`, `aic`, or `max` for max_order itself.
+    intercept
+        Means removed: one per `position` of an example, or a `constant`.
+    ridge, choose_ridge
+        Penalty on the coefficients, in units of a signal's variance, or whether to choose it by generalised
+        cross-validation.
+    fdr
+        False discovery rate of the column `significant`.
+    signal, readout
+        What a node's number is: `norm`, `mean` or `pc`; of `logits`, the `metric` or the `entropy` of the output
+        (`time_series`).
 
     Raises
     ------
@@ -55,12 +71,19 @@ class SeriesOptions:
     ridge: float = 0.0
     choose_ridge: bool = False
     fdr: float = 0.05
+    signal: str = "norm"
+    readout: str = "metric"
 
     def __post_init__(self) -> None:
         words = {"criterion": (self.criterion, CRITERIA), "intercept": (self.intercept, INTERCEPTS)}
         check_numbers(self.max_order, self.ridge, self.fdr, **words)
         if self.ridge > 0 and self.choose_ridge:
             raise DataError(f"ridge is {self.ridge} and choose_ridge is true; give one of them")
+
+    @property
+    def by_position(self) -> bool:
+        """Whether means are those of a position."""
+        return self.intercept == "position"
 
     @property
     def penalised(self) -> bool:
@@ -108,15 +131,26 @@ class Influence:
         }
 
 
-def readers_of(architecture: Architecture, partition: Partition) -> list[Readers]:
-    """Admissible sources of the nodes of every site that reads."""
+def readers_of(net: HasArchitecture, partition: Partition) -> list[Readers]:
+    """Admissible sources of the nodes of every site that reads, patterns included (`compgraph.patterns`)."""
+    architecture, partition = with_patterns(net, partition)
 
     def nodes(sites: Iterable[str]) -> npt.NDArray[np.int64]:
         ranges = [np.arange(at.start, at.stop) for at in (partition.node_slice(site) for site in sites)]
         return np.sort(np.concatenate(ranges)).astype(np.int64)
 
-    reads = architecture.reads
-    return [Readers(nodes([site]), nodes(reads[site])) for site in partition.sites if reads.get(site)]
+    found = []
+    for site in partition.sites:
+        sources = [name for name in architecture.reads.get(site, ()) if name != pattern_of(site)]
+        if pattern_of(site) in partition.labels:
+            served = served_parts(architecture.site(site), partition)
+            patterns = nodes([pattern_of(site)])
+            for row in np.unique(served, axis=0):  # parts that the same patterns serve have the same sources
+                targets = nodes([site])[(served == row).all(1)]
+                found.append(Readers(targets, np.sort(np.concatenate([nodes(sources), patterns[row]]))))
+        elif sources:
+            found.append(Readers(nodes([site]), nodes(sources)))
+    return found
 
 
 def estimate(
@@ -171,13 +205,14 @@ def estimate(
 def _in_sample(gram: Gram, site: Readers, order: int, names: Sequence[str], test: Test) -> tuple[Array, Array]:
     """Log ratios and p-values [targets, sources] of unpenalised regressions on the rows they were fitted to."""
     regression = Regression(gram, site, order, 0.0, names)
-    left = gram.n - gram.n_intercepts - regression.n_coefficients
+    freedom = [regression.degrees_of_freedom(regression.fit(target)) for target in site.targets]
+    left, size = gram.n - gram.n_intercepts - np.array(freedom)[:, None], regression.varying
     losses = regression.without_each(gram)
     ratio = np.stack([one.without / one.full for one in losses])
     if test == "f":
-        p = stats.f.sf((ratio - 1) * left / (order + 1), order + 1, left)
+        p = stats.f.sf((ratio - 1) * left / size, size, left)
     else:
-        p = stats.chi2.sf(left * np.log(ratio), order + 1)
+        p = stats.chi2.sf(left * np.log(ratio), size)
     return np.log(ratio), p
 
 

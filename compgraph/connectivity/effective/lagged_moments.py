@@ -20,6 +20,8 @@ from compgraph.errors import DataError
 Array = npt.NDArray[np.float64]
 MAX_COLUMNS = 8192
 """Most nodes × lags: four matrices of this size take 2 GB."""
+FLAT = 1e-10
+"""A lag whose variance is less than this share of the signal's does not vary."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,13 @@ class Gram:
         return np.diag(self.products)[:: self.n_lags].copy()
 
     def scaled(self, scale: Array) -> Gram:
-        """Of signals divided by a number per node."""
+        """Of signals divided by a number per node; columns that then hardly vary are zero."""
         by_column = np.repeat(scale, self.n_lags)
-        return Gram(self.products / np.outer(by_column, by_column), self.n, self.n_intercepts, self.n_lags)
+        products = self.products / np.outer(by_column, by_column)
+        constant = np.diag(products) <= FLAT
+        products[constant] = 0
+        products[:, constant] = 0
+        return Gram(products, self.n, self.n_intercepts, self.n_lags)
 
 
 def rows_of(values: Array, lengths: npt.NDArray[np.int64], order: int) -> tuple[Array, npt.NDArray[np.int64]]:

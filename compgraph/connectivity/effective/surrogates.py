@@ -66,6 +66,8 @@ class Surrogates:
             positions.append(position if by_position else np.zeros_like(position))
             lengths.append(np.maximum(trials.lengths - max_order, 0))
         self.rows = _centred(np.concatenate(pieces), np.concatenate(positions))
+        self.constant = np.diag(found.gram.products) == 0
+        self.rows[:, self.constant] = 0
         self.lengths = np.concatenate(lengths)
         self.starts = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
         used, counts = np.unique(self.lengths[self.lengths > 0], return_counts=True)
@@ -98,7 +100,7 @@ class Surrogates:
             for _ in range(n_surrogates):
                 moved = self.rows[np.ix_(self.shuffled(rng), at)]
                 products = moved.T @ self.rows / len(self.rows)
-                own = moved.T @ moved / len(self.rows)
+                own = moved.T @ moved / len(self.rows) + np.diag(self.constant[at])
                 for regression, fitted in zip(regressions, fits, strict=True):
                     if source in regression.readers.sources:
                         gains = _gains(regression, fitted, int(source), products, own)

@@ -8,6 +8,15 @@ of the brain:
 - `pc`: its units along their first principal component, taken at up to some thousand positions spread evenly over the
   data (all of them if there are fewer); the sign is such that the largest loading is positive.
 
+A feature of a dictionary is one unit: `norm` is the size of its activation (times that of its row), `mean` and `pc` are
+the activation itself. The error is a node of many units like any other.
+
+A pattern (`compgraph.patterns`) writes nothing by itself. Its units are the weights that its query position gives to
+the positions 0, 1, 2 … tokens back, so that rows of different length and place compare: `norm` is their Euclidean norm
+(how concentrated attention is: minus half the Rényi entropy of order 2, exponentiated), `pc` is taken over them, and
+`mean` is the mean distance, since the mean of weights that sum to one says nothing. A reconstruction of ours [D]: no
+source gives a scalar for a pattern.
+
 The signal of `logits` is the metric at every position, or the entropy of the output, which needs no answers. Padding is
 left out: series start at the first real token.
 """
@@ -31,9 +40,9 @@ from compgraph.metrics import get_metric, needs_reference
 from compgraph.models.network import Network
 from compgraph.models.sequential import Sequential
 from compgraph.models.transformer import Transformer
-from compgraph.models.writes import check_heads
 from compgraph.partition import Partition
 from compgraph.parts import Parts
+from compgraph.patterns import SUFFIX, with_patterns
 from compgraph.progress import track
 
 MEMORY_PER_BATCH = 2**28
@@ -80,7 +89,7 @@ class NodeSignals:
     Raises
     ------
     GraphError
-        Unknown words, or (transformers) parts that hold only some units of a head.
+        Unknown words.
     DataError
         A metric that compares with the clean run, which is constant there.
     """
@@ -103,14 +112,11 @@ class NodeSignals:
                 f"metric {metric!r} compares with the clean run, so that its series is constant; take another"
             )
         partition.check_causal(net)
-        if isinstance(net, Transformer):
-            check_heads(net, partition)
+        architecture, partition = with_patterns(net, partition)
         self.net, self.pairs, self.partition, self.signal, self.readout = net, pairs, partition, signal, readout
         self._measure = get_metric(metric) if readout == "metric" else None
-        self.sites = [site.name for site in net.architecture.node_sites]
-        self.parts = {
-            site: Parts.from_labels(partition.labels[site], partition.n_parts(site), net.device) for site in self.sites
-        }
+        self.sites = [site.name for site in architecture.node_sites]
+        self.parts = {site: self._parts(site) for site in self.sites}
         self._size = batch_size or self._examples_at_once()
         self._components: Units = self._principal_components() if signal == "pc" else {}
 
@@ -118,6 +124,13 @@ class NodeSignals:
     def n_nodes(self) -> int:
         """Number of nodes."""
         return self.partition.n_nodes
+
+    def _parts(self, site: str) -> Parts:
+        """Nodes over the units that signals are made of."""
+        labels = self.partition.labels[site]
+        if site.endswith(SUFFIX):
+            labels = np.repeat(labels, self.pairs.clean.shape[1])
+        return Parts.from_labels(labels, self.partition.n_parts(site), self.net.device)
 
     def __iter__(self) -> Iterator[Trials]:
         """Series of a network that reads tokens, one trial per example."""
@@ -138,8 +151,13 @@ class NodeSignals:
         """[batch, (time,) nodes] in the order of nodes."""
         with torch.no_grad():
             out = self.net.run(batch.clean, batch.mask, capture=self.sites[:-1])
-            columns = [self._of_site(site, out.units[site]) for site in self.sites[:-1]]
+            columns = [self._of_site(site, self._units(site, out.units)) for site in self.sites[:-1]]
             return torch.cat([*columns, self._of_logits(out.logits, batch)], -1)
+
+    def _units(self, site: str, units: Units) -> Tensor:
+        """[batch, (time,) units]; those of a pattern are its weights by distance, head by head."""
+        found = units[site]
+        return by_distance(found, self.pairs.clean.shape[1]).flatten(-2) if site.endswith(SUFFIX) else found
 
     def _of_site(self, site: str, units: Tensor) -> Tensor:
         """[batch, (time,) parts]"""
@@ -148,21 +166,25 @@ class NodeSignals:
             return self._norms(site, units)
         if self.signal == "pc":
             return parts.sums(units * self._components[site])
+        if site.endswith(SUFFIX):
+            return parts.sums(units * torch.arange(parts.size, device=units.device).repeat(len(parts)))
         return parts.sums(units) / torch.tensor([len(index) for index in parts.index]).to(units)
 
     def _norms(self, site: str, units: Tensor) -> Tensor:
-        """Norm of every node's write, a node at a time; a chain's nodes write their units."""
+        """Norm of every node's write, a node of many units at a time; a chain's nodes write their units."""
         parts = self.parts[site]
-        if not isinstance(self.net, Transformer):
+        if not isinstance(self.net, Transformer) or site.endswith(SUFFIX):
             return parts.sums(units.square()).sqrt()
         with_bias = {site} if site.startswith("mlp") and len(parts) == 1 else set()
         away = change_of(self.net, site, {site: units}, {site: torch.zeros_like(units)}, with_bias, parts)
-        found = []
-        for index in parts.index:
-            write = away.change[..., index]
-            write = write if away.rows is None else write @ away.rows[index]
-            found.append((write if away.constant is None else write + away.constant).norm(dim=-1))
-        return torch.stack(found, -1)
+        lengths = torch.ones_like(away.change[0, 0]) if away.rows is None else away.rows.norm(dim=-1)
+        found = parts.sums(away.change.abs() * lengths)  # of nodes of one unit
+        for k, index in enumerate(parts.index):
+            if len(index) > 1 or away.constant is not None:
+                write = away.change[..., index]
+                write = write if away.rows is None else write @ away.rows[index]
+                found[..., k] = (write if away.constant is None else write + away.constant).norm(dim=-1)
+        return found
 
     def _of_logits(self, logits: Tensor, batch: Batch) -> Tensor:
         """[batch, (time,) parts]; several nodes of a chain's logits: their mean logits."""
@@ -194,7 +216,7 @@ class NodeSignals:
             chosen = chosen[(torch.arange(len(chosen), device=chosen.device) + seen) % every == 0]
             seen += int(real.sum())
             for site in sites:
-                kept[site].append(units[site].flatten(0, -2)[chosen])
+                kept[site].append(self._units(site, units).flatten(0, -2)[chosen])
         return {site: _loadings(torch.cat(kept.pop(site)), self.parts[site]) for site in sites}
 
     def _examples_at_once(self) -> int:
@@ -203,6 +225,15 @@ class NodeSignals:
         lagged = 64 * self.partition.n_nodes  # what a regression makes of a position
         bytes_per_example = time * (units * torch.finfo(self.net.dtype).bits // 8 + lagged)
         return int(np.clip(MEMORY_PER_BATCH // bytes_per_example, 1, self.pairs.n))
+
+
+def by_distance(pattern: Tensor, n_distances: int) -> Tensor:
+    """Weights [batch, heads, query, key] -> [batch, query, heads, n_distances], those of 0, 1, 2 … positions back."""
+    time = pattern.shape[-1]
+    query = torch.arange(time, device=pattern.device)[:, None]
+    key = query - torch.arange(n_distances, device=pattern.device)
+    index = key.clamp_min(0).expand(*pattern.shape[:2], -1, -1)
+    return torch.where(key >= 0, pattern.gather(-1, index), 0).transpose(1, 2)
 
 
 def _loadings(rows: Tensor, parts: Parts) -> Tensor:

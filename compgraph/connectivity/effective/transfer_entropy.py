@@ -19,36 +19,25 @@ Cost: as `granger`; with permutations another forward pass and products of lagge
 
 from __future__ import annotations
 
-from compgraph.connectivity.effective.granger import about_series, signals_of
-from compgraph.connectivity.effective.influence import SeriesOptions, estimate, graph_of, readers_of
-from compgraph.connectivity.effective.lagged_moments import moments_of
+from typing import Any
+
+from compgraph.connectivity.effective.granger import about_series, influence_in
+from compgraph.connectivity.effective.influence import SeriesOptions, graph_of
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.connectivity.effective.surrogates import Surrogates
 from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
 
 
-def compute(
-    setting: Setting,
-    *,
-    signal: str = "norm",
-    readout: str = "metric",
-    max_order: int = 2,
-    criterion: str = "bic",
-    intercept: str = "position",
-    ridge: float = 0.0,
-    choose_ridge: bool = False,
-    fdr: float = 0.05,
-    permutations: int = 0,
-) -> ComputationalGraph:
+def compute(setting: Setting, *, permutations: int = 0, **options: Any) -> ComputationalGraph:
     """See `compgraph.effective_connectivity`.
 
     Parameters
     ----------
-    signal, readout, max_order, criterion, intercept, ridge, choose_ridge, fdr
-        As in `granger`.
     permutations
         Surrogates per source; 0 for the analytic test. Drawn by the setting's seed.
+    options
+        The attributes of `influence.SeriesOptions`.
 
     Returns
     -------
@@ -60,28 +49,24 @@ def compute(
     DataError
         As `granger`; permutations below 0, or together with a penalty.
     """
-    options = SeriesOptions(max_order, criterion, intercept, ridge, choose_ridge, fdr)
+    asked = SeriesOptions(**options)
     if permutations < 0:
         raise DataError(f"permutations is {permutations}; it must be at least 0")
-    if permutations and options.penalised:
+    if permutations and asked.penalised:
         raise DataError(f"permutations is {permutations}: surrogates need regressions without a ridge; take 0")
-    net, partition = setting.net, setting.partition
-    signals = signals_of(setting, signal, readout)
-    by_position = intercept == "position"
-    moments = moments_of(signals, signals.n_nodes, max_order, by_position)
-    readers, names = readers_of(net.architecture, partition), partition.node_names
-    found = estimate(moments, readers, names, options, "chi2", "transfer-entropy")
-    p, about = found.p, about_series(setting, "transfer-entropy", signal, readout, intercept)
+    signals, found = influence_in(setting, asked, "chi2", "transfer-entropy")
+    p, about = found.p, about_series(setting, "transfer-entropy", asked)
     if permutations:
-        p = Surrogates(signals, found, max_order, by_position).p_values(permutations, setting.seed, tuple(names))
+        surrogates = Surrogates(signals, found, asked.max_order, asked.by_position)
+        p = surrogates.p_values(permutations, setting.seed, tuple(signals.partition.node_names))
         about |= {"permutations": permutations, "seed": setting.seed}
     return graph_of(
-        net,
-        partition,
+        setting.net,
+        setting.partition,
         found,
         weight=found.log_ratio / 2,
         p=p,
-        fdr=fdr,
+        fdr=asked.fdr,
         split_qkv=setting.split_qkv,
         attributes=about,
     )

@@ -70,6 +70,8 @@ class Fit:
         Inverse of the own past given the sources, [p, p].
     loss
         Mean squared residual on the rows it was fitted to.
+    n_past
+        Lags of the own past that vary.
     """
 
     sources: Array
@@ -77,6 +79,7 @@ class Fit:
     outer: Array
     inner: Array
     loss: float
+    n_past: int
 
 
 class Regression:
@@ -95,6 +98,11 @@ class Regression:
     names
         Of nodes, for messages.
 
+    Attributes
+    ----------
+    varying
+        int [sources] lags of each source that vary; the others have coefficient 0.
+
     Raises
     ------
     DataError
@@ -106,15 +114,18 @@ class Regression:
         self.at = gram.columns(readers.sources, 0, order)
         self.block = order + 1
         self.products = gram.products[np.ix_(self.at, self.at)]
+        self.varying = (np.diag(self.products) > 0).reshape(-1, self.block).sum(1)
         self.inverse = self._inverse(self.products, self.at)
 
     def _inverse(self, products: Array, columns: npt.NDArray[np.int64]) -> Array:
         """Inverse of products plus the penalty; `columns` say whose, for the check and its message."""
-        penalised = products + self.ridge * np.eye(len(products))
+        own = self.gram.products[columns, columns] + self.ridge
+        own = np.where(own > 0, own, 1.0)  # what does not vary is uncorrelated with all: any number makes it 0
+        penalised = products + np.diag(np.where(self.gram.products[columns, columns] > 0, self.ridge, own))
         factor, failed = lapack.dpotrf(penalised, lower=1)
         inverse, _ = lapack.dpotri(factor, lower=1)
         inverse = np.tril(inverse) + np.tril(inverse, -1).T
-        left = 1 / (np.diag(inverse) * (self.gram.products[columns, columns] + self.ridge))
+        left = 1 / (np.diag(inverse) * own)
         if failed or not (left > COLLINEAR).all():
             worst = (failed - 1) if failed else int(np.argmin(np.where(np.isfinite(left), left, 0)))
             node, lag = divmod(int(columns[worst]), self.gram.n_lags)
@@ -123,11 +134,6 @@ class Regression:
                 "a ridge above 0, another signal or a coarser partition"
             )
         return inverse
-
-    @property
-    def n_coefficients(self) -> int:
-        """Of one target."""
-        return len(self.at) + self.order
 
     def fit(self, target: int) -> Fit:
         """Coefficients of one target."""
@@ -140,12 +146,15 @@ class Regression:
         sources = self.inverse @ g[self.at, now] - outer @ past
         explained = sources @ g[self.at, now] + past @ g[own, now]
         loss = g[now, now] - explained - self.ridge * (sources @ sources + past @ past)
-        return Fit(sources, past, outer, inner, max(float(loss), FLOOR * g[now, now]))
+        n_past = int((np.diag(g)[own] > 0).sum())
+        return Fit(sources, past, outer, inner, max(float(loss), FLOOR * g[now, now]), n_past)
 
     def degrees_of_freedom(self, fit: Fit) -> float:
         """Trace of the matrix that turns the target into its fitted values."""
+        if self.ridge == 0:
+            return float(self.varying.sum() + fit.n_past)
         trace = np.trace(self.inverse) + np.trace(fit.inner) + np.vdot(fit.outer @ fit.inner, fit.outer)
-        return float(self.n_coefficients - self.ridge * trace)
+        return float(len(self.at) + self.order - self.ridge * trace)
 
     @cached_property
     def _blocks(self) -> Array:

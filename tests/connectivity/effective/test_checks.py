@@ -100,8 +100,8 @@ def test_metrics_that_are_flat_on_the_only_points_of_a_path(net):
     message = "all that eap-ig-activations looks at with steps: 1; take steps of at least 2"
     refused(DataError, message, net, make_pairs(), "eap-ig-activations", metric="kl", steps=1)
     before_any_pass = PromptPairs(make_pairs().clean)  # without what a baseline is made from
-    for options, only in (({}, "edge_steps: 1"), ({"steps": 1}, "steps: 1"), ({"steps": 1, "edge_steps": 2}, "steps: 1")):
-        message = f"all that node-ig looks at with {only}; take"
+    for options, only in (({}, "edge_steps"), ({"steps": 1}, "steps"), ({"steps": 1, "edge_steps": 2}, "steps")):
+        message = f"all that node-ig looks at with {only}: 1; take {only} of at least 2"
         refused(DataError, message, net, before_any_pass, "node-ig", metric="kl", **options)
 
 

@@ -94,6 +94,36 @@ def test_equals_least_squares(intercept, order):
     assert not found.tested[2, 3]
 
 
+def test_a_lag_at_which_a_signal_does_not_vary_is_left_out():
+    """Of a feature that is active at the last position alone, as a source and as a target."""
+    trials = simulate({(2, 0, 0): 0.8, (4, 2, 0): 0.7}, evoked=False)
+    trials.values[:, :-1, 2] = 0.3
+    found = solve(trials, SeriesOptions(max_order=1, criterion="max"))
+    for v, sources in ((2, [0, 1]), (4, [0, 1, 2, 3])):
+        x, y, at = rows(trials, v, sources, 1, 1)
+        owner = np.array([k for k in sources for _ in range(2)] + [v])
+        means = dummies(at, True)
+        x, y = (z - means @ np.linalg.lstsq(means, z, rcond=None)[0] for z in (x, y))
+        varies = x.std(0) > 1e-9
+        x, owner = x[:, varies], owner[varies]
+        assert (~varies).sum() == 1
+
+        def rss(z, y=y):
+            return np.square(y - z @ np.linalg.lstsq(z, y, rcond=None)[0]).sum()
+
+        full, left = rss(x), len(y) - x.shape[1] - means.shape[1]
+        for u in sources:
+            own = owner == u if u != v else owner < 0
+            ratio = rss(x[:, ~own]) / full
+            assert found.log_ratio[v, u] == pytest.approx(np.log(ratio), rel=1e-8, abs=1e-11)
+            expected = stats.f.sf((ratio - 1) / own.sum() * left, own.sum(), left)
+            assert found.p[v, u] == pytest.approx(expected, rel=1e-6)
+    p = Surrogates([trials], solve(trials, SeriesOptions(max_order=1), "chi2"), 1, True).p_values(19, 0, tuple(NAMES))
+    assert p[4, 2] == 1 / 20 and np.isfinite(p).all()
+    for options in ({"ridge": 0.1}, {"choose_ridge": True}):
+        assert np.isfinite(solve(trials, SeriesOptions(**options)).log_ratio).all()
+
+
 def test_held_out_equals_explicit_ridge():
     order, ridge = 2, 0.3
     trials = simulate(COUPLED)
