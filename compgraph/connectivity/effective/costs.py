@@ -23,7 +23,6 @@ from compgraph.connectivity.effective.node_ig import scorer_of_nodes
 from compgraph.connectivity.effective.passes import Scorer
 from compgraph.connectivity.effective.qk_fix import MEMORY_PER_STEP as MEMORY_OF_PATTERNS
 from compgraph.connectivity.effective.setting import Setting
-from compgraph.connectivity.effective.unit_rows import UnitScorer
 from compgraph.models.transformer import Transformer
 from compgraph.patterns import SUFFIX, with_patterns
 
@@ -42,10 +41,8 @@ def _gradients(
 
 def _strongest(setting: Setting, forward: float, backward: float) -> Cost:
     """A method that keeps the strongest edges only (`large`)."""
-    net, ask = setting.net, Question(setting)
-    if not isinstance(net, Transformer) or any(site.n_features for site in net.architecture.sites):
-        return Cost(ask.baseline + ask.reference + forward, backward, 0, ask.batch(ask.n))  # refused by the method
-    each = UnitScorer(net, setting.partition, setting.split_qkv).bytes_per_example(setting.pairs)
+    ask = Question(setting)
+    each = large.unit_scorer_of(setting).bytes_per_example(setting.pairs)
     size = ask.batch(MEMORY_PER_BATCH // each)
     rows = min(scratch.ROW_MEMORY, int(max(1.0, backward)) * ask.n * each // 2)
     memory = size * (each + ask.gradient_pass) + rows + 3 * large.MEMORY

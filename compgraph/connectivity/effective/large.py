@@ -1,12 +1,14 @@
 """Graphs of so many edges that only the strongest can be kept: all scores are computed, few stay.
 
-One pass over the data gathers what every unit has to say (`unit_rows`), in memory or on disk, so that memory does not
-depend on the number of examples; then the scores come by in blocks of two sites (`unit_blocks`), each once. Kept are
+One pass over the data gathers what every unit has to say, in memory or on disk, so that memory does not depend on the
+number of examples; then the scores come by in blocks of two sites (`score_blocks`; of transformers `stream_blocks`, of
+chains `chain_blocks`), each once. Kept are
 the strongest edges of every target and of the whole (`strongest_edges`), and of all scores their sums by node, their
 number and their histogram (`score_summary`). A user who wants every score gets them in a file (`score_matrix`).
 
 Cost beyond the gradient passes: about 2 · (2 rows + width) floating-point operations per pair of units, a row being a
-position of an example at which something changes and the target has a gradient.
+position of an example at which something changes and the target has a gradient; in a chain 2 rows per pair. Into
+features of dictionaries it is 2 · width per active feature, token and source that changes there.
 """
 
 from __future__ import annotations
@@ -19,23 +21,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from compgraph.ablation.baselines import silent_sites
 from compgraph.connectivity.effective.attribution import MEMORY_PER_BATCH, attribute, gradient_passes
+from compgraph.connectivity.effective.chain_blocks import ChainBlocks, ChainUnitScorer
 from compgraph.connectivity.effective.passes import Passes, Scorer
+from compgraph.connectivity.effective.score_blocks import Block, ScoreBlocks
 from compgraph.connectivity.effective.score_matrix import MatrixWriter, ScoreMatrix
 from compgraph.connectivity.effective.score_summary import Histogram, NodeSums
 from compgraph.connectivity.effective.scratch import RowStore
 from compgraph.connectivity.effective.setting import Setting
+from compgraph.connectivity.effective.stream_blocks import StreamBlocks, stream_scorer_of
 from compgraph.connectivity.effective.strongest_edges import EdgeNumbers, Edges, StrongestOverall, StrongestPerTarget
-from compgraph.connectivity.effective.unit_blocks import UnitBlocks
-from compgraph.connectivity.effective.unit_layout import UnitLayout
-from compgraph.connectivity.effective.unit_rows import UnitRows, UnitScorer
+from compgraph.connectivity.effective.unit_scorer import UnitScorer
 from compgraph.data.batches import batches
-from compgraph.errors import DataError, GraphError, ModelError
+from compgraph.errors import DataError, GraphError
 from compgraph.graph import ComputationalGraph
 from compgraph.metrics import get_metric
-from compgraph.models.transformer import Transformer
-from compgraph.patterns import pattern_of
+from compgraph.models.sequential import Sequential
 from compgraph.progress import progress, track
 
 MEMORY = 2**28
@@ -87,7 +88,7 @@ def strongest_edges(
     attributes: Mapping[str, Any] | None = None,
     matrix: ScoreMatrix | str | Path | None = None,
 ) -> ComputationalGraph:
-    """Score all edges of a transformer as `attribution.attribute` does, and keep the strongest.
+    """Score all edges as `attribution.attribute` does, and keep the strongest.
 
     Parameters
     ----------
@@ -115,34 +116,27 @@ def strongest_edges(
         A score or a gradient that is not finite; a bootstrap.
     GraphError
         `keep` or `keep_overall` below 0.
-    ModelError
-        A chain, or dictionaries.
     StoreError
         A matrix that cannot be written, or rows that do not fit on the disk.
     """
     net, pairs, n = setting.net, setting.pairs, int(setting.pairs.n)
     _check(setting, keep, keep_overall)
-    assert isinstance(net, Transformer)
     measure = get_metric(setting.metric, differentiable=True)
-    scorer = UnitScorer(net, setting.partition, setting.split_qkv)
-    layout = UnitLayout(scorer, setting.partition, silent_sites(setting.partition, setting.baseline), MEMORY)
-    size = setting.batch_size or int(np.clip(MEMORY_PER_BATCH // scorer.bytes_per_example(pairs), 1, n))
     about = setting.about(method, **(attributes or {}), split_qkv=setting.split_qkv, n_examples=n)
     with ExitStack() as stack:
+        blocks = blocks_of(setting, stack.enter_context(RowStore()))
+        size = setting.batch_size or int(np.clip(MEMORY_PER_BATCH // blocks.scorer.bytes_per_example(pairs), 1, n))
         writer = None
         if matrix is not None:
             request = matrix if isinstance(matrix, ScoreMatrix) else ScoreMatrix(matrix)
-            writer = stack.enter_context(request.writer(setting, layout, about))
-        store = stack.enter_context(RowStore())
-        rows = UnitRows(layout, scorer, store)
+            writer = stack.enter_context(request.writer(setting, blocks, about))
         for batch in track(batches(net, pairs, size), description=method, total=-(-n // size), unit="batch"):
-            rows.add(gradient_passes(setting, scorer, batch, passes, measure), batch)
+            blocks.add(gradient_passes(setting, blocks.scorer, batch, passes, measure), batch)
         with torch.no_grad():
-            found = _Found(layout, keep, keep_overall, writer)
-            blocks = UnitBlocks(layout, rows, n, MEMORY)
-            with progress(f"{method}: scores", len(layout.targets), "sites") as shown:
-                for site in layout.targets:
-                    found.add_site(site, blocks, rows, n)
+            found = _Found(blocks, keep, keep_overall, writer)
+            with progress(f"{method}: scores", len(blocks.sites), "sites") as shown:
+                for site in blocks.sites:
+                    found.add_site(site)
                     shown.advance(1)
     return found.graph({**about, "keep": keep, "keep_overall": keep_overall})
 
@@ -151,13 +145,6 @@ def _check(setting: Setting, keep: int, keep_overall: int) -> None:
     for name, value in (("keep", keep), ("keep_overall", keep_overall)):
         if value < 0:
             raise GraphError(f"{name} is {value}; it must be at least 0")
-    if not isinstance(setting.net, Transformer):
-        raise ModelError(
-            f"keep and keep_overall serve transformers; the graph of a {setting.net.kind} network is complete: leave "
-            "both at 0"
-        )
-    if any(site.n_features for site in setting.net.architecture.sites):
-        raise ModelError("keep and keep_overall do not serve networks with dictionaries; leave both at 0")
     if setting.bootstrap:
         raise DataError(
             f"bootstrap is {setting.bootstrap}: it needs scores of single examples, which are not there where only the "
@@ -165,58 +152,56 @@ def _check(setting: Setting, keep: int, keep_overall: int) -> None:
         )
 
 
+def unit_scorer_of(setting: Setting) -> UnitScorer | ChainUnitScorer:
+    """The scorer that makes the passes."""
+    if isinstance(setting.net, Sequential):
+        return ChainUnitScorer(setting.net, setting.partition)
+    return stream_scorer_of(setting)
+
+
+def blocks_of(setting: Setting, store: RowStore) -> ScoreBlocks:
+    """Blocks of scores of a kind of network."""
+    if isinstance(setting.net, Sequential):
+        return ChainBlocks(setting.net, setting.partition, store, int(setting.pairs.n), MEMORY)
+    return StreamBlocks(setting, store, MEMORY)
+
+
 class _Found:
     """What is kept of all scores."""
 
-    def __init__(self, layout: UnitLayout, keep: int, keep_overall: int, writer: MatrixWriter | None) -> None:
-        self.layout, self.writer = layout, writer
-        n = layout.partition.n_nodes
-        self.numbers = EdgeNumbers(n, len(layout.channels))
+    def __init__(self, blocks: ScoreBlocks, keep: int, keep_overall: int, writer: MatrixWriter | None) -> None:
+        self.blocks, self.writer = blocks, writer
+        n = blocks.partition.n_nodes
+        self.numbers = EdgeNumbers(n, len(blocks.channels))
         self.per_target = StrongestPerTarget(keep, self.numbers) if keep else None
         self.overall = StrongestOverall(keep_overall, self.numbers) if keep_overall else None
         self.sums, self.histogram = NodeSums(n), Histogram()
 
-    def add_site(self, site: str, blocks: UnitBlocks, rows: UnitRows, n_examples: int) -> None:
+    def add_site(self, site: str) -> None:
         """All edges into a site."""
-        if site in rows.patterns:
-            self._add_patterns(site, rows.patterns[site] / n_examples, rows.dtype)
-        for block in blocks.into(site):
-            into, out_of = block.target, block.source
+        for block in self.blocks.into(site):
             if self.writer is not None:
-                place = (into.site, into.channel, block.into), (out_of.site, block.out_of)
-                self.writer.add(block.scores, *place)
-            self._add(
-                site, block.scores, into.nodes.start + block.into, into.code, out_of.nodes.start + block.out_of, None
-            )
+                self.writer.add(block)
+            self._add(block)
+            if self.per_target is not None and block.edges is not None:
+                self.per_target.restart()
         if self.per_target is not None:
             self.per_target.close()
 
-    def _add_patterns(self, site: str, scores: torch.Tensor, dtype: torch.dtype) -> None:
-        """Edges from the patterns of a site into its parts, [parts, heads]."""
-        served = self.layout.scorer.served[site]
-        scores = torch.where(served, scores, 0).to(dtype)
-        if self.writer is not None:
-            self.writer.add(scores, (site, "", 0), (pattern_of(site), 0))
-        target, source = (self.layout.partition.node_slice(s).start for s in (site, pattern_of(site)))
-        self._add(site, scores, target, 0, source, served)
-        if self.per_target is not None:
-            self.per_target.restart()
-
-    def _add(
-        self, site: str, scores: torch.Tensor, target: int, channel: int, source: int, edges: torch.Tensor | None
-    ) -> None:
-        """A block [targets, sources]; `edges` says which entries are edges, None for all. Others must be 0."""
-        absolute = scores.abs()
+    def _add(self, block: Block) -> None:
+        scores, absolute = block.scores, block.scores.abs()
         try:
-            self.histogram.add(scores if edges is None else scores[edges])
+            self.histogram.add(scores if block.edges is None else scores[block.edges])
         except DataError as error:
-            raise DataError(f"scores of edges into {site} are not finite") from error
+            raise DataError(f"scores of edges into {block.site} are not finite") from error
+        target = self.blocks.partition.node_slice(block.site).start + block.into
+        source = self.blocks.partition.node_slice(block.source).start + block.out_of
         self.sums.add(scores, absolute, target, source)
-        if edges is not None:
-            absolute = torch.where(edges, absolute, -1)
+        if block.edges is not None:
+            absolute = torch.where(block.edges, absolute, -1)
         for reducer in (self.per_target, self.overall):
             if reducer is not None:
-                reducer.add(scores, absolute, target, channel, source)
+                reducer.add(scores, absolute, target, self.blocks.channels.index(block.channel), source)
 
     def graph(self, about: dict[str, Any]) -> ComputationalGraph:
         """The edges kept, with what is known of the others."""
@@ -224,14 +209,14 @@ class _Found:
         kept = Edges.joined([*pieces, *([] if self.overall is None else [self.overall.edges()])])
         source, target, channel = self.numbers.columns(kept.number)
         return ComputationalGraph(
-            self.layout.partition,
+            self.blocks.partition,
             source,
             target,
             channel,
             kept.score,
-            channels=self.layout.channels,
+            channels=self.blocks.channels,
             kind="effective",
-            architecture=self.layout.architecture,
+            architecture=self.blocks.architecture,
             attributes=about | {"n_edges_scored": self.histogram.n, "histogram": self.histogram.about()},
             node_columns=self.sums.columns(),
         )

@@ -18,13 +18,11 @@ import numpy.typing as npt
 import torch
 
 from compgraph import store
+from compgraph.connectivity.effective.score_blocks import Block, ScoreBlocks
 from compgraph.connectivity.effective.setting import Setting
-from compgraph.connectivity.effective.unit_blocks import target_slices
-from compgraph.connectivity.effective.unit_layout import UnitLayout
 from compgraph.data.buffer_plan import data_digest
 from compgraph.errors import DataError, StoreError
 from compgraph.partition import Partition
-from compgraph.patterns import pattern_of
 from compgraph.provenance import Provenance, code_digest
 
 KIND = "score-matrix"
@@ -47,7 +45,7 @@ class ScoreMatrix:
     dtype: str = "float32"
 
     @contextmanager
-    def writer(self, setting: Setting, layout: UnitLayout, about: Mapping[str, Any]) -> Iterator[MatrixWriter]:
+    def writer(self, setting: Setting, blocks: ScoreBlocks, about: Mapping[str, Any]) -> Iterator[MatrixWriter]:
         """A result being written; it is sealed when the body ends well.
 
         Raises
@@ -66,9 +64,9 @@ class ScoreMatrix:
         parameters = {**about, "dtype": self.dtype, "partition": setting.partition.digest}
         made = Provenance("effective", parameters, setting.seed, inputs, code_digest([__name__]))
         with store.create(path, KIND, f"{path.stem}.zarr", made) as draft:
-            writer = MatrixWriter(draft.path, self.dtype, layout)
+            writer = MatrixWriter(draft.path, self.dtype, blocks)
             yield writer
-            draft.summary.update(n_scores=writer.n_scores, dtype=self.dtype, n_nodes=layout.partition.n_nodes)
+            draft.summary.update(n_scores=writer.n_scores, dtype=self.dtype, n_nodes=blocks.partition.n_nodes)
 
 
 class MatrixWriter:
@@ -80,22 +78,22 @@ class MatrixWriter:
         Of the store, which is made.
     dtype
         On disk.
-    layout
+    blocks
         Sites, channels and blocks: a chunk is a block.
     """
 
-    def __init__(self, path: Path, dtype: str, layout: UnitLayout) -> None:
+    def __init__(self, path: Path, dtype: str, blocks: ScoreBlocks) -> None:
         import zarr
 
         self.path, self.dtype = path, np.dtype(dtype)
         self.arrays: dict[str, Any] = {}
-        planned = dict(_shapes(layout))
-        self.n_scores = sum(int(np.prod(shape)) for shape, _ in planned.values())
+        planned = {_name(one.site, one.channel, one.source): one for one in blocks.extents()}
+        self.n_scores = sum(int(np.prod(one.shape)) for one in planned.values())
         store.require_space(path, self.n_scores * self.dtype.itemsize, "the matrix of all scores")
-        zarr.create_group(path, attributes={"dtype": dtype, "channels": list(layout.channels)})
-        for name, (shape, chunks) in planned.items():
-            self._create(name, shape, chunks)
-        layout.partition.save(path / "partition")
+        zarr.create_group(path, attributes={"dtype": dtype, "channels": list(blocks.channels)})
+        for name, one in planned.items():
+            self._create(name, one.shape, one.block)
+        blocks.partition.save(path / "partition")
 
     def _create(self, name: str, shape: tuple[int, int], chunks: tuple[int, int]) -> None:
         import zarr
@@ -112,20 +110,21 @@ class MatrixWriter:
             config={"write_empty_chunks": True},
         )
 
-    def add(self, scores: torch.Tensor, into: tuple[str, str, int], out_of: tuple[str, int]) -> None:
-        """Write a block [targets, sources]: target site, channel and first target, source site and first source.
+    def add(self, block: Block) -> None:
+        """Write a block.
 
         Raises
         ------
         DataError
             A score too large for float16.
         """
-        (site, channel, row), (source, column) = into, out_of
         with np.errstate(over="ignore"):
-            values = scores.cpu().numpy().astype(self.dtype)
-        if not np.isfinite(values).all() and bool(torch.isfinite(scores).all()):
-            raise DataError(f"matrix: a score of {source} -> {site} is too large for {self.dtype}; use float32")
-        array = self.arrays[_name(site, channel, source)]
+            values = block.scores.cpu().numpy().astype(self.dtype)
+        if not np.isfinite(values).all() and bool(torch.isfinite(block.scores).all()):
+            edges = f"{block.source} -> {block.site}"
+            raise DataError(f"matrix: a score of {edges} is too large for {self.dtype}; use float32")
+        row, column = block.into, block.out_of
+        array = self.arrays[_name(block.site, block.channel, block.source)]
         array[row : row + len(values), column : column + values.shape[1]] = values
 
 
@@ -175,17 +174,3 @@ def open_score_matrix(path: str | Path) -> StoredScores:
 
 def _name(target: str, channel: str, source: str) -> str:
     return f"{target}/{channel or 'all'}/{source}"
-
-
-def _shapes(layout: UnitLayout) -> Iterator[tuple[str, tuple[tuple[int, int], tuple[int, int]]]]:
-    """Name, shape and shape of chunks of every array that is not empty."""
-    for site, sides in layout.targets.items():
-        for side in sides:
-            for source in layout.read_by(site):
-                shape = side.units.n_nodes, source.units.n_nodes
-                if all(shape):
-                    (a, b), (c, d) = target_slices(layout, side)[0], source.tiles[0]
-                    yield _name(side.site, side.channel, source.site), (shape, (b - a, d - c))
-        if site in layout.scorer.served:
-            shape = layout.scorer.served[site].shape[0], layout.scorer.served[site].shape[1]
-            yield _name(site, "", pattern_of(site)), (shape, shape)

@@ -17,32 +17,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from compgraph.connectivity.effective.score_blocks import Block
 from compgraph.connectivity.effective.unit_layout import SourceSide, TargetSide, UnitLayout
 from compgraph.connectivity.effective.unit_rows import UnitRows
 
 SLICE = 2**20
 """Scores that are finished and handed out at a time: few enough to stay in the processor's cache."""
-
-
-@dataclass
-class Block:
-    """Mean scores of the edges from some nodes of a site into some nodes of another, by one channel.
-
-    Attributes
-    ----------
-    target, source
-        The sides.
-    into, out_of
-        First node of each, counted within its site.
-    scores
-        [targets, sources]; the receiver may change it.
-    """
-
-    target: TargetSide
-    source: SourceSide
-    into: int
-    out_of: int
-    scores: Tensor
 
 
 class UnitBlocks:
@@ -69,6 +49,8 @@ class UnitBlocks:
         sources."""
         self.active.clear()
         sides = [side for side in self.layout.targets[site] if side.units.n_nodes]
+        if not sides:
+            return
         readers = [self._readers(side) for side in sides]
         for source in self.layout.read_by(site):
             for tile in range(len(source.tiles)):
@@ -95,7 +77,7 @@ class UnitBlocks:
                 scores = source.units.sums(side.units.sums(total, 0, a, b), 1, start, stop)
                 if one.correction is not None:
                     scores -= one.correction[a:b]
-                yield Block(side, source, a, start, scores)
+                yield Block(side.site, side.channel, a, source.site, start, scores)
 
     def _sums(self, tile: _Tile) -> list[_Sums]:
         normed = self.net.spec.norm != "none"

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from compgraph.architectural import edge_channels
 from compgraph.connectivity.effective.endpoints import Destination, Source, decoder_rows, reader_rows
-from compgraph.connectivity.effective.streams import StreamScorer
 from compgraph.connectivity.effective.unit_groups import UnitGroups
+from compgraph.connectivity.effective.unit_scorer import UnitScorer
 from compgraph.models.transformer import Transformer
 from compgraph.partition import Partition
 from compgraph.parts import Parts
@@ -158,7 +158,7 @@ class UnitLayout:
         Site -> the sides that read there.
     """
 
-    def __init__(self, scorer: StreamScorer, partition: Partition, silent: Collection[str], memory: int) -> None:
+    def __init__(self, scorer: UnitScorer, partition: Partition, silent: Collection[str], memory: int) -> None:
         self.net, self.scorer = scorer.net, scorer
         architecture, self.partition = with_patterns(self.net, partition)
         self.architecture = architecture
@@ -189,20 +189,26 @@ class UnitLayout:
 
     def _targets(self, site: str) -> list[TargetSide]:
         scorer, split = self.scorer, self.scorer.split_qkv
-        if site == "logits":
-            n = reader_rows(self.net, site)[0][""].shape[0]
-            whole = Parts([torch.arange(n, device=self.net.device)], n, n)
-            return [self._side(site, site, "", ("",), whole)]
-        parts = scorer.parts[site]
+        readers = reader_rows(self.net, site)[0]
+        if site in scorer.divided:
+            return self._patterns(site) if site in scorer.served else []
+        if site == "logits" or self.net.architecture.site(site).n_features:  # one node over all pre-activations
+            n = next(iter(readers.values())).shape[0]
+            parts = Parts([torch.arange(n, device=self.net.device)], n, n)
+        else:
+            parts = scorer.parts[site]
         groups: list[tuple[str, tuple[str, ...]]]
         if site in scorer.served:
-            groups = [("q", ("q",)), ("k", ("k",))] if split else [("", ("q", "k"))]
-            patterns = [self._side(pattern_of(site), site, name, reads, scorer.heads) for name, reads in groups]
-            return [*patterns, self._side(site, site, "v" if split else "", ("v",), parts)]
+            return [*self._patterns(site), self._side(site, site, "v" if split else "", ("v",), parts)]
         if site.startswith("attn"):
             groups = [(name, (name,)) for name in "qkv"] if split else [("", ("q", "k", "v"))]
             return [self._side(site, site, name, reads, parts) for name, reads in groups]
-        return [self._side(site, site, "", tuple(reader_rows(self.net, site)[0]), parts)]
+        return [self._side(site, site, "", tuple(readers), parts)]
+
+    def _patterns(self, site: str) -> list[TargetSide]:
+        split = self.scorer.split_qkv
+        groups: list[tuple[str, tuple[str, ...]]] = [("q", ("q",)), ("k", ("k",))] if split else [("", ("q", "k"))]
+        return [self._side(pattern_of(site), site, name, reads, self.scorer.heads) for name, reads in groups]
 
     def _side(self, site: str, reader: str, channel: str, reads: tuple[str, ...], parts: Parts) -> TargetSide:
         units, condensed = self._units(parts)

@@ -9,41 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import Units
-from compgraph.connectivity.effective.endpoints import change_of, destinations, projection
+from compgraph.connectivity.effective.endpoints import destinations, projection
 from compgraph.connectivity.effective.passes import PassResult
 from compgraph.connectivity.effective.scratch import RowStore
-from compgraph.connectivity.effective.streams import Change, StreamScorer
+from compgraph.connectivity.effective.streams import Change
 from compgraph.connectivity.effective.unit_layout import UnitLayout
+from compgraph.connectivity.effective.unit_scorer import UnitScorer
 from compgraph.data.batches import Batch
 from compgraph.errors import DataError
 from compgraph.models.tape import Reading
-from compgraph.patterns import pattern_of
 
 
-class UnitScorer(StreamScorer):
-    """A scorer whose sources are all carried as units; its scores are never asked for."""
+class Features(Protocol):
+    """Keeps what the features of divided sites have to say (`unit_features.FeatureBlocks`)."""
 
-    from_streams = False
-
-    def change(self, clean: Units, baseline: Units, silent: Any = ()) -> Change:
-        """Change of every source's units."""
-        with torch.no_grad():
-            sources = {
-                site: change_of(self.net, site, clean, baseline, silent, self.parts[site]) for site in self.sites[:-1]
-            }
-            patterns = {name: baseline[pattern_of(name)] - clean[pattern_of(name)] for name in self.served}
-            return Change(torch.zeros(0, device=self.net.device), sources, patterns)
-
-    def bytes_per_example(self, pairs: Any) -> int:
-        """Units, gradients and factors of one example, and as much again for the tape."""
-        numbers = 8 * sum(parts.n_units for parts in self.parts.values()) + len(self.sites) * self.net.spec.d_model
-        return int(numbers * pairs.clean.shape[1] * self.net.weights.embedding.element_size())
+    def add(self, site: str, change: Change, result: PassResult, at_units: Tensor, one: RowPass) -> None:
+        """Of one pass."""
+        ...
 
 
 class UnitRows:
@@ -58,13 +45,23 @@ class UnitRows:
         Number of the change for each pass.
     patterns
         Attention site -> sum over examples of the scores pattern -> part, float64 [parts, heads].
+    features
+        Of sites whose features are nodes.
+    n_batches, spans
+        Batches so far; number of a change and batch -> where its rows begin, and their shape (batch, time).
     """
+
+    features: Features
 
     def __init__(self, layout: UnitLayout, scorer: UnitScorer, store: RowStore) -> None:
         self.layout, self.scorer, self.net, self.store = layout, scorer, layout.net, store
         self.dtype = torch.float64 if self.net.dtype == torch.float64 else torch.float32
         self.change_of_pass: list[int] = []
         self.patterns: dict[str, Tensor] = {}
+        self.n_batches = 0
+        self.spans: dict[tuple[int, int], tuple[int, tuple[int, int]]] = {}
+        # Values of attention reach over tokens, which must therefore all be there.
+        self.whole = any(site.startswith("attn") for site in scorer.divided)
 
     def change_key(self, change: int, site: str, tile: int) -> str:
         """Matrix [rows, units] of the change of a tile of units."""
@@ -93,13 +90,42 @@ class UnitRows:
                 current, number = change, changes[-1] + 1 if changes else 0
                 with torch.no_grad():
                     moved = self._add_change(change, number)
-            one = _Pass(len(changes), number, weight, batch, moved)
+                self._add_span(number, len(moved), batch)
+            one = RowPass(len(changes), number, weight, batch, moved)
             changes.append(number)
             self._add_pass(change, result, one, total)
         self._flush(total)
         if self.change_of_pass and changes != self.change_of_pass:
             raise ValueError("a method must make the same passes over every batch")
         self.change_of_pass = changes
+        self.n_batches += 1
+
+    def _add_span(self, number: int, n: int, batch: Batch) -> None:
+        start, shape = self.spans.get((number, self.n_batches - 1), (0, (0, 0)))
+        here = (len(batch), batch.clean.shape[1]) if self.whole else (1, n)
+        self.spans[number, self.n_batches] = start + shape[0] * shape[1], here
+
+    def read(self, key: str, number: int, batch: int, *, alone: bool = False) -> Tensor:
+        """Rows of one change and batch [batch, time, width] (one example where not all rows are there); `alone`: the
+        matrix has those of this batch only."""
+        start, shape = self.spans[number, batch]
+        start = 0 if alone else start
+        return self.store.read(key, start, start + shape[0] * shape[1]).to(self.net.device).unflatten(0, shape)
+
+    def append(self, key: str, site: str, values: Tensor, one: RowPass) -> None:
+        """Add rows of a pass from values [batch, time, n]."""
+        self.store.append(key, self._rows(site, values, one))
+
+    def add_patterns(self, site: str, scores: Tensor) -> None:
+        """Add scores pattern -> part [batch or 1, parts, heads]."""
+        scores = scores.sum(0).double()
+        self.patterns[site] = self.patterns.get(site, torch.zeros_like(scores)) + scores
+
+    @staticmethod
+    def check(site: str, values: Tensor) -> None:
+        """Refuse gradients that are not finite."""
+        if not torch.isfinite(values).all():
+            raise DataError(f"gradients of the metric at what {site} reads are not finite")
 
     def _flush(self, total: dict[str, Tensor]) -> None:
         for key in list(total):
@@ -109,7 +135,7 @@ class UnitRows:
         """Keep the rows with a change, and return their places among those of the batch."""
         sources = change.sources.values()
         any_moved = torch.stack([source.change.flatten(0, 1).ne(0).any(1) for source in sources]).any(0)
-        if any(source.constant is not None for source in sources):
+        if self.whole or any(source.constant is not None for source in sources):
             any_moved = torch.ones_like(any_moved)
         moved = any_moved.nonzero()[:, 0]
         for site, side in self.layout.sources.items():
@@ -118,18 +144,20 @@ class UnitRows:
                 self.store.append(self.change_key(number, site, tile), columns[:, side.units.units(start, stop)])
         return moved
 
-    def _add_pass(self, change: Change, result: PassResult, one: _Pass, total: dict[str, Tensor]) -> None:
+    def _add_pass(self, change: Change, result: PassResult, one: RowPass, total: dict[str, Tensor]) -> None:
         gradients, at_units = self.scorer._gradients(result.tape, result.metric.sum(), False)
         with torch.no_grad():
             for site in self.layout.targets:
                 reading = result.tape.readings[site]
-                if site in at_units:
-                    scores = self.scorer._from_patterns(site, change, reading, at_units[site]).sum(0).double()
-                    self.patterns[site] = self.patterns.get(site, torch.zeros_like(scores)) + scores * one.weight
+                if site in self.scorer.divided:
+                    self.features.add(site, change, result, at_units[site], one)
+                elif site in at_units:
+                    scores = self.scorer._from_patterns(site, change, reading, at_units[site])
+                    self.add_patterns(site, scores * one.weight)
                 self._add_site(site, reading, gradients.pop(site), one, total)
 
     def _add_site(
-        self, site: str, reading: Reading, gradient: Mapping[str, Tensor], one: _Pass, total: dict[str, Tensor]
+        self, site: str, reading: Reading, gradient: Mapping[str, Tensor], one: RowPass, total: dict[str, Tensor]
     ) -> None:
         xhat = projection(self.net, reading).xhat
         if xhat is not None:
@@ -138,15 +166,14 @@ class UnitRows:
         for side in self.layout.targets[site]:
             found = destinations(self.net, site, reading, gradient, dict.fromkeys(gradient, side.parts))
             values = [self._rows(site, g, one).mul_(one.weight) for g in side.gradients({d.channel: d for d in found})]
-            if not all(torch.isfinite(value).all() for value in values):
-                raise DataError(f"gradients of the metric at what {site} reads are not finite")
             for product, value in zip(side.products, values, strict=True):
+                self.check(site, value)
                 key = self.gradient_key(one.change, side.key, product)
                 total[key] = value if key not in total else total[key] + value
             if xhat is not None:
                 self.store.append(self.along_key(one.number, side.key), side.along(self.net, values, xhat))
 
-    def _rows(self, site: str, values: Tensor, one: _Pass) -> Tensor:
+    def _rows(self, site: str, values: Tensor, one: RowPass) -> Tensor:
         """Those of the rows [batch, (time,) n] in which something changes: a copy [rows, n]."""
         if site == "logits":
             values = _at_scored(values, one.batch)
@@ -154,7 +181,7 @@ class UnitRows:
 
 
 @dataclass
-class _Pass:
+class RowPass:
     """A pass over a batch: its number, that of its change, its weight, and the rows that change."""
 
     number: int

@@ -19,18 +19,18 @@ from compgraph.connectivity.effective import (
     unit_blocks,
     unit_layout,
     unit_rows,
+    unit_scorer,
 )
 from compgraph.connectivity.effective.ceap import along_the_path
 from compgraph.connectivity.effective.large import all_or_strongest
 from compgraph.connectivity.effective.score_matrix import ScoreMatrix, open_score_matrix
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.data.prompts import PromptPairs
-from compgraph.dictionaries import attach, identity
-from compgraph.errors import DataError, GraphError, ModelError, StoreError
+from compgraph.errors import DataError, GraphError, StoreError
 from compgraph.graph import ComputationalGraph
 from compgraph.partition import Partition
 from compgraph.patterns import pattern_of
-from tests.connectivity.effective.test_eap import Images, chain, cutting, make_pairs
+from tests.connectivity.effective.test_eap import cutting, make_pairs
 from tests.models.tiny import ONE_PER_FAMILY, tiny_network
 
 ALL = 10**6
@@ -312,12 +312,6 @@ def test_what_cannot_be_done_is_said():
         effective_connectivity(net, pairs, partition, "eap-ig-inputs", keep=2, grad_drop=True)
     with pytest.raises(DataError, match="bootstrap is 5"):
         effective_connectivity(net, pairs, partition, keep=2, bootstrap=5)
-    features = attach(net, {"mlp.0": identity(net.architecture.site("mlp.0").n_units)})
-    with pytest.raises(ModelError, match="do not serve networks with dictionaries"):
-        effective_connectivity(features, pairs, Partition.modules(features), keep=2)
-    images = chain()
-    with pytest.raises(ModelError, match="keep and keep_overall serve transformers"):
-        effective_connectivity(images, Images(), Partition.units(images), keep=2)
 
 
 def test_gradients_that_are_not_finite_name_the_site():
@@ -350,6 +344,6 @@ def test_a_graph_too_large_for_memory_is_refused(monkeypatch):
 def test_logits_are_carried_as_coordinates_of_the_stream():
     net = tiny_network("gpt2")
     partition = Partition.units(net)
-    layout = unit_layout.UnitLayout(unit_rows.UnitScorer(net, partition, True), partition, (), 10**6)
+    layout = unit_layout.UnitLayout(unit_scorer.UnitScorer(net, partition, True), partition, (), 10**6)
     assert [len(side.units.node) for side in layout.targets["logits"]] == [net.spec.d_model]
     assert layout.targets["attn.0"][0].site == pattern_of("attn.0")

@@ -1,0 +1,87 @@
+"""Strongest edges from and to the features of dictionaries, against the graph of all edges, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from compgraph.connectivity.effective import effective_connectivity, feature_products, products
+from compgraph.connectivity.effective.score_matrix import open_score_matrix
+from compgraph.dictionaries import attach, pca
+from compgraph.partition import Partition
+from tests.connectivity.effective.feature_brute import halves, with_features
+from tests.connectivity.effective.test_eap import make_pairs
+from tests.connectivity.effective.test_large import ALL, assert_same, in_order, small_budgets, stored_edges
+from tests.models.tiny import ONE_PER_FAMILY, tiny_network
+
+PLACES = {
+    "mlps": {"mlp.0": "hidden", "mlp.1": "write"},
+    "attention": {"attn.0": "hidden", "attn.1": "write"},
+    "all": {"attn.1": "write", "mlp.0": "write", "mlp.1": "hidden"},
+}
+
+
+@pytest.fixture(params=["streams", "units", "active"])
+def order(request, monkeypatch):
+    """Few nodes, many nodes, and many of which few are active."""
+    few, dense = {"streams": (64, 8), "units": (1, 10**6), "active": (1, 0)}[request.param]
+    monkeypatch.setattr(products, "FEW", few)
+    monkeypatch.setattr(feature_products, "DENSE", dense)
+    return request.param
+
+
+def partitions(net):
+    dead = halves(net, dead=True)
+    return {"halves": dead, "units": Partition.units(net), "modules": Partition.modules(net)}
+
+
+@pytest.mark.parametrize("variant", ONE_PER_FAMILY)
+@pytest.mark.parametrize("where", PLACES)
+def test_all_edges_kept_are_the_dense_graph(variant, where, order):
+    net = with_features(tiny_network(variant, dtype=torch.float64), PLACES[where], n_features=6)
+    pairs = make_pairs(n=2, t=4, padded=True)
+    names = ["units"] if order == "active" else ["halves", "modules"] if order == "streams" else ["halves"]
+    for name in names:
+        partition = partitions(net)[name]
+        for split in (True, False) if variant == "gpt2" else (True,):
+            dense = effective_connectivity(net, pairs, partition, split_qkv=split)
+            graph = effective_connectivity(net, pairs, partition, split_qkv=split, keep=ALL)
+            assert graph.n_edges == dense.n_edges
+            assert_same(graph, dense)
+
+
+@pytest.mark.parametrize("method", ["eap", "clean-corrupted", "eap-ig-inputs"])
+def test_strongest_and_block_sizes(method, order, monkeypatch):
+    net = with_features(tiny_network("gpt2", dtype=torch.float64), PLACES["all"], n_features=6)
+    pairs, partition = make_pairs(n=3, t=4, padded=True), Partition.units(net)
+    dense = effective_connectivity(net, pairs, partition, method)
+    whole = effective_connectivity(net, pairs, partition, method, keep=3, keep_overall=20)
+    assert_same(whole, dense, 3, 20)
+    small_budgets(monkeypatch)
+    for size in (None, 1, 2):
+        graph = effective_connectivity(net, pairs, partition, method, batch_size=size, keep=3, keep_overall=20)
+        np.testing.assert_array_equal(in_order(graph)[0], in_order(whole)[0])
+        assert_same(graph, dense, 3, 20)
+        assert graph.attributes["histogram"] == whole.attributes["histogram"]
+
+
+@pytest.mark.parametrize("variant", ["gpt2", "gemma2"])
+def test_zero_baseline_and_complete_dictionaries(variant, order):
+    plain, pairs = tiny_network(variant, dtype=torch.float64), make_pairs(n=2, t=4)
+    rng = torch.Generator().manual_seed(0)
+    sample = torch.randn(50, plain.spec.d_model, dtype=torch.float64, generator=rng)
+    net = attach(plain, {"mlp.0": pca("write", sample), "attn.1": pca("write", sample, n_components=3)})
+    partition = Partition.mixed(net, {"mlp.0": "units", "attn.1": "units"}, default="modules")
+    dense = effective_connectivity(net, pairs, partition, baseline="zero")
+    assert_same(effective_connectivity(net, pairs, partition, baseline="zero", keep=ALL), dense)
+
+
+def test_matrix_of_all_scores(order, tmp_path, monkeypatch):
+    small_budgets(monkeypatch)
+    net = with_features(tiny_network("gpt2", dtype=torch.float64), PLACES["all"], n_features=6)
+    pairs, partition = make_pairs(n=2, t=4), halves(net)
+    dense = effective_connectivity(net, pairs, partition)
+    effective_connectivity(net, pairs, partition, matrix=tmp_path / "m.json")
+    found = np.array(list(stored_edges(dense, open_score_matrix(tmp_path / "m.json"))))
+    np.testing.assert_allclose(found, dense.weight, rtol=1e-6, atol=1e-6 * np.abs(dense.weight).max())
