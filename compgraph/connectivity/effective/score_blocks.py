@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -68,7 +68,7 @@ class ScoreBlocks(Protocol):
     partition: Partition
     architecture: Architecture
     channels: tuple[str, ...]
-    sites: Sequence[str]
+    sites: list[str]
 
     @property
     def scorer(self) -> Scorer: ...

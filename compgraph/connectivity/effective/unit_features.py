@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from compgraph.connectivity.effective.endpoints import Source, decoder_rows, projection
+from compgraph.connectivity.effective.endpoints import Projection, Source, decoder_rows, projection
 from compgraph.connectivity.effective.feature_jacobians import (
     Jacobian,
     MlpJacobian,
@@ -28,7 +29,6 @@ from compgraph.connectivity.effective.features import (
     FeatureDestination,
     FeatureScorer,
     FeatureSource,
-    Projection,
     from_units,
     read_gradient,
 )
@@ -47,6 +47,11 @@ from compgraph.patterns import pattern_of
 
 class FeatureUnitScorer(FeatureScorer, UnitScorer):
     """`UnitScorer` of a transformer with dictionaries."""
+
+    def bytes_per_example(self, pairs: Any) -> int:
+        """See `FeatureScorer`; and the writes of sites of few nodes."""
+        few = sum(self.count[site] for site in self.few) * self.net.spec.d_model * pairs.clean.shape[1]
+        return super().bytes_per_example(pairs) + int(few * self.net.weights.embedding.element_size())
 
 
 @dataclass

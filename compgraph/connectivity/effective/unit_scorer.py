@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,15 +9,25 @@ import torch
 from compgraph.ablation.baselines import Units
 from compgraph.connectivity.effective.endpoints import change_of
 from compgraph.connectivity.effective.streams import Change, StreamScorer
+from compgraph.models.transformer import Transformer
+from compgraph.partition import Partition
 from compgraph.patterns import pattern_of
 
 
 class UnitScorer(StreamScorer):
-    """A scorer whose sources are all carried as units; its scores are never asked for."""
+    """A scorer whose sources are all carried as units; its scores are never asked for.
+
+    Attributes
+    ----------
+    divided
+        Sites whose features are nodes (`unit_features`).
+    """
 
     from_streams = False
-    divided: Sequence[str] = ()
-    """Sites whose features are nodes (`unit_features`)."""
+
+    def __init__(self, net: Transformer, partition: Partition, split_qkv: bool) -> None:
+        super().__init__(net, partition, split_qkv)
+        self.divided: list[str] = []
 
     def change(self, clean: Units, baseline: Units, silent: Any = ()) -> Change:
         """Change of every source's units."""

@@ -8,6 +8,7 @@ import torch
 
 from compgraph.connectivity.effective import chain_blocks, effective_connectivity, products
 from compgraph.connectivity.effective.score_matrix import open_score_matrix
+from compgraph.data.images import ImagePairs
 from compgraph.errors import ModelError
 from compgraph.models.modules import from_module
 from compgraph.partition import Partition
@@ -44,14 +45,12 @@ def strided():
     return from_module(module, (1, 8, 8))
 
 
-def partitions(net):
-    rng = np.random.default_rng(0)
+def mixed(net):
+    """Units, and pixels in three groups with a dead one."""
     labels = dict(Partition.units(net).labels)
-    for site in ("input", "conv.1", "logits"):
-        if site in labels and site != "logits":
-            labels[site] = np.concatenate([[0, 1, 2, -1], rng.integers(0, 3, len(labels[site]) - 4)])
-    mixed = Partition.from_labels(labels)
-    return {"units": Partition.units(net), "channels": Partition.channels(net), "mixed": mixed}
+    n = len(labels["input"])
+    labels["input"] = np.concatenate([[0, 1, 2, -1], np.random.default_rng(0).integers(0, 3, n - 4)])
+    return Partition.from_labels(labels)
 
 
 @pytest.mark.parametrize("made", [chain, strided])
@@ -69,7 +68,7 @@ def test_all_edges_kept_are_the_dense_graph(made, granularity, few):
 @pytest.mark.parametrize("method", ["eap", "clean-corrupted", "eap-ig-inputs"])
 def test_strongest_and_block_sizes(method, few, monkeypatch):
     net, pairs = chain(), Images(n=5)
-    for partition in (Partition.units(net), partitions(net)["mixed"]):
+    for partition in (Partition.units(net), mixed(net)):
         dense = effective_connectivity(net, pairs, partition, method)
         with monkeypatch.context() as smaller:
             whole = effective_connectivity(net, pairs, partition, method, keep=3, keep_overall=20)
@@ -113,8 +112,9 @@ def test_blocks_stay_within_the_memory(monkeypatch):
 
 def test_matrix_of_all_scores(few, tmp_path, monkeypatch):
     small_budgets(monkeypatch)
-    net, pairs = chain(), Images(n=2)
-    partition = partitions(net)["mixed"]
+    images = Images(n=2)
+    net, pairs = chain(), ImagePairs(images.clean, images.corrupted, images.answers, images.distractors)
+    partition = mixed(net)
     dense = effective_connectivity(net, pairs, partition)
     effective_connectivity(net, pairs, partition, matrix=tmp_path / "m.json")
     found = np.array(list(stored_edges(dense, open_score_matrix(tmp_path / "m.json"))))

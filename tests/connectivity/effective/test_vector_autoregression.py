@@ -113,7 +113,7 @@ def test_a_lag_at_which_a_signal_does_not_vary_is_left_out():
 
         full, left = rss(x), len(y) - x.shape[1] - means.shape[1]
         for u in sources:
-            own = owner == u if u != v else owner < 0
+            own = owner == u
             ratio = rss(x[:, ~own]) / full
             assert found.log_ratio[v, u] == pytest.approx(np.log(ratio), rel=1e-8, abs=1e-11)
             expected = stats.f.sf((ratio - 1) / own.sum() * left, own.sum(), left)
