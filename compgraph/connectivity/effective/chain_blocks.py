@@ -106,6 +106,8 @@ class ChainBlocks:
                 if not torch.isfinite(gradient).all():
                     raise DataError(f"gradients of the metric at what {site} reads are not finite")
                 moved = change[self.before[site]]
+                if 0 in self._shape(site):
+                    continue
                 if site in self.few:
                     self.few[site] += self._between_few(site, moved, gradient)
                     continue
@@ -128,6 +130,8 @@ class ChainBlocks:
 
     def into(self, site: str) -> Iterator[Block]:
         """See `ScoreBlocks`."""
+        if 0 in self._shape(site):
+            return
         if site in self.few:
             yield Block(site, "", 0, self.before[site], 0, (self.few[site] / self.n_examples).to(self.dtype))
             return
@@ -150,7 +154,8 @@ class ChainBlocks:
         """Gᵀ A of some of a slice's pre-activations with all source units, some rows at a time."""
         changes, gradients = f"change/{site}", f"gradient/{site}/{k}"
         n, out = self.store.length(changes), None
-        step = max(16, self.memory // (2 * sum(self.store.shape[key][1] for key in (changes, gradients)) * 8))
+        per_row = 2 * sum(self.store.shape[key][1] for key in (changes, gradients)) * self.dtype.itemsize
+        step = max(16, self.memory // per_row)
         for a in range(0, n, step):
             g, moved = (self.store.read(key, a, min(a + step, n)).to(self.net.device) for key in (gradients, changes))
             term = g[:, units].T @ moved

@@ -86,7 +86,7 @@ class FeatureBlocks:
         self.layout, self.rows, self.scorer, self.n_examples = layout, rows, scorer, n_examples
         self.net: FeatureTransformer = scorer.net
         self.tiles = {site: self._tiles(site, memory) for site in scorer.divided}
-        self.few: dict[str, Tensor] = {}
+        self.few = {site: self._no_scores(site) for site in scorer.divided}
         self.weights: dict[str, Jacobian] = {}
         self.streams: tuple[Change | None, Tensor] = (None, torch.zeros(0))
 
@@ -102,6 +102,11 @@ class FeatureBlocks:
             own = Parts.from_labels(labels, stop - start, self.net.device)
             found.append(Tile(start, stop, units, own, int((units < n_features).sum())))
         return found
+
+    def _no_scores(self, site: str) -> Tensor:
+        """Of the nodes of all sites with few of them, float64 [parts, nodes]."""
+        n = sum(self.scorer.count[side.site] for side in self.layout.read_by(site) if side.site in self.scorer.few)
+        return torch.zeros(len(self.scorer.parts[site]), n, dtype=torch.float64, device=self.net.device)
 
     def _many(self, site: str) -> list[SourceSide]:
         return [side for side in self.layout.read_by(site) if side.site not in self.scorer.few]
@@ -141,21 +146,24 @@ class FeatureBlocks:
         if self.streams[0] is not change:
             writes = [change.sources[name].writes() for name in self.scorer.few]
             self.streams = change, torch.cat(writes) if writes else torch.zeros(0)
-        n = sum(side.units.n_nodes for side in self.layout.read_by(site) if side.site in self.scorer.few)
+        n = self.few[site].shape[1]
         if n:
             streams = projection(self.net, reading)(self.streams[1][:n]).split(PUSHED)
-            found = torch.cat([whole.from_streams(whole.through.push(x)).sum(0) for x in streams], -1).double()
-            self.few[site] = self.few.get(site, torch.zeros_like(found)) + found
+            found = [whole.from_streams(whole.through.push(x)).sum(0) for x in streams]
+            self.few[site] += torch.cat(found, -1).double()
 
     # ------------------------------------------------------------ scores
 
     def into(self, site: str) -> Iterator[Block]:
         """Blocks of the edges into the features of a site, but those from its patterns."""
         many = self._many(site)
+        self.streams = None, torch.zeros(0)
         for k, tile in enumerate(self.tiles[site]):
             sums = self._sums(site, k, tile, many) if many else {}
             column = 0
             for side in self.layout.read_by(site):
+                if not side.units.n_nodes:
+                    continue
                 if side.site in sums:
                     scores = sums[side.site] / self.n_examples
                 else:

@@ -83,6 +83,19 @@ def test_zero_baseline_and_complete_dictionaries(variant, order):
     assert_same(effective_connectivity(net, pairs, partition, baseline="zero", keep=ALL), dense)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.5)])
+def test_lower_precision(dtype, tolerance, monkeypatch):
+    monkeypatch.setattr(products, "FEW", 1)
+    graphs = []
+    for kind in (torch.float64, dtype):
+        made = with_features(tiny_network("gemma2", dtype=torch.float64), PLACES["all"], activation="linear")
+        net = attach(tiny_network("gemma2", dtype=kind), made.dictionaries)
+        graphs.append(effective_connectivity(net, make_pairs(n=3, t=4), halves(net), keep=ALL))
+    exact, graph = graphs
+    assert graph.weight.dtype == np.float32
+    assert np.abs(graph.weight - exact.weight).max() < tolerance * np.abs(exact.weight).max()
+
+
 def test_matrix_of_all_scores(order, tmp_path, monkeypatch):
     small_budgets(monkeypatch)
     net = with_features(tiny_network("gpt2", dtype=torch.float64), PLACES["all"], n_features=6)
