@@ -262,6 +262,7 @@ def test_functional_graphs_and_rois_of_attributions(tmp_path):
         ({"method": "integrated-gradients", "steps": 0}, DataError, "steps is 0; it must be at least 1"),
         ({"metric": "accuracy"}, DataError, "metric 'accuracy' has no gradient"),
         ({"metric": "kl"}, DataError, "'kl' is flat in the clean run, whose gradient 'attribution-patching' takes"),
+        ({"method": "integrated-gradients", "steps": 1, "metric": "kl"}, DataError, "'kl' is flat in the clean run"),
         ({"method": "activation-x-gradient", "baseline": "zero"}, DataError, "takes no baseline"),
         ({"baseline": "one"}, DataError, "baseline 'one' is not known"),
         ({"sites": ["logits"]}, ModelError, "'logits' is what the metric reads"),

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from compgraph.connectivity.effective import unit_blocks
 from compgraph.connectivity.effective.endpoints import Projection, Source, decoder_rows, projection
 from compgraph.connectivity.effective.feature_jacobians import (
     Jacobian,
@@ -93,7 +94,8 @@ class FeatureBlocks:
     def _tiles(self, site: str, memory: int) -> list[Tile]:
         parts, n_features = self.scorer.parts[site], self.net.dictionaries[site].n_features
         width = sum(len(side.units.node) for side in self._many(site))
-        step = max(1, memory // (2 * max(1, width) * self.rows.dtype.itemsize))
+        step, piece = max(1, memory // (2 * max(1, width) * self.rows.dtype.itemsize)), self._piece(site)
+        step = max(piece, step - step % piece)
         found = []
         for start in range(0, len(parts), step):
             stop = min(start + step, len(parts))
@@ -102,6 +104,10 @@ class FeatureBlocks:
             own = Parts.from_labels(labels, stop - start, self.net.device)
             found.append(Tile(start, stop, units, own, int((units < n_features).sum())))
         return found
+
+    def _piece(self, site: str) -> int:
+        """Nodes of a tile whose scores are handed out at a time."""
+        return max(1, unit_blocks.SLICE // max(1, *(side.units.n_nodes for side in self.layout.read_by(site))))
 
     def _no_scores(self, site: str) -> Tensor:
         """Of the nodes of all sites with few of them, float64 [parts, nodes]."""
@@ -156,21 +162,27 @@ class FeatureBlocks:
 
     def into(self, site: str) -> Iterator[Block]:
         """Blocks of the edges into the features of a site, but those from its patterns."""
-        many = self._many(site)
+        many, piece = self._many(site), self._piece(site)
         self.streams = None, torch.zeros(0)
         for k, tile in enumerate(self.tiles[site]):
             sums = self._sums(site, k, tile, many) if many else {}
-            column = 0
-            for side in self.layout.read_by(site):
-                if not side.units.n_nodes:
-                    continue
-                if side.site in sums:
-                    scores = sums[side.site] / self.n_examples
-                else:
-                    scores = self.few[site][tile.start : tile.stop, column : column + side.units.n_nodes]
-                    scores = (scores / self.n_examples).to(self.rows.dtype)
-                    column += side.units.n_nodes
-                yield Block(site, self.channel(site), tile.start, side.site, 0, scores)
+            for start in range(tile.start, tile.stop, piece):
+                stop = min(start + piece, tile.stop)
+                inside = {name: values[start - tile.start : stop - tile.start] for name, values in sums.items()}
+                yield from self._blocks(site, start, stop, inside)
+
+    def _blocks(self, site: str, start: int, stop: int, sums: dict[str, Tensor]) -> Iterator[Block]:
+        """Of the edges into the nodes from start to stop, in the order of sources."""
+        column = 0
+        for side in self.layout.read_by(site):
+            n = side.units.n_nodes
+            if side.site in sums:
+                scores = sums[side.site] / self.n_examples
+            else:
+                scores = (self.few[site][start:stop, column : column + n] / self.n_examples).to(self.rows.dtype)
+                column += n
+            if n:
+                yield Block(site, self.channel(site), start, side.site, 0, scores)
 
     def _sums(self, site: str, k: int, tile: Tile, many: list[SourceSide]) -> dict[str, Tensor]:
         """Source site -> scores [nodes of the tile, sources], summed over passes and batches."""
@@ -223,7 +235,8 @@ class FeatureBlocks:
         for side in self.layout.read_by(site):
             if first is not None and side.units.n_nodes:
                 shape = n, side.units.n_nodes
-                yield Extent(site, self.channel(site), side.site, shape, (first.stop - first.start, shape[1]))
+                rows = min(self._piece(site), first.stop - first.start)
+                yield Extent(site, self.channel(site), side.site, shape, (rows, shape[1]))
 
 
 def _parts(units: UnitGroups) -> Parts:
