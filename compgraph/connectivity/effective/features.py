@@ -155,8 +155,7 @@ class FeatureScorer(StreamScorer):
     def bytes_per_example(self, pairs: Any) -> int:
         """What `StreamScorer` needs, and what is carried through one divided site at a time."""
         carried = [
-            (self.count[site] if site in self.few else PUSHED)
-            * max(self.dictionaries[site].width, self._hidden(site))
+            (self.count[site] if site in self.few else PUSHED) * max(self.dictionaries[site].width, self._hidden(site))
             for site in self.divided
         ]
         size = self.net.weights.embedding.element_size()
@@ -222,9 +221,7 @@ class FeatureScorer(StreamScorer):
     def _jacobian(self, net: FeatureTransformer, site: str, reading: Reading, pattern: Tensor | None) -> Jacobian:
         return jacobian(net, site, reading, pattern)
 
-    def _from_heads(
-        self, site: str, change: Change, reading: Reading, one: FeatureDestination, batch: Batch
-    ) -> Tensor:
+    def _from_heads(self, site: str, change: Change, reading: Reading, one: FeatureDestination, batch: Batch) -> Tensor:
         """[batch or 1, parts, heads]: change of each pattern times the gradient at it through each part."""
         layer, heads = int(site.split(".")[1]), self.net.spec.n_heads
         moved = self.net.mix(change.patterns[site], self.net.values(layer, reading.pre["v"]))
