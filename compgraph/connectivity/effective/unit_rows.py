@@ -124,7 +124,8 @@ class UnitRows:
             for site in self.layout.targets:
                 reading = result.tape.readings[site]
                 if site in at_units:
-                    scores = self.scorer._from_patterns(site, change, reading, at_units[site]).sum(0).double()
+                    each = self.scorer._from_patterns(site, change, reading, at_units[site], one.batch)
+                    scores = each.sum(0).double()
                     self.patterns[site] = self.patterns.get(site, torch.zeros_like(scores)) + scores * one.weight
                 self._add_site(site, reading, gradients.pop(site), one, total)
 
