@@ -316,13 +316,15 @@ class Transformer:
         scores = torch.einsum("bqhe,bkhe->bhqk", q, k) * spec.attn_scale[layer]
         if spec.attn_softcap is not None:
             scores = spec.attn_softcap * torch.tanh(scores / spec.attn_softcap)
-        allowed = context.allowed[spec.windows[layer]]
-        if allowed is None:
-            time = scores.shape[-1]
-            allowed = torch.ones(time, time, dtype=torch.bool, device=scores.device).tril()
+        allowed = self.allowed(layer, context, scores.shape[-1])
         scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
         low = scores.dtype in (torch.float16, torch.bfloat16)
         return torch.softmax(scores.float(), -1).to(q.dtype) if low else torch.softmax(scores, -1)
+
+    def allowed(self, layer: int, context: Context, time: int) -> Tensor:
+        """Which keys a query can look at: bool, to be broadcast to [batch, heads, query, key]."""
+        allowed = context.allowed[self.spec.windows[layer]]
+        return torch.ones(time, time, dtype=torch.bool, device=self.device).tril() if allowed is None else allowed
 
     # ---------------------------------------------------------------- pieces: MLP
 

@@ -24,7 +24,6 @@ from compgraph.connectivity.effective.edge_memory import check_memory
 from compgraph.connectivity.effective.features import FeatureScorer
 from compgraph.connectivity.effective.passes import PassContext, Passes, PassResult, Scorer
 from compgraph.connectivity.effective.setting import Setting
-from compgraph.connectivity.effective.streams import StreamScorer
 from compgraph.connectivity.effective.tally import EdgeTally
 from compgraph.data.batches import Batch, batches
 from compgraph.dictionaries.attached import FeatureTransformer
@@ -190,10 +189,8 @@ def attribute(
 
 def scorer_of(net: Network, partition: Partition, split_qkv: bool) -> Scorer:
     """The usual scorer for a network."""
-    if isinstance(net, FeatureTransformer):
-        return FeatureScorer(net, partition, split_qkv)
     if isinstance(net, Transformer):
-        return StreamScorer(net, partition, split_qkv)
+        return FeatureScorer(net, partition, split_qkv)
     if isinstance(net, Sequential):
         return ChainScorer(net, partition)
     raise ModelError(f"gradient attribution has no scorer for {type(net).__name__}")

@@ -12,17 +12,20 @@ from typing import Any
 
 from compgraph.connectivity.effective import edge_pruning as pruning
 from compgraph.connectivity.effective import exact as interventions
+from compgraph.connectivity.effective import information_flow_routes as routes
 from compgraph.connectivity.effective import large, scratch, time_series
 from compgraph.connectivity.effective.acdc import MEMORY_FOR_STATES, thresholds_of
 from compgraph.connectivity.effective.acdc import MEMORY_PER_STEP as MEMORY_OF_TRIALS
 from compgraph.connectivity.effective.attribution import MEMORY_PER_BATCH, scorer_of
 from compgraph.connectivity.effective.cost import Cost, Question
+from compgraph.connectivity.effective.grad_drop import example_by_example
 from compgraph.connectivity.effective.gradient_norm import scorer_of_norms
 from compgraph.connectivity.effective.left_out import CIRCUITS, needs_whole_runs
 from compgraph.connectivity.effective.node_ig import scorer_of_nodes
 from compgraph.connectivity.effective.passes import Scorer
 from compgraph.connectivity.effective.qk_fix import MEMORY_PER_STEP as MEMORY_OF_PATTERNS
 from compgraph.connectivity.effective.setting import Setting
+from compgraph.connectivity.effective.streams import BLOCK_BYTES
 from compgraph.models.transformer import Transformer
 from compgraph.patterns import SUFFIX, with_patterns
 
@@ -37,6 +40,12 @@ def _gradients(
     size = ask.batch(MEMORY_PER_BATCH // each)
     memory = size * (each + ask.gradient_pass) + ask.graph + extra
     return Cost(ask.baseline + ask.reference + forward, backward, memory, size)
+
+
+def _dropping(setting: Setting, net: Transformer, forward: float, passes: float, *, extra: int = 0) -> Cost:
+    """With `grad_drop`: a backward pass a layer for each of so many passes."""
+    one = example_by_example(setting, scorer_of(net, setting.partition, setting.split_qkv))
+    return _gradients(one, forward, passes * net.spec.n_layers, extra=extra + Question(setting).layers_of_scores)
 
 
 def _strongest(setting: Setting, forward: float, backward: float) -> Cost:
@@ -63,7 +72,7 @@ def eap(
         return _strongest(setting, 1, 1)
     extra = MEMORY_OF_PATTERNS if qk_fix else 0
     if grad_drop and isinstance(setting.net, Transformer):
-        return _gradients(setting, 1, setting.net.spec.n_layers, extra=extra + Question(setting).layers_of_scores)
+        return _dropping(setting, setting.net, 1, 1, extra=extra)
     return _gradients(setting, 1, 1, extra=extra)
 
 
@@ -85,8 +94,7 @@ def eap_ig_inputs(
     if keep or keep_overall or matrix:
         return _strongest(setting, 1 + steps, steps)
     if grad_drop and isinstance(setting.net, Transformer):
-        layers = setting.net.spec.n_layers
-        return _gradients(setting, 1 + steps, steps * layers, extra=Question(setting).layers_of_scores)
+        return _dropping(setting, setting.net, 1 + steps, steps)
     return _gradients(setting, 1 + steps, steps)
 
 
@@ -114,7 +122,8 @@ def relp(setting: Setting, *, attention_rule: bool = False) -> Cost:
 
 def gradient_norm(setting: Setting) -> Cost:
     """As `eap`."""
-    return _gradients(setting, 1, 1, scorer_of_norms(setting.net, setting.partition, setting.split_qkv))
+    scorer = scorer_of_norms(setting.net, setting.partition, setting.split_qkv)
+    return _gradients(setting, 1, 1, scorer, extra=2 * BLOCK_BYTES)
 
 
 def node_ig(setting: Setting, *, steps: int = 10, edge_steps: int = 1, node_threshold: float = 0.0) -> Cost:
@@ -166,9 +175,10 @@ def edge_pruning(setting: Setting, *, steps: int = 300, examples: int = 32, **_:
 
 def information_flow_routes(setting: Setting) -> Cost:
     """The clean run, and a walk over its sites."""
-    ask = Question(setting)
-    size = ask.batch(64)
-    return Cost(2, 0, ask.graph + size * (3 * ask.streams_of_sources + ask.forward_pass), size)
+    ask, scorer = Question(setting), routes.scorer_of_shares(setting)
+    size = ask.batch(routes.examples_per_batch(scorer, setting.pairs))
+    each = routes.bytes_per_example(scorer, setting.pairs) + ask.forward_pass
+    return Cost(2, 0, ask.graph + size * each + BLOCK_BYTES, size)
 
 
 def attention_rollout(setting: Setting) -> Cost:
@@ -176,7 +186,7 @@ def attention_rollout(setting: Setting) -> Cost:
     ask = Question(setting)
     each = scorer_of_norms(setting.net, setting.partition, setting.split_qkv).bytes_per_example(setting.pairs)
     size = ask.batch(MEMORY_PER_BATCH // (each + 1))
-    return Cost(1 + ask.baseline, 0, ask.graph + size * (each + ask.forward_pass), size)
+    return Cost(1 + ask.baseline, 0, ask.graph + size * (each + ask.forward_pass) + BLOCK_BYTES, size)
 
 
 def series(setting: Setting, *, signal: str = "norm", max_order: int = 2, permutations: int = 0, **_: Any) -> Cost:

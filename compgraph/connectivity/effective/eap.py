@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from compgraph.connectivity.effective.grad_drop import GradDropScorer
+from compgraph.connectivity.effective.grad_drop import GradDropScorer, example_by_example
 from compgraph.connectivity.effective.large import all_or_strongest
 from compgraph.connectivity.effective.passes import GradientPass, PassContext, Scorer
 from compgraph.connectivity.effective.qk_fix import PatternScorer
@@ -60,6 +60,8 @@ def compute(
     ends = setting.net, setting.partition, setting.split_qkv
     scorer: Scorer | None = PatternScorer(*ends) if qk_fix else None
     dropping = GradDropScorer(*ends, scorer) if grad_drop else None
+    if dropping is not None:
+        setting = example_by_example(setting, dropping.inner)
     used = {"qk_fix": qk_fix, "grad_drop": grad_drop}
     return all_or_strongest(
         setting,

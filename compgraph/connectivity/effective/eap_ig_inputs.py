@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from compgraph.connectivity.effective.grad_drop import GradDropScorer
+from compgraph.connectivity.effective.grad_drop import GradDropScorer, example_by_example
 from compgraph.connectivity.effective.large import all_or_strongest
 from compgraph.connectivity.effective.passes import GradientPass, PassContext
 from compgraph.connectivity.effective.score_matrix import ScoreMatrix
@@ -51,6 +51,8 @@ def compute(
     if steps < 1:
         raise DataError(f"eap-ig-inputs: steps is {steps}; it must be at least 1")
     dropping = GradDropScorer(setting.net, setting.partition, setting.split_qkv) if grad_drop else None
+    if dropping is not None:
+        setting = example_by_example(setting, dropping.inner)
     return all_or_strongest(
         setting,
         partial(along_the_input, steps=steps),

@@ -48,8 +48,13 @@ class Source:
             return self.rows
         return torch.eye(self.change.shape[-1], dtype=self.change.dtype, device=self.change.device)
 
-    def writes(self) -> Tensor:
-        """Change of the nodes' writes [parts, batch, time, d_model]."""
+    def writes(self, keep: Tensor | None = None) -> Tensor:
+        """Change of the writes of the nodes, or of those with these numbers: [nodes, batch, time, d_model]."""
+        if keep is not None:
+            if self.rows is None:
+                return self.change * (self.parts.label == keep[:, None, None, None])
+            some = self.parts.product(self.change, self.rows, keep)
+            return some if self.constant is None else some + self.constant
         rows = self.change.shape[-1] if self.rows is None else self.rows.shape[-1]
         out = self.change.new_empty(len(self.parts), *self.change.shape[:-1], rows)
         self.write_into(out)
@@ -93,12 +98,12 @@ class Destination:
         """Reader rows [n_pre, d_model], the norm's gain folded in."""
         return self.readers if self.gain is None else self.readers * self.gain
 
-    def pulled(self) -> Tensor:
+    def pulled(self, keep: Tensor | None = None) -> Tensor:
         """Gradient at the normalised stream, over the scale, of every node: [parts, batch, (time,) d_model].
 
-        The gain goes onto the few results rather than onto the many rows.
+        The gain goes onto the few results rather than onto the many rows. `keep`: numbers of the nodes wanted.
         """
-        out = self.parts.product(self.gradient, self.readers)
+        out = self.parts.product(self.gradient, self.readers, keep)
         return out if self.gain is None else out.mul_(self.gain)
 
     def pull_into(self, out: Tensor, *, add: bool = False) -> None:

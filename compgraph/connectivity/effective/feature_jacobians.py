@@ -32,7 +32,7 @@ class Output:
         The site's decoder [n_hidden, d_model] in space `write`, None in `hidden`.
     xhat, scale, gain
         Of a post-norm in space `write`: the normalised write [batch, time, d_model], its inverse root mean square
-        [batch, time, 1] and the gain; None where there is none.
+        [batch, time, 1] and the gain; None where there is none. Without `xhat` the scale is a constant.
     """
 
     rows: Tensor | None
@@ -57,21 +57,25 @@ class Output:
         if self.rows is None:
             return hidden
         out = hidden @ self.rows
-        if self.xhat is None or self.scale is None:
+        if self.scale is None:
             return out
-        out = _across(out, self.xhat) * self.scale
+        out = (out if self.xhat is None else _across(out, self.xhat)) * self.scale
         return out if self.gain is None else out * self.gain
 
     def back(self, q: Tensor, at: Tensor | None = None) -> Tensor:
         """[.., width] -> [.., n_hidden]; `at`: of single tokens, see `Jacobian.pull_single`."""
         if self.rows is None:
             return q
-        if self.xhat is not None and self.scale is not None:
-            xhat, scale = self.xhat, self.scale
-            if at is not None:
-                xhat, scale = xhat.flatten(0, 1)[at], scale.flatten(0, 1)[at]
-            q = _across(q if self.gain is None else q * self.gain, xhat) * scale
+        if self.scale is not None:
+            q = q if self.gain is None else q * self.gain
+            q = q if self.xhat is None else _across(q, _tokens(self.xhat, at))
+            q = q * _tokens(self.scale, at)
         return q @ self.rows.T
+
+
+def _tokens(x: Tensor, at: Tensor | None) -> Tensor:
+    """x [batch, time, d], or single tokens of it [m, d]."""
+    return x if at is None else x.flatten(0, 1)[at]
 
 
 def _across(x: Tensor, xhat: Tensor) -> Tensor:

@@ -37,13 +37,14 @@ from compgraph.ablation.baselines import Units
 from compgraph.connectivity.effective.endpoints import Destination, Projection, Source, destinations
 from compgraph.connectivity.effective.feature_jacobians import Jacobian, jacobian
 from compgraph.connectivity.effective.feature_products import BLOCK_BYTES, Active, from_features
-from compgraph.connectivity.effective.passes import Edit, PassResult
+from compgraph.connectivity.effective.passes import PassResult
 from compgraph.connectivity.effective.products import streams_with_streams, streams_with_units, units_with_streams
 from compgraph.connectivity.effective.streams import Change, StreamScorer
 from compgraph.data.batches import Batch
 from compgraph.dictionaries.attached import FeatureTransformer
-from compgraph.metrics import Metric, Targets
-from compgraph.models.tape import Reading, Tape
+from compgraph.dictionaries.dictionary import Dictionary
+from compgraph.models.tape import Reading
+from compgraph.models.transformer import Transformer
 from compgraph.partition import Partition
 from compgraph.parts import Parts
 from compgraph.patterns import pattern_of
@@ -80,9 +81,13 @@ class FeatureDestination(Destination):
         """The features that read, by token; None where most do."""
         return Active.of(self.gradient, self.readers, self.n_features, self.parts)
 
-    def pulled(self) -> Tensor:
-        """Gradient at the normalised stream of every node: [parts, batch, time, d_model]."""
-        return self.through.pull(self.parts.product(self.gradient, self.readers))
+    def at_described(self, keep: Tensor | None = None) -> Tensor:
+        """Gradient at x of every node, or of those with these numbers: [nodes, batch, time, width]."""
+        return self.parts.product(self.gradient, self.readers, keep)
+
+    def pulled(self, keep: Tensor | None = None) -> Tensor:
+        """Gradient at the normalised stream: [nodes, batch, time, d_model]."""
+        return self.through.pull(self.at_described(keep))
 
     def pull_into(self, out: Tensor, *, add: bool = False) -> None:
         """See `Destination.pull_into`."""
@@ -118,88 +123,105 @@ def read_gradient(
     pre = {channel: value.detach() for channel, value in reading.pre.items()}
     hidden = net.mlp_units(layer, pre) if pattern is None else net.mix(pattern, net.values(layer, pre["v"]))
     active = one.active(one.pre_activations(net.described(site, hidden)))
-    features = at_units[..., : one.n_features] * active
+    features, error = at_units.split([one.n_features, one.n_units - one.n_features], -1)
     if one.complete:
-        return features
-    return torch.cat([features, at_units[..., one.n_features :] - features @ one.encoder.T], -1)
+        return features * active
+    # not from the gradient at the features: a method may have changed that, or hold dead features still
+    return torch.cat([features * active, error - ((error @ one.rows.T) * active) @ one.encoder.T], -1)
 
 
 class FeatureScorer(StreamScorer):
-    """`StreamScorer` of a transformer with dictionaries."""
+    """`StreamScorer` that serves transformers with dictionaries, too.
 
-    net: FeatureTransformer
+    Attributes
+    ----------
+    divided
+        Sites whose features are in several parts.
+    """
+
     serves_features = True
 
-    def __init__(self, net: FeatureTransformer, partition: Partition, split_qkv: bool) -> None:
+    def __init__(self, net: Transformer, partition: Partition, split_qkv: bool) -> None:
         super().__init__(net, partition, split_qkv)
-        self.divided = [site for site in net.dictionaries if (partition.labels[site] != 0).any()]
-        self.readers = {site: _readers(net, site) for site in self.divided}
+        self.dictionaries = net.dictionaries if isinstance(net, FeatureTransformer) else {}
+        self.divided = [site for site in self.dictionaries if (partition.labels[site] != 0).any()]
+        self.readers = {site: _readers(self.dictionaries[site]) for site in self.divided}
+
+    @property
+    def differentiated(self) -> list[str]:
+        """See `StreamScorer.differentiated`."""
+        return [*super().differentiated, *(site for site in self.divided if site not in self.served)]
 
     def bytes_per_example(self, pairs: Any) -> int:
         """What `StreamScorer` needs, and what is carried through one divided site at a time."""
         carried = [
-            (self.count[site] if site in self.few else PUSHED) * self.net.inner.architecture.site(site).n_units
+            (self.count[site] if site in self.few else PUSHED) * max(self.dictionaries[site].width, self._hidden(site))
             for site in self.divided
         ]
         size = self.net.weights.embedding.element_size()
         return super().bytes_per_example(pairs) + max(carried, default=0) * pairs.clean.shape[1] * size
 
-    def run(self, batch: Batch, edit: Mapping[str, Edit], metric: Metric, targets: Targets) -> PassResult:
-        """Forward pass with a tape; units of divided sites stay differentiable on it."""
-        tape, wanted = Tape(), {*self.served, *self.divided}
-        out = self.net.run(
-            batch.clean, batch.mask, capture=self.sources, positions=batch.positions, edit=edit, tape=tape
-        )
-        tape.units = {site: out.units[site] for site in self.sites if site in wanted}
-        units = {name: value.detach() for name, value in out.units.items()}
-        return PassResult(units, metric(out.logits, targets), tape)
+    def _hidden(self, site: str) -> int:
+        """Coordinates that a site computes."""
+        return self.net.spec.d_mlp if site.startswith("mlp") else self.heads.n_units
 
-    def scores(self, change: Change, result: PassResult, batch: Batch, *, keep: bool = False) -> Tensor:
-        """See `StreamScorer.scores`."""
-        tape: Tape = result.tape
-        gradients, at_units = self._gradients(tape, result.metric.sum(), keep)
-        columns: list[Tensor] = []
-        with torch.no_grad():
-            for site in self.sites[1:]:
-                gradient, reading = gradients.pop(site), tape.readings[site]
-                if site in self.divided:
-                    columns += self._into_features(site, change, result, gradient, at_units[site])
-                elif site in self.served:
-                    columns += self._into_fine_attention(site, change, tape, gradient, at_units[site])
-                else:
-                    block = self._into(site, change, self._reads(site, reading, gradient), reading, batch)
-                    columns.append(block.transpose(1, 2).flatten(1))
-        return torch.cat(columns, 1)
+    def _columns(
+        self,
+        site: str,
+        change: Change,
+        result: PassResult,
+        gradient: Mapping[str, Tensor],
+        at_units: Units,
+        batch: Batch,
+    ) -> list[Tensor]:
+        if site in self.divided:
+            return self._into_features(site, change, result, gradient, at_units[site], batch)
+        return super()._columns(site, change, result, gradient, at_units, batch)
 
     def _reads(self, site: str, reading: Reading, gradient: Mapping[str, Tensor]) -> list[list[Destination]]:
         """Of a site whose features are one node: its pre-activations, all together."""
-        if site not in self.net.dictionaries:
+        if site not in self.dictionaries:
             return super()._reads(site, reading, gradient)
         parts = {channel: _whole(g[0, 0].numel(), g.device) for channel, g in gradient.items()}
         found = destinations(self.net, site, reading, gradient, parts)
         return [[one] for one in found] if self.split_qkv and site.startswith("attn") else [found]
 
     def _into_features(
-        self, site: str, change: Change, result: PassResult, gradient: Mapping[str, Tensor], at_units: Tensor
+        self,
+        site: str,
+        change: Change,
+        result: PassResult,
+        gradient: Mapping[str, Tensor],
+        at_units: Tensor,
+        batch: Batch,
     ) -> list[Tensor]:
         """Edges into features and error, behind those into their patterns, each [batch or 1, edges]."""
+        assert isinstance(self.net, FeatureTransformer)
         reading: Reading = result.tape.readings[site]
         pattern = result.units[pattern_of(site)] if site in self.served else None
-        through = jacobian(self.net, site, reading, pattern)
         reads = read_gradient(self.net, site, reading, pattern, at_units)
-        n_features = self.net.dictionaries[site].n_features
-        channel = "" if pattern is None else "v"
-        readers, parts = self.readers[site], self.parts[site]
-        one = FeatureDestination(site, channel, reads, readers, None, parts, through, n_features)
-        values = self._into(site, change, [[one]], reading, None)
+        one = FeatureDestination(
+            site,
+            "" if pattern is None else "v",
+            reads,
+            self.readers[site],
+            None,
+            self.parts[site],
+            self._jacobian(self.net, site, reading, pattern),
+            self.dictionaries[site].n_features,
+        )
+        values = self._into(site, change, [[one]], reading, batch)
         if pattern is None:
             return [values.transpose(1, 2).flatten(1)]
         q, k, _ = destinations(self.net, site, reading, gradient, dict.fromkeys("qkv", self.heads))
-        patterns = self._into(site, change, [[q], [k]] if self.split_qkv else [[q, k]], reading, None)
-        both = torch.cat([self._from_heads(site, change, reading, one), values[:, 0]], -1)
-        return [patterns.transpose(1, 2).flatten(1), both.flatten(1)]
+        patterns = self._into(site, change, [[q], [k]] if self.split_qkv else [[q, k]], reading, batch)
+        both = self.beside_patterns(site, self._from_heads(site, change, reading, one, batch), values[:, 0])
+        return [patterns.transpose(1, 2).flatten(1), both]
 
-    def _from_heads(self, site: str, change: Change, reading: Reading, one: FeatureDestination) -> Tensor:
+    def _jacobian(self, net: FeatureTransformer, site: str, reading: Reading, pattern: Tensor | None) -> Jacobian:
+        return jacobian(net, site, reading, pattern)
+
+    def _from_heads(self, site: str, change: Change, reading: Reading, one: FeatureDestination, batch: Batch) -> Tensor:
         """[batch or 1, parts, heads]: change of each pattern times the gradient at it through each part."""
         layer, heads = int(site.split(".")[1]), self.net.spec.n_heads
         moved = self.net.mix(change.patterns[site], self.net.values(layer, reading.pre["v"]))
@@ -214,8 +236,8 @@ class FeatureScorer(StreamScorer):
         """See `StreamScorer.change`."""
         out = super().change(clean, baseline, silent)
         for site, source in out.sources.items():
-            if site in self.net.dictionaries:
-                n_features = self.net.dictionaries[site].n_features
+            if site in self.dictionaries:
+                n_features = self.dictionaries[site].n_features
                 out.sources[site] = FeatureSource(**vars(source), n_features=n_features)
         return out
 
@@ -297,9 +319,8 @@ def _sums(one: FeatureDestination, source: Source) -> _DenseSums | _ActiveSums:
     return _DenseSums(one, source) if active is None else _ActiveSums(one, active)
 
 
-def _readers(net: FeatureTransformer, site: str) -> Tensor:
+def _readers(one: Dictionary) -> Tensor:
     """Encoder columns as rows, then the coordinates of x: [n_units, width]."""
-    one = net.dictionaries[site]
     columns = one.encoder.T
     if one.complete:
         return columns

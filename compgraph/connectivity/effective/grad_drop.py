@@ -11,12 +11,17 @@ A destination in layer l has no gradient left when l is dropped, so that L - 1 l
 second-hand, from a re-implementation that cites its equation 11 [2]; that re-implementation cuts off attention for
 the scores of attention and the MLP for those of MLPs, here the whole block is cut off for all [NF].
 
-Scores are not signed. Cost: a forward and L backward passes.
+An edge into a feature of layer l counts as one into that layer, and absolute values are taken feature by feature: the
+scores of features and error do not sum to that of the site, as heads do not sum to their layer.
+
+Scores are not signed. Cost: a forward and L backward passes. Where parts are so fine that scores exist as sums over a
+batch only, examples are run one at a time (`example_by_example`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,10 +30,11 @@ from torch import Tensor
 from compgraph.ablation.baselines import Units
 from compgraph.architectural import architectural_edges
 from compgraph.connectivity.effective.blocking import blocked
+from compgraph.connectivity.effective.features import FeatureScorer
 from compgraph.connectivity.effective.passes import Edit, PassResult, Scorer
-from compgraph.connectivity.effective.streams import StreamScorer
+from compgraph.connectivity.effective.setting import Setting
 from compgraph.data.batches import Batch
-from compgraph.errors import GraphError, ModelError
+from compgraph.errors import ModelError
 from compgraph.metrics import Metric, Targets
 from compgraph.models.network import Network
 from compgraph.models.transformer import Transformer
@@ -50,8 +56,6 @@ class GradDropScorer:
     ------
     ModelError
         A chain, which has no stream that could go past a layer, or a single layer.
-    GraphError
-        Parts so fine that single examples have no scores of their own.
     """
 
     def __init__(self, net: Network, partition: Partition, split_qkv: bool, scorer: Scorer | None = None) -> None:
@@ -60,11 +64,9 @@ class GradDropScorer:
         self.n_layers = net.spec.n_layers
         if self.n_layers < 2:
             raise ModelError("grad_drop needs a network of at least two layers; dropping the only one leaves nothing")
-        self.inner = scorer or StreamScorer(net, partition, split_qkv)
-        if not self.inner.per_example:
-            raise GraphError("grad_drop needs scores of single examples; use a coarser partition")
+        self.inner = scorer or FeatureScorer(net, partition, split_qkv)
         self.sources: Sequence[str] = self.inner.sources
-        self.per_example = True
+        self.per_example = True  # of batches as `example_by_example` makes them
         self.n_edges, self.divisor = _layers_that_matter(net, partition, split_qkv)
         self.dropped = -1
 
@@ -104,6 +106,11 @@ class GradDropScorer:
         """[batch, layers · edges] -> [batch, edges]."""
         by_layer = scores.reshape(len(scores), self.n_layers, -1)
         return by_layer.abs().sum(1) / self.divisor.to(scores)
+
+
+def example_by_example(setting: Setting, scorer: Scorer) -> Setting:
+    """The same question in batches of one, where the scores of a batch are sums over its examples."""
+    return setting if scorer.per_example else replace(setting, batch_size=1)
 
 
 def _layers_that_matter(net: Transformer, partition: Partition, split_qkv: bool) -> tuple[int, Tensor]:

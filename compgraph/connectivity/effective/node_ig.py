@@ -19,6 +19,15 @@ score is the share of d's effect that comes through it, and scores into d and ou
 (Not under the zero baseline in a network with norms: on the way to an empty stream a norm undoes the shrinking, up to a
 jump at its very end that no number of steps resolves.)
 
+With dictionaries nodes are features and errors, as in the paper: the features and the error of a site go to their
+baseline together, the effect of the error is one number, its sum over the coordinates, and J of a feature goes
+through the encoder at the set of features that are active at the point. The error's J is that of x less that of its
+reconstruction, so that effects, edges out and, without a threshold, edges into features and error sum to those of x
+on the same path; behind a post-norm the straight path of a write is not that of the units. (In the reference edges
+from errors may vanish: its edge pass zeroes their gradient.) Completeness over edges does not reach across jumps: a
+`topk` or `jumprelu` feature that switches on along the path starts at its threshold, and no gradient sees that step;
+a feature that is silent in the clean run reads nothing there, so that with `edge_steps` = 1 it gets no edges.
+
 Where it departs from the reference: interpolation is the reference's, left Riemann, but nodes are those of the
 partition, in the residual stream of all sites (the reference cuts the stream at residual nodes, so that only neighbours
 have edges); integration along the edge is ours [D]. `node_threshold` cuts as the reference does, an example and

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from compgraph.ablation.baselines import Units
+from compgraph.connectivity.effective.features import FeatureScorer
 from compgraph.connectivity.effective.node_effects import NodeEffects, live, spread
 from compgraph.connectivity.effective.node_ig_chains import Measure
 from compgraph.connectivity.effective.passes import Edit, PassResult
 from compgraph.connectivity.effective.setting import Setting
-from compgraph.connectivity.effective.streams import Change, StreamScorer
+from compgraph.connectivity.effective.streams import Change
 from compgraph.connectivity.effective.walk import walk
 from compgraph.data.batches import Batch
 from compgraph.metrics import Metric, Targets
@@ -58,7 +59,7 @@ class LocalTape(Tape):
     gradients: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
-class NodeStreamScorer(StreamScorer):
+class NodeStreamScorer(FeatureScorer):
     """Scores of all edges of a transformer by the effects of their destinations.
 
     Attributes
@@ -119,8 +120,8 @@ class NodeStreamScorer(StreamScorer):
         self._effect_of_logits(run, moves["logits"])
         total: Tensor | float = 0.0
         for j in range(self.edge_steps):
-            tape = self._local(change, run, h, moves, j / self.edge_steps)
-            here = super().scores(change, PassResult(result.units, result.metric, tape), batch)
+            tape, patterns = self._local(change, run, h, moves, j / self.edge_steps)
+            here = super().scores(change, PassResult(patterns, result.metric, tape), batch)
             total = total + here / self.edge_steps
         assert isinstance(total, Tensor)
         return total
@@ -207,7 +208,7 @@ class NodeStreamScorer(StreamScorer):
         layer = int(site.split(".")[1])
         with torch.no_grad():
             values = self.net.values(layer, self.net.read_attention(layer, place.reads).pre["v"])
-        return self.net.mix(pattern, values)
+        return self.net.represent(site, self.net.mix(pattern, values))
 
     def _cut(self, site: str, h: Tensor, moved: Tensor, at_bias: Tensor | None) -> Tensor:
         """The sensitivity, 0 where a node's effect is below the threshold; effects are noted."""
@@ -251,18 +252,21 @@ class NodeStreamScorer(StreamScorer):
             )
         self.effects.add("logits", (after - before)[:, None])
 
-    def _local(self, change: Moved, run: CleanRun, h: Units, moves: Units, share: float) -> LocalTape:
-        """Gradients at the pre-activations of every site of its own sensitivity, at a point of the streams' path."""
-        tape = LocalTape(units={site: h[site] for site in self.served})
+    def _local(self, change: Moved, run: CleanRun, h: Units, moves: Units, share: float) -> tuple[LocalTape, Units]:
+        """Gradients at the pre-activations of every site of its own sensitivity, at a point of the streams' path, and
+        the patterns that are nodes there."""
+        tape = LocalTape(units={site: h[site] for site in self.differentiated})
+        names = {site: pattern_of(site) for site in self.served}
+        patterns = {name: change.clean[name] + share * change.patterns[site] for site, name in names.items()}
         for site in self.sites[1:]:
             with torch.no_grad():
                 reading = self._read(site, run.places[site].reads + share * moves[site])
             reading.pre = {channel: pre.detach().requires_grad_() for channel, pre in reading.pre.items()}
-            aim = self._activation(site, reading.pre, change, run, h, share)
+            aim = self._activation(site, reading.pre, run, h, patterns.get(pattern_of(site)))
             gradients = torch.autograd.grad(aim, list(reading.pre.values()))
             tape.gradients[site] = dict(zip(reading.pre, gradients, strict=True))
             tape.readings[site] = reading
-        return tape
+        return tape, patterns
 
     def _read(self, site: str, x: Tensor) -> Reading:
         if site == "logits":
@@ -275,18 +279,20 @@ class NodeStreamScorer(StreamScorer):
         return reading
 
     def _activation(
-        self, site: str, pre: Mapping[str, Tensor], change: Moved, run: CleanRun, h: Units, share: float
+        self, site: str, pre: Mapping[str, Tensor], run: CleanRun, h: Units, pattern: Tensor | None
     ) -> Tensor:
-        """Sum of the units of all nodes of a site, weighted by their sensitivities; of `logits`, the metric."""
+        """Sum of the units of all nodes of a site, weighted by their sensitivities; of `logits`, the metric.
+
+        `pattern`: where patterns are nodes, the one that the others read.
+        """
         net = self.net
         if site == "logits":
             return run.measure(net.logits(pre[""])).sum()
         layer = int(site.split(".")[1])
         if site.startswith("mlp"):
-            return (net.mlp_units(layer, pre) * h[site]).sum()
-        if site not in self.served:
-            return (net.attend(layer, pre, run.context) * h[site]).sum()
-        pattern = change.clean[pattern_of(site)] + share * change.patterns[site]
-        through_values = net.mix(pattern, net.values(layer, pre["v"])) * h[site]
+            return (net.represent(site, net.mlp_units(layer, pre)) * h[site]).sum()
+        if pattern is None:
+            return (net.represent(site, net.attend(layer, pre, run.context)) * h[site]).sum()
+        through_values = net.represent(site, net.mix(pattern, net.values(layer, pre["v"]))) * h[site]
         through_pattern = self._pattern(site, pre, run.context) * h[pattern_of(site)]
         return through_values.sum() + through_pattern.sum()

@@ -12,12 +12,16 @@ The edge into v stays linear, and where channels are joined (`split_qkv=False`) 
 derived here [D]). The paper changes the key at one position at a time, here an edge is ablated at all positions at
 once, and A' is what all changed keys give together.
 
-Cost: the passes of `eap`, and for every source the queries, keys and patterns of every later layer.
+Where patterns are nodes of their own the corrected edges are those into them. Features and errors of dictionaries are
+sources like any other; A' is not linear in a source, so that corrected scores of features and error do not sum to that
+of their site [D].
+
+Cost: the passes of `eap`, and for every source that changes the queries, keys and patterns of every later layer, in
+blocks of sources: with many nodes a site this is dear.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,12 +31,11 @@ from torch import Tensor
 
 from compgraph.ablation.baselines import Units
 from compgraph.architectural import architectural_edges
-from compgraph.connectivity.effective.passes import Edit, PassResult
-from compgraph.connectivity.effective.products import FEW
-from compgraph.connectivity.effective.streams import Change, StreamScorer
+from compgraph.connectivity.effective.features import FeatureScorer
+from compgraph.connectivity.effective.passes import PassResult
+from compgraph.connectivity.effective.streams import Change
 from compgraph.data.batches import Batch
-from compgraph.errors import GraphError, ModelError
-from compgraph.metrics import Metric, Targets
+from compgraph.errors import ModelError
 from compgraph.models.network import Network
 from compgraph.models.positions import Context
 from compgraph.models.tape import Reading, Tape
@@ -44,40 +47,28 @@ MEMORY_PER_STEP = 2**28
 """Bytes that the streams and patterns of the sources taken at once may take."""
 
 
-class PatternScorer(StreamScorer):
+class PatternScorer(FeatureScorer):
     """Scores of all edges, those into queries and keys by the change of patterns.
 
     Raises
     ------
     ModelError
         A chain, which has no attention.
-    GraphError
-        More nodes at a site than can each be given patterns of their own.
     """
 
     def __init__(self, net: Network, partition: Partition, split_qkv: bool) -> None:
         if not isinstance(net, Transformer):
             raise ModelError(f"qk_fix is defined for transformers, not for {net.kind} networks")
         super().__init__(net, partition, split_qkv=True)
-        if len(self.few) < len(self.sites) - 1:
-            site = next(site for site in self.sites[:-1] if site not in self.few)
-            raise GraphError(
-                f"qk_fix computes the patterns of every source; {site} has {self.count[site]} nodes, more than {FEW}"
-            )
         self.attention = [site for site in self.sites if site.startswith("attn")]
         self.first_edge = _first_edges(net, partition)
         self.joined = None if split_qkv else _joined_edges(net, partition)
         self.at_patterns: Units = {}
 
-    def run(self, batch: Batch, edit: Mapping[str, Edit], metric: Metric, targets: Targets) -> PassResult:
-        """Forward pass with a tape on which patterns, too, stay differentiable."""
-        tape = Tape()
-        patterns = [pattern_of(site) for site in self.attention]
-        capture = [*self.sources, *patterns]
-        out = self.net.run(batch.clean, batch.mask, capture=capture, positions=batch.positions, edit=edit, tape=tape)
-        tape.units = {name: out.units[name] for name in [*self.served, *patterns]}
-        units = {name: out.units[name].detach() for name in self.sources}
-        return PassResult(units, metric(out.logits, targets), tape)
+    @property
+    def differentiated(self) -> list[str]:
+        """Patterns of all sites too."""
+        return [*super().differentiated, *(pattern_of(site) for site in self.attention)]
 
     def _gradients(self, tape: Tape, total: Tensor, keep: bool) -> tuple[dict[str, dict[str, Tensor]], Units]:  # type: ignore[override]
         gradients, at_units = super()._gradients(tape, total, keep)
@@ -85,36 +76,39 @@ class PatternScorer(StreamScorer):
         return gradients, at_units
 
     def scores(self, change: Change, result: PassResult, batch: Batch, *, keep: bool = False) -> Tensor:
-        """[batch, edges] in canonical order."""
+        """[batch, edges] in canonical order, or [1, edges] where many nodes meet many."""
         scores = super().scores(change, result, batch, keep=keep)
         with torch.no_grad():
             context = self.net.context(batch.clean, batch.mask)
             for site in self.attention:
-                n = sum(self.count[s] for s in self.net.architecture.reads[site])
-                fixed = self._fixed(site, change.streams[:n], result.tape, context)
+                fixed = self._fixed(site, change, result.tape, context)
                 start, nodes, channels = self.first_edge[site]
+                n = fixed.shape[-1]
                 at = scores[:, start : start + nodes * channels * n].unflatten(1, (nodes, channels, n))
-                at[:, :, :2] = fixed
+                at[:, :, :2] = fixed if self.per_example else fixed.sum(0, keepdim=True)
         if self.joined is None:
             return scores
         index, n_joined = self.joined
         return scores.new_zeros(len(scores), n_joined).index_add_(1, index.to(scores.device), scores)
 
-    def _fixed(self, site: str, change: Tensor, tape: Tape, context: Context) -> Tensor:
+    def _fixed(self, site: str, change: Change, tape: Tape, context: Context) -> Tensor:
         """Scores of the edges into the queries and keys of a site: [batch, nodes, 2, sources]."""
         reading, gradient = tape.readings[site], self.at_patterns[site]
         x = reading.xhat if reading.inverse_scale is None else reading.xhat / reading.inverse_scale
         pattern = tape.units[pattern_of(site)]
         per_source = 4 * (x.numel() + pattern.numel()) * x.element_size()
-        chunks = change.split(max(1, MEMORY_PER_STEP // per_source))
-        by_head = torch.cat([self._moved(site, x + one, reading, pattern, gradient, context) for one in chunks])
+        most = max(1, MEMORY_PER_STEP // per_source)
+        found = []
+        for block in self.stream_blocks(change, self.net.architecture.reads[site]):
+            scores = x.new_zeros(len(block), *pattern.shape[:2], 2)
+            for some in block.flatten(1).any(1).nonzero()[:, 0].split(most):
+                if len(some):
+                    scores[some] = self._moved(site, x + block[some], reading, pattern, gradient, context)
+            found.append(scores)
+        by_head = torch.cat(found)
         if site in self.served:
             return by_head.permute(1, 2, 3, 0)  # a pattern is a node of its own
-        parts = self.parts[site]
-        heads = torch.zeros(len(parts), by_head.shape[2], dtype=by_head.dtype, device=by_head.device)
-        for part, index in enumerate(parts.index):
-            heads[part, torch.unique(index // self.net.spec.d_head)] = 1
-        return torch.einsum("sbhc,nh->bncs", by_head, heads)
+        return torch.einsum("sbhc,nh->bncs", by_head, self.heads_of[site].to(by_head))
 
     def _moved(
         self, site: str, streams: Tensor, reading: Reading, pattern: Tensor, gradient: Tensor, context: Context

@@ -8,7 +8,10 @@ Like `eap`, with the backward pass of the clean run changed (Rezaei Jafari et al
   left alone, for which the rule says the same.
 - **Half-rule**: the product of a gated MLP is y / 2 + constant(y / 2), with the Identity-rule on the gate.
 
-Linear maps, the softmax and the product of pattern and values keep their ordinary gradient, soft-caps too. With
+Linear maps, the softmax and the product of pattern and values keep their ordinary gradient, soft-caps too. The
+encoder of a dictionary is a linear map and an activation, to which the Identity-rule would give constant(f / pre) = 1
+where a feature is active, else 0: its derivative at a fixed set of active features, which is taken. So features and
+error sum to the whole site here too (the paper has no dictionaries: [D]). With
 `attention_rule` (AH-rule, not among the defaults) patterns are held constant as well, and every score into a query or
 key is 0.
 
@@ -21,6 +24,8 @@ Values are those of the ordinary forward pass; only the backward pass differs. C
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -28,9 +33,12 @@ from compgraph.connectivity.effective.attribution import attribute
 from compgraph.connectivity.effective.blocking import blocked
 from compgraph.connectivity.effective.eap import check_metric, clean_gradient
 from compgraph.connectivity.effective.endpoints import Projection
+from compgraph.connectivity.effective.feature_jacobians import Jacobian
+from compgraph.connectivity.effective.features import FeatureScorer
 from compgraph.connectivity.effective.setting import Setting
-from compgraph.connectivity.effective.streams import StreamScorer
+from compgraph.dictionaries.attached import FeatureTransformer
 from compgraph.graph import ComputationalGraph
+from compgraph.models.network import Network
 from compgraph.models.positions import Context
 from compgraph.models.tape import Reading
 from compgraph.models.transformer import Transformer
@@ -52,16 +60,25 @@ def compute(setting: Setting, *, attention_rule: bool = False) -> ComputationalG
         A metric that compares with the clean run, where its gradient is zero.
     """
     check_metric(setting.metric, "relp")
-    net = setting.net
-    assert isinstance(net, Transformer)
-    relevance = RelevanceNetwork(net.spec, net.weights, net.digest)
-    relevance.attention_rule = attention_rule
+    relevance = relevance_network(setting.net, attention_rule)
     scorer = RelevanceScorer(relevance, setting.partition, setting.split_qkv)
     return attribute(setting, clean_gradient, method="relp", scorer=scorer)
 
 
+def relevance_network(net: Network, attention_rule: bool = False) -> Transformer:
+    """The same network, with its dictionaries, whose backward pass follows the rules."""
+    assert isinstance(net, Transformer)
+    if isinstance(net, FeatureTransformer):
+        inner = relevance_network(net.inner, attention_rule)
+        relevance: RelevanceNetwork = RelevanceFeatures(inner, net.dictionaries)
+    else:
+        relevance = RelevanceNetwork(net.spec, net.weights, net.digest)
+    relevance.attention_rule = attention_rule
+    return relevance
+
+
 class RelevanceNetwork(Transformer):
-    """The same network, whose backward pass follows the rules."""
+    """A network whose backward pass follows the rules; its values are the ordinary ones."""
 
     attention_rule = False
 
@@ -87,8 +104,17 @@ class RelevanceNetwork(Transformer):
         return blocked(pattern) if self.attention_rule else pattern
 
 
-class RelevanceScorer(StreamScorer):
+class RelevanceFeatures(RelevanceNetwork, FeatureTransformer):
+    """The same with dictionaries."""
+
+
+class RelevanceScorer(FeatureScorer):
     """Pulls gradients back through norms whose scale is constant: centring alone is left of their projection."""
+
+    def _jacobian(self, net: FeatureTransformer, site: str, reading: Reading, pattern: Tensor | None) -> Jacobian:
+        found = super()._jacobian(net, site, reading, pattern)
+        found.output = replace(found.output, xhat=None)
+        return found
 
     def _projection(self, reading: Reading) -> Projection:
         return Projection(None, self.net.spec.norm == "layer")

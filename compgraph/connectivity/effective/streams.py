@@ -50,6 +50,8 @@ from compgraph.partition import Partition
 from compgraph.parts import Parts
 from compgraph.patterns import pattern_of, served_parts, splits_heads
 
+BLOCK_BYTES = 2**26
+"""Memory of one block of the streams of a many-node site."""
 STREAM = "stream"
 """Among the channels of a site's gradients: that at the stream that it reads."""
 
@@ -76,6 +78,10 @@ class StreamScorer:
 
     Attributes
     ----------
+    heads_of
+        Attention site -> which heads each part depends on, bool [parts, heads].
+    served
+        Of these the sites whose patterns are nodes of their own.
     per_example
         Whether scores are those of every example ([batch, edges]) or sums over the batch ([1, edges]), which
         is so where some edge joins two sites of many nodes each.
@@ -94,11 +100,9 @@ class StreamScorer:
         sites = net.architecture.node_sites
         self.sites = [site.name for site in sites]
         labels = partition.labels
-        self.served = {
-            site.name: torch.from_numpy(served_parts(site, partition)).to(net.device)
-            for site in sites
-            if site.kind == "attn" and splits_heads(site, labels[site.name])
-        }
+        attention = [site for site in sites if site.kind == "attn"]
+        self.heads_of = {s.name: torch.from_numpy(served_parts(s, partition)).to(net.device) for s in attention}
+        self.served = {s.name: self.heads_of[s.name] for s in attention if splits_heads(s, labels[s.name])}
         self.parts = {s: Parts.from_labels(labels[s], partition.n_parts(s), net.device) for s in self.sites[:-1]}
         self.count = {site: len(parts) for site, parts in self.parts.items()}
         self.few = [site for site in self.sites[:-1] if is_few(self.parts[site])]
@@ -122,6 +126,11 @@ class StreamScorer:
         """Sites whose units (and patterns) a pass must keep."""
         return [*self.sites[:-1], *(pattern_of(site) for site in self.served)]
 
+    @property
+    def differentiated(self) -> list[str]:
+        """Sites at whose units (or patterns) gradients are wanted too."""
+        return list(self.served)
+
     def bytes_per_example(self, pairs: Any) -> int:
         """Writes of few-node sites, units of the others, and the gradients of one site's nodes."""
         channels = 3 if self.split_qkv else 1
@@ -131,13 +140,12 @@ class StreamScorer:
         return int((streams + units) * pairs.clean.shape[1] * self.net.weights.embedding.element_size())
 
     def run(self, batch: Batch, edit: Mapping[str, Edit], metric: Metric, targets: Targets) -> PassResult:
-        """Forward pass with a tape; units of fine attention sites stay differentiable on it."""
-        tape = Tape(whole=self.whole)
-        out = self.net.run(
-            batch.clean, batch.mask, capture=self.sources, positions=batch.positions, edit=edit, tape=tape
-        )
-        tape.units = {site: out.units[site] for site in self.served}
-        units = {name: value.detach() for name, value in out.units.items()}
+        """Forward pass with a tape, on which `differentiated` units stay differentiable."""
+        tape, wanted = Tape(whole=self.whole), self.differentiated
+        capture = {*self.sources, *wanted}
+        out = self.net.run(batch.clean, batch.mask, capture=capture, positions=batch.positions, edit=edit, tape=tape)
+        tape.units = {name: out.units[name] for name in wanted}
+        units = {name: out.units[name].detach() for name in self.sources}
         return PassResult(units, metric(out.logits, targets), tape)
 
     def change(self, clean: Units, baseline: Units, silent: Collection[str] = ()) -> Change:
@@ -155,29 +163,57 @@ class StreamScorer:
 
     def all_streams(self, change: Change) -> Tensor:
         """Change of the write of every source, many-node sites too: [sources, batch, time, d_model]."""
+        return torch.cat(list(self.stream_blocks(change, self.sites[:-1])))
+
+    def stream_blocks(self, change: Change, sites: Collection[str]) -> Iterator[Tensor]:
+        """Changes of the writes of all nodes of some sites, in order: [m, batch, time, d_model].
+
+        Those of many-node sites are made block by block, each of at most `BLOCK_BYTES`.
+        """
         few = dict(zip(self.few, change.streams.split([self.count[s] for s in self.few]), strict=True))
-        return torch.cat([few[s] if s in few else change.sources[s].writes() for s in self.sites[:-1]])
+        for site in self.sites[:-1]:
+            if site not in sites:
+                continue
+            if site in few:
+                yield few[site]
+                continue
+            source = change.sources[site]
+            yield from map(source.writes, self.node_blocks(site, source.change.shape[:-1].numel()))
+
+    def node_blocks(self, site: str, tokens: int) -> tuple[Tensor, ...]:
+        """Nodes of a site in runs whose streams at so many tokens take at most `BLOCK_BYTES`."""
+        size = tokens * self.net.spec.d_model * self.net.dtype.itemsize
+        return torch.arange(self.count[site], device=self.net.device).split(max(1, BLOCK_BYTES // size))
 
     # ------------------------------------------------------------ scores
 
     def scores(self, change: Change, result: PassResult, batch: Batch, *, keep: bool = False) -> Tensor:
         """Scores of every edge in canonical order: [batch, edges], or [1, edges] (see `per_example`)."""
-        tape: Tape = result.tape
-        gradients, at_units = self._gradients(tape, result.metric.sum(), keep)
-        columns = []
+        gradients, at_units = self._gradients(result.tape, result.metric.sum(), keep)
+        columns: list[Tensor] = []
         with torch.no_grad():
             for site in self.sites[1:]:
-                gradient = gradients.pop(site)
-                if site in self.served:
-                    columns += self._into_fine_attention(site, change, tape, gradient, at_units[site])
-                elif STREAM in gradient:
-                    columns.append(self._into_whole(site, change, gradient[STREAM], batch))
-                else:
-                    reads = self._reads(site, tape.readings[site], gradient)
-                    block = self._into(site, change, reads, tape.readings[site], batch)
-                    columns.append(block.transpose(1, 2).flatten(1))
+                columns += self._columns(site, change, result, gradients.pop(site), at_units, batch)
         self._memory = None  # the next pass needs it for its tape
         return torch.cat(columns, 1)
+
+    def _columns(
+        self,
+        site: str,
+        change: Change,
+        result: PassResult,
+        gradient: Mapping[str, Tensor],
+        at_units: Units,
+        batch: Batch,
+    ) -> list[Tensor]:
+        """Edges into a site, behind those into its patterns if they are nodes, each [batch or 1, edges]."""
+        if STREAM in gradient:
+            return [self._into_whole(site, change, gradient[STREAM], batch)]
+        reading: Reading = result.tape.readings[site]
+        if site in self.served:
+            return self._into_fine_attention(site, change, reading, gradient, at_units[site], batch)
+        block = self._into(site, change, self._reads(site, reading, gradient), reading, batch)
+        return [block.transpose(1, 2).flatten(1)]
 
     @staticmethod
     def _gradients(tape: Tape, total: Tensor, keep: bool) -> tuple[dict[str, dict[str, Tensor]], Units]:
@@ -206,18 +242,18 @@ class StreamScorer:
         """[batch or 1, sources] of the edges into a site that is one node, from the gradient at its stream."""
         if site == "logits":
             assert batch.positions is not None
-            change, pulled = _at_positions(change, batch.positions), pulled[:, None]
+            change, pulled = at_positions(change, batch.positions), pulled[:, None]
         sources = [s for s in self.net.architecture.reads[site] if s in self.parts]
         return self._joined(self._into_few(pulled[None], change, sources), sources).flatten(1)
 
     def _into(
-        self, site: str, change: Change, reads: list[list[Destination]], reading: Reading, batch: Batch | None
+        self, site: str, change: Change, reads: list[list[Destination]], reading: Reading, batch: Batch
     ) -> Tensor:
         """[batch or 1, channels, nodes, sources] of the edges into the nodes of a site."""
         project = self._projection(reading)
         if site == "logits":
-            assert batch is not None and batch.positions is not None
-            change = _at_positions(change, batch.positions)
+            assert batch.positions is not None
+            change = at_positions(change, batch.positions)
             project = replace(project, xhat=None if project.xhat is None else project.xhat[:, None])
             reads = [[replace(one, gradient=one.gradient[:, None]) for one in group] for group in reads]
         sources = [s for s in self.net.architecture.reads[site] if s in self.parts]
@@ -289,20 +325,30 @@ class StreamScorer:
     # ------------------------------------------------------------ attention finer than heads
 
     def _into_fine_attention(
-        self, site: str, change: Change, tape: Tape, gradient: Mapping[str, Tensor], at_units: Tensor
+        self,
+        site: str,
+        change: Change,
+        reading: Reading,
+        gradient: Mapping[str, Tensor],
+        at_units: Tensor,
+        batch: Batch,
     ) -> list[Tensor]:
         """Edges into the patterns of a site, then into its parts, each [batch or 1, edges]."""
-        reading = tape.readings[site]
         parts = {"q": self.heads, "k": self.heads, "v": self.parts[site]}
         q, k, v = destinations(self.net, site, reading, gradient, parts)
-        patterns = self._into(site, change, [[q], [k]] if self.split_qkv else [[q, k]], reading, None)
-        values = self._into(site, change, [[v]], reading, None)[:, 0]
-        both = torch.cat([self._from_patterns(site, change, reading, at_units), values], -1)
+        patterns = self._into(site, change, [[q], [k]] if self.split_qkv else [[q, k]], reading, batch)
+        values = self._into(site, change, [[v]], reading, batch)[:, 0]
+        both = self.beside_patterns(site, self._from_patterns(site, change, reading, at_units, batch), values)
+        return [patterns.transpose(1, 2).flatten(1), both]
+
+    def beside_patterns(self, site: str, patterns: Tensor, values: Tensor) -> Tensor:
+        """Edges into parts [batch, edges] from those of all patterns [batch, parts, heads], of which only those that
+        serve a part are edges, and from those by way of values [batch, parts, sources]."""
         served = self.served[site]
         keep = torch.cat([served, served.new_ones(len(served), values.shape[-1])], 1)
-        return [patterns.transpose(1, 2).flatten(1), both[:, keep]]
+        return torch.cat([patterns, values], -1)[:, keep]
 
-    def _from_patterns(self, site: str, change: Change, reading: Reading, at_units: Tensor) -> Tensor:
+    def _from_patterns(self, site: str, change: Change, reading: Reading, at_units: Tensor, batch: Batch) -> Tensor:
         """[batch or 1, parts, heads]: change of each pattern times the gradient at it through each part's units."""
         layer = int(site.split(".")[1])
         v = self.net.values(layer, reading.pre["v"])
@@ -325,7 +371,7 @@ def _whole(n_units: int) -> Parts:
     return Parts([torch.arange(n_units)], n_units, n_units)
 
 
-def _at_positions(change: Change, positions: Tensor) -> Change:
+def at_positions(change: Change, positions: Tensor) -> Change:
     """The change at the scored position alone, with a time axis of one."""
     rows = torch.arange(len(positions), device=positions.device)
     sources = {

@@ -85,7 +85,8 @@ class FeatureBlocks:
         self, layout: UnitLayout, rows: UnitRows, scorer: FeatureUnitScorer, n_examples: int, memory: int
     ) -> None:
         self.layout, self.rows, self.scorer, self.n_examples = layout, rows, scorer, n_examples
-        self.net: FeatureTransformer = scorer.net
+        assert isinstance(scorer.net, FeatureTransformer)
+        self.net = scorer.net
         self.tiles = {site: self._tiles(site, memory) for site in scorer.divided}
         self.few = {site: self._no_scores(site) for site in scorer.divided}
         self.weights: dict[str, Jacobian] = {}
@@ -135,7 +136,7 @@ class FeatureBlocks:
         whole = FeatureDestination(site, "", reads, readers, None, parts, through, n_features)
         self._add_few(site, change, reading, whole)
         if pattern is not None:
-            self.rows.add_patterns(site, self.scorer._from_heads(site, change, reading, whole))
+            self.rows.add_patterns(site, self.scorer._from_heads(site, change, reading, whole, one.batch))
         if not self._many(site):
             return
         for k, tile in enumerate(self.tiles[site]):

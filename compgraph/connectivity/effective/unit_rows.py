@@ -152,7 +152,7 @@ class UnitRows:
                 if site in self.scorer.divided:
                     self.features.add(site, change, result, at_units[site], one)
                 elif site in at_units:
-                    scores = self.scorer._from_patterns(site, change, reading, at_units[site])
+                    scores = self.scorer._from_patterns(site, change, reading, at_units[site], one.batch)
                     self.add_patterns(site, scores * one.weight)
                 self._add_site(site, reading, gradients.pop(site), one, total)
 

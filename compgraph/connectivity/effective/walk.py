@@ -55,6 +55,7 @@ def walk(net: Transformer, batch: Batch, context: Context) -> Iterator[Step]:
             stream = before if net.spec.parallel else x
             reading = net.read_mlp(layer, stream)
             units = net.mlp_units(layer, reading.pre)
+        units = net.represent(site, units)
         x = x + net.write(site, units, reading)
         yield Step(site, stream, reading, units, x, before)
     if batch.positions is not None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from compgraph.dictionaries import FeatureTransformer, attach, sparse_autoencoder
 from compgraph.partition import Partition
 from tests.brute import BruteForce
-from tests.connectivity.effective.references import Case
+from tests.connectivity.effective.references import Case, Rules
 
 
 def tiny_dictionary(net, site, space="write", n_features=7, activation="relu", seed=0):
@@ -53,7 +53,8 @@ def explicit_units(net: FeatureTransformer, site: str, hidden: Tensor) -> Tensor
         bias, post = (block.b_o, block.attn_post_norm) if attention else (block.b_out, block.mlp_post_norm)
         x = hidden @ rows + (0 if bias is None else bias)
         if post is not None:
-            x = x / (x.square().mean(-1, keepdim=True) + net.spec.norm_eps).sqrt() * post.gain
+            scale = (x.square().mean(-1, keepdim=True) + net.spec.norm_eps).sqrt()
+            x = x / (scale.detach() if isinstance(net, Rules) else scale) * post.gain
     pre = x @ one.encoder + (0 if one.encoder_bias is None else one.encoder_bias)
     if one.activation == "linear":
         features = pre
@@ -195,7 +196,7 @@ class FeatureCase(Case):
     """One network with dictionaries and its data, an example at a time; patterns change too."""
 
     def __init__(self, net, partition, pairs, **options):
-        brute = FeatureBrute(net, partition, options.get("split_qkv", True))
+        brute = options.pop("brute", None) or FeatureBrute(net, partition, options.get("split_qkv", True))
         super().__init__(net, partition, pairs, brute=brute, **options)
 
     def change(self, old, new, *, to_baseline=True):

@@ -64,19 +64,39 @@ class Case:
         return torch.autograd.grad(self.metric(self.run(b, (eps, change), **options), b), eps)[0]
 
     def gradients(self, b):
-        """(target node, channel) -> gradient of the metric at the stream that it reads, [1, t, d]."""
+        """(target node, channel, pattern or None) -> gradient of the metric at what it reads: the stream [1, t, d], or
+        the pattern [1, t, t], 0 where a query cannot look."""
         first = {}
         for (target, channel, source), edge in self.brute.edge.items():
-            first.setdefault((target, channel), (source, edge))
+            pattern = source if self.site_of(source)[0].endswith("pattern") else None
+            first.setdefault((target, channel, pattern), (source, edge))
         found = {}
         for key, (source, edge) in first.items():
-            push = torch.zeros(1, self.clean.shape[1], self.net.spec.d_model, dtype=self.net.dtype, requires_grad=True)
+            width = self.net.spec.d_model if key[2] is None else self.clean.shape[1]
+            push = torch.zeros(1, self.clean.shape[1], width, dtype=self.net.dtype, requires_grad=True)
             zeros = {s: torch.zeros(1, dtype=self.net.dtype) for (_, _, s) in self.brute.edge} | {source: push}
             only = torch.zeros(len(self.brute.edge), dtype=self.net.dtype)
             only[edge] = 1
             logits = self.run(b, (only, zeros))
             found[key] = torch.autograd.grad(self.metric(logits, b), push)[0]
+            if key[2] is not None:
+                site, head = self.site_of(source)
+                found[key] = found[key] * (self.units[site][b, head] > 0)
         return found
+
+    def site_of(self, node):
+        """Site of a node, and its number there."""
+        partition = self.brute.partition
+        site = next(s for s in partition.sites if node < partition.node_slice(s).stop)
+        return site, node - partition.node_slice(site).start
+
+    def brute_heads(self, site, part):
+        """Heads that a part of an attention site has units of; a feature is read off all."""
+        heads = range(self.net.spec.n_heads)
+        if self.net.architecture.site(site).n_features:
+            return heads
+        labels = self.partition.labels[site].reshape(len(heads), -1)
+        return [h for h in heads if part in labels[h]]
 
     def per_example(self, function):
         """Stack `function(b)` over examples."""
@@ -143,6 +163,7 @@ class Dropped(BruteForce):
     def writes(self, site, units, zero_bias):
         out = super().writes(site, units, zero_bias)
         if site.split(".")[-1] == str(self.layer):
+            self.dead = self.dead.detach()
             return {node: value.detach() for node, value in out.items()}
         return out
 
@@ -203,9 +224,12 @@ class BruteRules(BruteForce):
         scale = torch.rsqrt(total.pow(2).mean(-1, keepdim=True) + self.net.spec.norm_eps).detach()
         labels = torch.from_numpy(self.partition.labels[site].copy())
         first = self.partition.node_slice(site).start
-        return {
-            first + k: (units * (labels == k)) @ rows * scale * post.gain for k in range(self.partition.n_parts(site))
+        out = {
+            first + k: (units * (labels == k)) @ rows * scale * post.gain
+            for k in (-1, *range(self.partition.n_parts(site)))
         }
+        self.dead = out.pop(first - 1)
+        return out
 
 
 def gradient_norm(case):
@@ -214,10 +238,10 @@ def gradient_norm(case):
     def one(b):
         change = case.change(case.at(case.units, b), case.at(case.base, b))
         gradients = case.gradients(b)
-        rows = [
-            (change[source].norm(dim=-1) * gradients[target, channel].norm(dim=-1)).sum()
-            for target, channel, source in case.brute.edge
-        ]
+        rows = []
+        for target, channel, source in case.brute.edge:
+            key = (target, channel, source if case.site_of(source)[0].endswith("pattern") else None)
+            rows.append((change[source].norm(dim=-1) * gradients[key].norm(dim=-1)).sum())
         return torch.stack(rows)
 
     return case.per_example(one)
@@ -233,14 +257,14 @@ def streams(case, b):
     for site in [s.name for s in net.architecture.node_sites[1:-1]]:
         found[site] = before if site.startswith("mlp") and net.spec.parallel else x
         before = x if site.startswith("attn") else before
-        writes = case.brute.writes(site, units[site], False)
-        x = x + sum(writes.values()) + case.brute.constant(site)
+        x = x + net.write(site, units[site])
     return found | {"logits": x}
 
 
 def qk_fix(case):
-    """[examples, edges], for partitions by head."""
+    """[examples, edges], for partitions by head, by module or with patterns as nodes."""
     net = case.net
+    sites = case.brute.partition.sites
 
     def one(b):
         tokens, mask = case.clean[b : b + 1], case.padding[b : b + 1]
@@ -249,7 +273,7 @@ def qk_fix(case):
         scores = case.slope(b, change)
         reads = streams(case, b)
         for site in [s.name for s in net.architecture.node_sites if s.kind == "attn"]:
-            layer, first = int(site.split(".")[1]), case.brute.partition.node_slice(site).start
+            layer, own = int(site.split(".")[1]), f"{site}.pattern" if f"{site}.pattern" in sites else site
             push = torch.zeros((), dtype=net.dtype)
             kept = {}
 
@@ -266,14 +290,17 @@ def qk_fix(case):
                 for c, w, g in (("q", block.w_q, 1), ("k", block.w_k, group))
             }
             for (target, channel, source), edge in case.brute.edge.items():
-                if channel in ("q", "k") and first <= target < first + net.spec.n_heads:
-                    h = target - first
+                if channel not in ("q", "k") or case.site_of(target)[0] != own:
+                    continue
+                whole = case.brute.partition.n_parts(own) == 1
+                pre = {c: value.clone() for c, value in raw.items()}
+                heads = range(net.spec.n_heads) if whole else [case.site_of(target)[1]]
+                for h in heads:
                     reader = block.w_q[h] if channel == "q" else block.w_k[h // group]
-                    pre = {c: value.clone() for c, value in raw.items()}
                     pre[channel][..., h, :] = _read(net, reads[site] + change[source], block, reader)
-                    q, k, _ = net.rotated(layer, {**pre, "v": pre["k"]}, context)
-                    moved = net.pattern(layer, q, k, context) - kept["pattern"]
-                    scores[edge] = (moved * at_pattern)[:, h].sum()
+                q, k, _ = net.rotated(layer, {**pre, "v": pre["k"]}, context)
+                moved = net.pattern(layer, q, k, context) - kept["pattern"]
+                scores[edge] = (moved * at_pattern)[:, list(heads)].sum()
         return scores.detach()
 
     return case.per_example(one)
@@ -284,7 +311,7 @@ def _read(net, x, block, reader) -> Tensor:
 
 
 def attention_rollout(case):
-    """[examples, edges], for partitions by head, position by position."""
+    """[examples, edges], for partitions by head or with patterns as nodes, position by position."""
     net = case.net
     names = [f"{s.name}.pattern" for s in net.architecture.node_sites if s.kind == "attn"]
     with torch.no_grad():
@@ -295,23 +322,27 @@ def attention_rollout(case):
         rho = [float(t == case.positions[b]) for t in range(time)]
         weights = {("logits", 0, ""): rho}
         for layer in reversed(range(net.spec.n_layers)):
-            a = patterns[f"attn.{layer}.pattern"][b]
-            weights[f"mlp.{layer}", 0, ""] = rho
+            site = f"attn.{layer}"
+            a = patterns[f"{site}.pattern"][b]
+            weights |= {(f"mlp.{layer}", part, ""): rho for part in range(case.partition.n_parts(f"mlp.{layer}"))}
+            weights |= {(site, part, ""): rho for part in range(case.partition.n_parts(site))}
+            fine = f"{site}.pattern" in case.brute.partition.sites
+            by_head = []
             mixed = [0.0] * time
             for h in range(net.spec.n_heads):
                 keys = [sum(rho[q] * float(a[h, q, k]) for q in range(time)) for k in range(time)]
-                weights |= {
-                    (f"attn.{layer}", h, "q"): rho,
-                    (f"attn.{layer}", h, "k"): keys,
-                    (f"attn.{layer}", h, "v"): keys,
-                }
+                own = f"{site}.pattern" if fine else site
+                weights |= {(own, h, "q"): rho, (own, h, "k"): keys, (own, h, "v"): keys}
+                by_head.append(keys)
                 mixed = [m + w / net.spec.n_heads for m, w in zip(mixed, keys, strict=True)]
             rho = [(r + m) / 2 for r, m in zip(rho, mixed, strict=True)]
+            for part in range(case.partition.n_parts(site)) if fine else ():
+                heads = case.brute_heads(site, part)
+                weights[site, part, "v"] = [sum(by_head[h][t] for h in heads) / len(heads) for t in range(time)]
         change = case.change(case.at(case.units, b), case.at(case.base, b))
         rows = []
         for target, channel, source in case.brute.edge:
-            site = next(s for s in case.partition.sites if target < case.partition.node_slice(s).stop)
-            part = target - case.partition.node_slice(site).start
+            site, part = case.site_of(target)
             w = torch.tensor(weights[site, part, channel], dtype=net.dtype)
             rows.append((w * change[source][0].norm(dim=-1)).sum())
         return torch.stack(rows)

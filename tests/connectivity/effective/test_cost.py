@@ -97,8 +97,11 @@ def test_passes_with_other_metrics_baselines_and_finer_parts(name):
 def test_passes_with_dictionaries():
     net = with_features(tiny_network("gpt2", dtype=torch.float64), {"mlp.0": "write"})
     pairs = make_pairs(n=2, t=4)
-    for name in ("eap", "exact"):
+    for name in ("eap", "exact", "relp", "gradient-norm", "attention-rollout", "information-flow-routes"):
         assert_estimated(net, pairs, halves(net), name, {})
+    assert_estimated(net, pairs, halves(net), "node-ig", {"steps": 2})
+    for option in ("qk_fix", "grad_drop"):
+        assert_estimated(net, pairs, Partition.mixed(net, {"mlp.0": "units"}), "eap", {option: True})
 
 
 @pytest.mark.parametrize("net", [tiny_network("gpt2", dtype=torch.float64), chain()], ids=["transformer", "chain"])

@@ -288,8 +288,6 @@ def test_refuses_what_it_cannot_serve():
         effective_connectivity(net, pairs, partition, baseline="median")
     with pytest.raises(GraphError, match="method 'eep'"):
         effective_connectivity(net, pairs, partition, method="eep")
-    with pytest.raises(GraphError, match=r"attn\.0 a head is split"):
-        effective_connectivity(net, pairs, Partition.units(net), "gradient-norm")
     biased = tiny_network("gemma2-plain", dtype=torch.float64)
     with pytest.raises(ModelError, match="output bias in front of a post-norm"):
         effective_connectivity(biased, pairs, Partition.heads(biased))

@@ -13,6 +13,7 @@ from compgraph.evaluation.ground_truth import compare_methods
 from compgraph.metrics import Targets, get_metric
 from compgraph.models.compiled import compile_case
 from compgraph.partition import Partition
+from tests.connectivity.effective.feature_brute import explicit_units
 from tests.connectivity.effective.references import Case
 from tests.connectivity.effective.test_eap import Images, chain, cutting, make_pairs
 from tests.models.tiny import ONE_PER_FAMILY, tiny_network
@@ -72,7 +73,7 @@ class NodeCase(Case):
             total = 0
             nodes = partition.node_slice(site)
             for node in range(nodes.start, nodes.stop):
-                units = net.mlp_units(layer, net.read_mlp(layer, reads(node, "")).pre)
+                units = self.explicit(site, net.mlp_units(layer, net.read_mlp(layer, reads(node, "")).pre))
                 total = total + (units * h[site] * torch.from_numpy(partition.labels[site] == node - nodes.start)).sum()
             return total
         fine = f"{site}.pattern" in partition.labels
@@ -83,28 +84,34 @@ class NodeCase(Case):
             w = {"q": block.w_q, "k": block.w_k, "v": block.w_v}[channel]
             return (y @ w[head * len(w) // net.spec.n_heads])[..., width]
 
-        labels = torch.tensor(np.asarray(partition.labels[site])).reshape(net.spec.n_heads, -1)
+        labels = torch.tensor(np.asarray(partition.labels[site]))
         first = partition.node_slice(f"{site}.pattern" if fine else site).start
         heads = range(net.spec.n_heads)
-        owner = [first + head if fine else first + int(labels[head, 0]) for head in heads]
+        whole = partition.n_parts(site) == 1
+        owner = [first + (0 if whole else head) if not fine else first + head for head in heads]
         q, k = (torch.stack([pre(owner[i], i, c) for i in heads], -2) for c in ("q", "k"))
         if not fine:
             v = torch.stack([pre(owner[i], i, "v") for i in heads], -2)
-            return (net.attend(layer, {"q": q, "k": k, "v": v}, context) * h[site]).sum()
+            return (self.explicit(site, net.attend(layer, {"q": q, "k": k, "v": v}, context)) * h[site]).sum()
         q, k, _ = net.rotated(layer, {"q": q, "k": k, "v": k}, context)
         total = (net.pattern(layer, q, k, context) * h[f"{site}.pattern"]).sum()
         start = partition.node_slice(site).start
-        weights = h[site].unflatten(-1, labels.shape)
         for part in range(partition.n_parts(site)):
             v = net.values(layer, torch.stack([pre(start + part, i, "v") for i in heads], -2))
+            by_head = []
             for i in heads:
                 held = self.units[f"{site}.pattern"][b : b + 1, i] + share * change[first + i][None].reshape(
                     1, *self.units[f"{site}.pattern"].shape[2:]
                 )
                 held = held + reads.pattern(start + part, first + i)
-                units = torch.einsum("bqk,bke->bqe", held, v[:, :, i])
-                total = total + (units * weights[:, :, i] * (labels[i] == part)).sum()
+                by_head.append(torch.einsum("bqk,bke->bqe", held, v[:, :, i]))
+            units = self.explicit(site, torch.cat(by_head, -1))
+            total = total + (units * h[site] * (labels == part)).sum()
         return total
+
+    def explicit(self, site, hidden):
+        """Units of a site from what it computes."""
+        return explicit_units(self.net, site, hidden) if self.net.architecture.site(site).n_features else hidden
 
 
 def stream(case, b, site):
