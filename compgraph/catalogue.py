@@ -319,6 +319,7 @@ EFFECTIVE: Table = _table(
         "masks on all edges learned together, under a pressure to be sparse",
         "compute",
         cost="edge_pruning",
+        serves_features=True,
         averages_examples=False,
         metric="kl",
         options=(

@@ -163,8 +163,7 @@ class _Search:
         self.per_pass = int(np.clip(per_pass, 1, pairs.n))
         wide = net.dtype if net.dtype in (torch.float32, torch.float64) else torch.float32
         rng = np.random.default_rng([setting.seed, 0])
-        n_writers = int(self.layout.sources.max()) + 1 if self.layout.n_edges else 0
-        counts = {"edges": self.layout.n_edges, "writers": n_writers}
+        counts = {"edges": self.layout.n_edges, "writers": self.layout.n_writers}
         self.parameters = {
             name: torch.from_numpy(rng.normal(options.start, 0.01, n)).to(net.device, wide).requires_grad_()
             for name, n in counts.items()
@@ -187,7 +186,7 @@ class _Search:
         if self.setting.baseline.consistent:
             return
         with torch.no_grad():
-            self.setting.baseline.units(self.net, batch_of(self.net, self.pairs, np.arange(1)), self.runner.sources)
+            self.runner.baseline(batch_of(self.net, self.pairs, np.arange(1)), self.setting.baseline)
 
     def step(self) -> tuple[float, float]:
         """One update; returns the metric's loss and the sparsity of the sampled masks."""
@@ -244,14 +243,11 @@ class _Search:
         """The masks as a graph."""
         options = self.options
         edges, writers = (self.parameters[name].detach() for name in ("edges", "writers"))
-        groups = torch.zeros(self.layout.n_edges, dtype=torch.long, device=edges.device)
-        for number, block in enumerate(self.layout.blocks):
-            channel = torch.arange(block.channels, device=edges.device).repeat_interleave(block.sources)
-            groups[block.start : block.stop] = 3 * number + channel.repeat(block.parts)
-        weight, kept = keep_probability(edges), harden(edges, groups)
+        weight, kept = keep_probability(edges), harden(edges, self.layout.readers())
         if options.writer_masks:
+            refined = self.layout.refined
             sites = torch.cat(
-                [torch.full((self.partition.n_parts(site),), k) for k, site in enumerate(self.runner.sources)]
+                [torch.full((refined.n_parts(site),), k) for k, site in enumerate(refined.sites[:-1])]
             )
             weight = weight * keep_probability(writers)[self.layout.sources]
             kept &= harden(writers, sites.to(edges.device))[self.layout.sources]
