@@ -324,7 +324,7 @@ EFFECTIVE: Table = _table(
         metric="kl",
         options=(
             Option("steps", 300, "Optimisation steps.", minimum=1),
-            Option("target", 1.0, "Share of the edges to remove; a little above 1 presses harder.", minimum=0.0),
+            Option("target", 0.94, "Share of the edges to remove; a little above 1 presses harder.", minimum=0.0),
             Option("learning_rate", 0.2, "Step size of the optimiser.", minimum=0.0),
             Option("examples", 32, "Examples drawn for a step.", minimum=1),
             Option("writer_masks", True, "One more mask for every node, on all it writes."),

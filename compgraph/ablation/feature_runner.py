@@ -1,6 +1,7 @@
 """Edge ablation of transformers with dictionaries: features and errors read streams of their own.
 
-A circuit whose features all keep different edges costs one run of the site for each (`compgraph.ablation.feature_sites`).
+A circuit whose features all keep different edges costs one run of the site for each
+(`compgraph.ablation.feature_sites`).
 """
 
 from __future__ import annotations

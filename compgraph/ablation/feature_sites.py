@@ -56,16 +56,17 @@ class FeatureMlp:
     def units(self, base: Base, streams: Streams) -> Tensor:
         """Units [batch, time, n_units]."""
         block = self.net.weights.blocks[self.layer]
-        assert block.mlp_norm is not None and block.w_in is not None
-        readers = {"": block.w_in} | ({} if block.w_gate is None else {"gate": block.w_gate})
+        norm, w_in = block.mlp_norm, block.w_in
+        assert norm is not None and w_in is not None
+        readers = {"": w_in} | ({} if block.w_gate is None else {"gate": block.w_gate})
 
         def run(some: Sequence[int]) -> Tensor:
-            y = self.net.gain(normed(self.net, streams.of(0, some), streams.scale), block.mlp_norm)
+            y = self.net.gain(normed(self.net, streams.of(0, some), streams.scale), norm)
             hidden = self.net.mlp_units(self.layer, {key: y @ reader for key, reader in readers.items()})
             return self.net.represent(self.name, hidden)
 
         old, found = base.units[self.name], list(groups(streams.rows[0], streams.active[0]))
-        return filled(old, self.parts, found, run, 3 * block.w_in.shape[1] + old.shape[-1])
+        return filled(old, self.parts, found, run, 3 * w_in.shape[1] + old.shape[-1])
 
 
 class UndividedFeatures:

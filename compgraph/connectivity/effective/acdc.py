@@ -7,9 +7,10 @@ al. 2023, arXiv 2304.14997; [C]: read in ArthurConmy/Automatic-Circuit-Discovery
 UFO-101/auto-circuit). τ bounds each step, not the total damage.
 
 **Order**: the reverse of the graph's own: targets from `logits` down, MLP before the heads of a layer, heads and
-sources from high to low, channels v, k, q. The result depends on the order. What the reference tests besides, the
-link from a head's input to its query, key and value, is no edge here; `zero` spares position embeddings, which belong
-to no node.
+sources from high to low, channels v, k, q. Where patterns are nodes (`compgraph.patterns`) a part's edges into its
+values come before those from patterns, and all parts of a site before its patterns. The result depends on the order.
+What the reference tests besides, the link from a head's input to its query, key and value, is no edge here; `zero`
+spares position embeddings, which belong to no node.
 
 **Worse** means: larger for divergences and losses (`kl`, the default, against the whole model's output at the
 scored position), smaller for the others; with `absolute`, any change counts.
@@ -25,7 +26,8 @@ circuit is the one that the guess would lead to. Results count up to and includi
 guess, then the next batch begins there. Batches change rounding, nothing else.
 
 Cost: a trial is the network from the edge's target on, for nodes that still matter; one per tested edge and those that
-a wrong guess wastes. No gradient.
+a wrong guess wastes. No gradient. With dictionaries, and where parts cut through heads, a trial is a run of the circuit
+(`acdc_graphs`).
 """
 
 from __future__ import annotations
@@ -223,7 +225,7 @@ class _Search:
 
 def _runner(net: Network, partition: Partition, layout: EdgeLayout) -> StreamTrials | GraphTrials | ChainTrials:
     if isinstance(net, Transformer):
-        return GraphTrials(net, partition, layout) if needs_graphs(net, layout) else StreamTrials(net, partition)
+        return GraphTrials(net, partition, layout) if needs_graphs(net, partition) else StreamTrials(net, partition)
     if isinstance(net, Sequential):
         return ChainTrials(net, partition)
     raise ModelError(f"acdc is not defined for {type(net).__name__}")

@@ -20,8 +20,10 @@ from compgraph.ablation.unit_runner import UnitRunner
 from compgraph.connectivity.effective.edge_layout import EdgeLayout, Group
 from compgraph.data.batches import Batch
 from compgraph.dictionaries.attached import FeatureTransformer
+from compgraph.models.network import Network
 from compgraph.models.transformer import Transformer
 from compgraph.partition import Partition
+from compgraph.patterns import SUFFIX, with_patterns
 
 
 @dataclass
@@ -99,6 +101,9 @@ class GraphTrials:
         return out
 
 
-def needs_graphs(net: Transformer, layout: EdgeLayout) -> bool:
+def needs_graphs(net: Network, partition: Partition) -> bool:
     """Whether a network and partition are among those that the faster trials do not serve."""
-    return isinstance(net, FeatureTransformer) or any(block.served is not None for block in layout.blocks)
+    if not isinstance(net, Transformer):
+        return False
+    refined = with_patterns(net, partition)[1]
+    return isinstance(net, FeatureTransformer) or any(site.endswith(SUFFIX) for site in refined.sites)

@@ -5,8 +5,9 @@ Every edge has a log-odds a, and so a random mask (hard concrete)
     u ~ U(1e-6, 1 - 1e-6),   s = sigmoid((log u - log(1 - u) + a) / T),   z = clamp(1.2 s - 0.1, 0, 1),   T = 2/3
 
 one sample a step, shared by the batch; the destination reads z · current write + (1 - z) · baseline write. With
-`writer_masks` every node has one more, on all it writes. The loss is the metric's (`kl` to the whole model; metrics
-that are better when large count negatively) plus
+`writer_masks` every node has one more, on all it writes. Where patterns are nodes (`compgraph.patterns`) the mask of an
+edge from one blends the current pattern with the baseline's in the same way. The loss is the metric's (`kl` to the
+whole model; metrics that are better when large count negatively) plus
 
     λ1 (S - t) + λ2 (S - t)²,     S = 1 - mean sampled z of the edges
 
@@ -27,7 +28,7 @@ pressure on writers (off in its scripts) is left out. Its head writes carry a sh
 
 Deterministic for a seed: examples and masks of step i are drawn from (seed, i), so that a search that goes on from a
 checkpoint ends in the same bytes. Cost of a step: a baseline and a clean forward pass, a masked forward and backward
-pass in which every destination has a stream of its own.
+pass in which every destination has a stream of its own, and every feature of a dictionary a run of its site.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def compute(
     setting: Setting,
     *,
     steps: int = 300,
-    target: float = 1.0,
+    target: float = 0.94,
     learning_rate: float = 0.2,
     examples: int = 32,
     writer_masks: bool = True,
@@ -246,9 +247,7 @@ class _Search:
         weight, kept = keep_probability(edges), harden(edges, self.layout.readers())
         if options.writer_masks:
             refined = self.layout.refined
-            sites = torch.cat(
-                [torch.full((refined.n_parts(site),), k) for k, site in enumerate(refined.sites[:-1])]
-            )
+            sites = torch.cat([torch.full((refined.n_parts(site),), k) for k, site in enumerate(refined.sites[:-1])])
             weight = weight * keep_probability(writers)[self.layout.sources]
             kept &= harden(writers, sites.to(edges.device))[self.layout.sources]
         marks = sorted({round(k) for k in np.linspace(0, self.done - 1, min(TRACE, self.done))})

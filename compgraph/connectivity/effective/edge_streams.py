@@ -70,9 +70,8 @@ class EdgeStreams:
         streams = sum((3 if self.is_attention(s) else 1) * self.count[s] for s in self.sources[1:])
         numbers = (8 * streams + 2 * sum(self.count.values())) * spec.d_model
         patterns = 6 * spec.n_heads * time
-        for site in self.fine:
-            numbers += 8 * 2 * spec.n_heads * spec.d_model + patterns
-        for site in (s for s in self.sources if s in self.fine or s in self.features):  # what a part runs of its site
+        numbers += len(self.fine) * (8 * 2 * spec.n_heads * spec.d_model + patterns)
+        for site in {*self.fine, *self.features}:
             own = 3 * spec.n_heads * spec.d_head + patterns if self.is_attention(site) else 4 * spec.d_mlp
             runs = self.count[site] if self.net.architecture.site(site).n_features else 1
             numbers += runs * (own + 3 * self.parts[site].n_units)
@@ -216,7 +215,7 @@ class EdgeStreams:
         for site in self.sources[1:]:
             parts = range(self.count[site])
             if site in self.fine or site in self.features:
-                changes[site] = self.change(site, parts, self._whole(site, base, weights, changes), base)
+                changes[site] = self.change(site, parts, self._joint(site, base, weights, changes), base)
                 continue
             streams = [self._streams(site, base, one, changes) for one in weights[site]]
             if self.is_attention(site):
@@ -236,7 +235,7 @@ class EdgeStreams:
             out = out + torch.tensordot(rows, changes[source], 1)
         return out
 
-    def _whole(self, site: str, base: Base, weights: EdgeWeights, changes: Mapping[str, Tensor]) -> Tensor:
+    def _joint(self, site: str, base: Base, weights: EdgeWeights, changes: Mapping[str, Tensor]) -> Tensor:
         """Units [batch, time, n_units] of a site with patterns or a dictionary; those of no node are the baseline's."""
         read = torch.cat([changes[source] for source in self.net.architecture.reads[site]])
 

@@ -202,7 +202,7 @@ def test_blocks_batches_and_examples_in_any_order(monkeypatch):
 def test_what_is_not_served_is_refused():
     net, pairs = with_features(tiny_network("gpt2"), {"mlp.0": "write"}), make_pairs()
     partition = Partition.units(net)
-    for method in ("edge-pruning", "relp", "information-flow-routes", "attention-rollout"):
+    for method in ("relp", "information-flow-routes", "attention-rollout"):
         with pytest.raises(ModelError, match=f"{method}.* does not serve networks with dictionaries; .*: eap, "):
             effective_connectivity(net, pairs, partition, method)
     for option in ({"qk_fix": True}, {"grad_drop": True}, {"keep": 2}):
