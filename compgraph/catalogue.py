@@ -82,8 +82,6 @@ class Entry:
         For effective methods: whether scores are means over examples, so that they have bootstrap intervals.
     takes_baseline : bool
         For attributions: whether it compares with a baseline.
-    serves_features : bool
-        For effective methods: whether it serves networks with dictionaries (`compgraph.dictionaries`).
     takes_reference : bool
         For baselines: whether means, covariances or samples can come from other data.
     lower_is_better : bool
@@ -121,7 +119,6 @@ class Entry:
     cost: str = ""
     reads_metric: bool = True
     averages_examples: bool = True
-    serves_features: bool = False
     takes_baseline: bool = True
     takes_reference: bool = False
     lower_is_better: bool = False
@@ -241,7 +238,6 @@ EFFECTIVE: Table = _table(
         "edge attribution patching: change of the write times gradient at the read",
         "compute",
         cost="eap",
-        serves_features=True,
         at_clean=True,
         options=(
             Option("qk_fix", False, "Score edges into queries and keys by the exact change of the pattern."),
@@ -258,7 +254,6 @@ EFFECTIVE: Table = _table(
         cost="clean_corrupted",
         options=_KEEP,
         arguments=("matrix",),
-        serves_features=True,
     ),
     Entry(
         "eap-ig-inputs",
@@ -266,7 +261,6 @@ EFFECTIVE: Table = _table(
         "as eap, with gradients integrated along the input from baseline to clean",
         "compute",
         cost="eap_ig_inputs",
-        serves_features=True,
         options=(_STEPS, _GRAD_DROP, *_KEEP),
         arguments=("matrix",),
     ),
@@ -277,7 +271,6 @@ EFFECTIVE: Table = _table(
         "compute",
         cost="eap_ig_activations",
         clean_at_one=("steps",),
-        serves_features=True,
         options=(_STEPS,),
     ),
     Entry(
@@ -286,7 +279,6 @@ EFFECTIVE: Table = _table(
         "share of the stream that each source contributes, without metric or gradient",
         "compute",
         cost="information_flow_routes",
-        serves_features=True,
         reads_metric=False,
         takes_baseline=False,
         serves=TRANSFORMER,
@@ -298,7 +290,6 @@ EFFECTIVE: Table = _table(
         "change of the metric when the edge alone is ablated, by running it",
         "compute",
         cost="exact",
-        serves_features=True,
         uses_gradient=False,
     ),
     Entry(
@@ -307,7 +298,6 @@ EFFECTIVE: Table = _table(
         "edges removed one after another, from the output back, while the output stays the same",
         "compute",
         cost="acdc",
-        serves_features=True,
         averages_examples=False,
         uses_gradient=False,
         metric="kl",
@@ -329,7 +319,7 @@ EFFECTIVE: Table = _table(
         metric="kl",
         options=(
             Option("steps", 300, "Optimisation steps.", minimum=1),
-            Option("target", 1.0, "Share of the edges to remove; a little above 1 presses harder.", minimum=0.0),
+            Option("target", 0.94, "Share of the edges to remove; a little above 1 presses harder.", minimum=0.0),
             Option("learning_rate", 0.2, "Step size of the optimiser.", minimum=0.0),
             Option("examples", 32, "Examples drawn for a step.", minimum=1),
             Option("writer_masks", True, "One more mask for every node, on all it writes."),
@@ -343,7 +333,6 @@ EFFECTIVE: Table = _table(
         "as eap, with gradients averaged along a path that follows the model's own gradient to the baseline's output",
         "compute",
         cost="eap_gp",
-        serves_features=True,
         options=(
             _STEPS,
             Option("step_size", 1.0, "Length of a step, in units of the embedding.", minimum=0.0),
@@ -355,7 +344,6 @@ EFFECTIVE: Table = _table(
         "conductance: gradients along the input's path, each times the piece of the path that the write takes there",
         "compute",
         cost="ceap",
-        serves_features=True,
         options=(
             _STEPS,
             Option("resamples", 0, "Disjoint samples of the data to compare circuits between; 0 for none.", minimum=0),
@@ -367,7 +355,6 @@ EFFECTIVE: Table = _table(
         "as eap, with the gradient replaced by rules of layer-wise relevance propagation",
         "compute",
         cost="relp",
-        serves_features=True,
         serves=TRANSFORMER,
         at_clean=True,
         options=(Option("attention_rule", False, "Hold attention patterns constant too."),),
@@ -378,7 +365,6 @@ EFFECTIVE: Table = _table(
         "norm of the change of the write times norm of the gradient at the read: an upper bound of eap",
         "compute",
         cost="gradient_norm",
-        serves_features=True,
         at_clean=True,
     ),
     Entry(
@@ -387,7 +373,6 @@ EFFECTIVE: Table = _table(
         "change of the write at the positions that attention, rolled out from the output, looks at",
         "compute",
         cost="attention_rollout",
-        serves_features=True,
         reads_metric=False,
         serves=TRANSFORMER,
         uses_gradient=False,
@@ -399,7 +384,6 @@ EFFECTIVE: Table = _table(
         "compute",
         cost="node_ig",
         clean_at_one=("steps", "edge_steps"),
-        serves_features=True,
         options=(
             Option("steps", 10, "Points on the path of a site's units.", minimum=1),
             Option("edge_steps", 1, "Points on the path of what a node reads; 1 is the clean run.", minimum=1),
@@ -412,7 +396,6 @@ EFFECTIVE: Table = _table(
         "how much a node's past and present help to predict another over token positions, given all the others",
         "compute",
         cost="series",
-        serves_features=True,
         reads_metric=False,
         takes_baseline=False,
         serves=TRANSFORMER,
@@ -426,7 +409,6 @@ EFFECTIVE: Table = _table(
         "Gaussian transfer entropy over token positions, given all other nodes, in nats",
         "compute",
         cost="series",
-        serves_features=True,
         reads_metric=False,
         takes_baseline=False,
         serves=TRANSFORMER,
@@ -445,7 +427,6 @@ EFFECTIVE: Table = _table(
         cost="nothing",
         reads_metric=False,
         takes_baseline=False,
-        serves_features=True,
         averages_examples=False,
         uses_gradient=False,
         options=(Option("distribution", "normal", "Of the random numbers.", choices=("normal", "uniform")),),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from compgraph.ablation.streams import Base, Streams, normed
+from compgraph.ablation.streams import Base, Streams, blended, normed
 from compgraph.architecture import Site
 from compgraph.models.tape import Reading
 from compgraph.models.transformer import Transformer
@@ -46,7 +46,7 @@ class FineAttention:
         pattern, values
             What the patterns and the parts read.
         through
-            bool [parts, heads]: kept edges from patterns to parts.
+            bool [parts, heads]: kept edges from patterns to parts; or their weights.
         """
         v = self.net.values(self.layer, self._values(reading, values))
         mixed = self.mixed(base.units[pattern_of(self.name)], self._pattern(reading, base, pattern), v, through)
@@ -54,8 +54,8 @@ class FineAttention:
 
     def mixed(self, old: Tensor, new: Tensor, v: Tensor, through: Tensor) -> Tensor:
         """Values mixed by the current pattern where a part keeps the edge from it, else by the baseline's."""
-        current = through[self.labels.clamp_min(0), self.head] & (self.labels >= 0)
-        return torch.where(current, self.net.mix(new, v), self.net.mix(old, v))
+        kept = through[self.labels.clamp_min(0), self.head] * (self.labels >= 0)
+        return blended(kept, self.net.mix(new, v), self.net.mix(old, v))
 
     def _pattern(self, reading: Reading, base: Base, streams: Streams) -> Tensor:
         """Current patterns [batch, heads, query, key]."""
@@ -74,13 +74,12 @@ class FineAttention:
     def _values(self, reading: Reading, streams: Streams) -> Tensor:
         """Current raw values [batch, time, heads, d_head]."""
         block, spec = self.net.weights.blocks[self.layer], self.net.spec
-        out = reading.pre["v"].flatten(-2).clone()
+        out = reading.pre["v"].flatten(-2)
         parts = streams.active[0].nonzero().flatten()
         if len(parts) == 0:
             return out.unflatten(-1, (spec.n_heads, spec.d_head))
         y = self.net.gain(normed(self.net, streams.of(0), streams.scale), block.attn_norm)
         columns = self.net.per_query_head(block.w_v.permute(1, 0, 2)).flatten(-2)
-        for row, part in enumerate(parts.tolist()):
-            index = self.parts.index[part]
-            out[..., index] = y[row] @ columns[:, index]
-        return out.unflatten(-1, (spec.n_heads, spec.d_head))
+        index = [self.parts.index[part] for part in parts.tolist()]
+        read = [one @ columns[:, own] for one, own in zip(y, index, strict=True)]
+        return out.index_copy(-1, torch.cat(index), torch.cat(read, -1)).unflatten(-1, (spec.n_heads, spec.d_head))

@@ -21,7 +21,7 @@ import torch.nn.functional as F  # noqa: N812 (the name every torch user knows)
 from torch import Tensor
 
 from compgraph.ablation.baselines import Baseline, silent_sites
-from compgraph.ablation.fine_attention import FineAttention
+from compgraph.ablation.feature_sites import fine_sites
 from compgraph.ablation.plan import Ints, Plan, Planner, Shape, SitePlan
 from compgraph.ablation.sites import Attention, Mlp, Units, pick, runs
 from compgraph.ablation.streams import Base, Streams, clean_scales, normed, read_blocks
@@ -53,11 +53,7 @@ class StreamRunner:
         self.architecture, self.refined = with_patterns(net, partition)
         self.sites = [site.name for site in net.architecture.node_sites]
         self.sources = self.sites[:-1]
-        self.fine = {
-            site.name: FineAttention(net, site, self.refined)
-            for site in self.architecture.node_sites
-            if pattern_of(site.name) in self.refined.labels
-        }
+        self.fine = fine_sites(net, self.architecture, self.refined)
         self.parts = {
             name: Parts.from_labels(partition.labels[name], partition.n_parts(name), net.device)
             for name in self.sources

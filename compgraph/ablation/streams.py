@@ -73,7 +73,7 @@ class Streams:
     base
         Baseline stream [batch, time, d_model].
     rows
-        bool [channels, parts, changed sources]: kept edges.
+        bool [channels, parts, changed sources]: kept edges; or their weights.
     active
         bool [channels, parts]: destinations that are computed.
     changes
@@ -88,10 +88,16 @@ class Streams:
     changes: Tensor
     scale: Tensor | None = None
 
-    def of(self, channel: int) -> Tensor:
-        """Streams of the channel's active parts: [parts, batch, time, d_model]."""
-        rows = self.rows[channel, self.active[channel]].to(self.base.dtype)
+    def of(self, channel: int, parts: Sequence[int] | None = None) -> Tensor:
+        """Streams of some parts, by default of the channel's active ones: [parts, batch, time, d_model]."""
+        chosen = self.active[channel] if parts is None else list(parts)
+        rows = self.rows[channel, chosen].to(self.base.dtype)
         return self.base + (rows @ self.changes.flatten(1)).unflatten(1, self.base.shape)
+
+
+def blended(kept: Tensor, current: Tensor, old: Tensor) -> Tensor:
+    """The current value where an edge is kept, else the old one; where edges have weights, so much of either."""
+    return torch.where(kept, current, old) if kept.dtype == torch.bool else kept * current + (1 - kept) * old
 
 
 def read_blocks(base: Tensor, blocks: Sequence[Block], changes: Tensor) -> Tensor:

@@ -62,8 +62,8 @@ class Runner(Protocol):
 class Chains:
     """`ChainRunner` as a `Runner`: circuits one after the other."""
 
-    def __init__(self, net: Sequential, frame: CircuitMasks) -> None:
-        self.runner = ChainRunner(net, frame.partition)
+    def __init__(self, net: Sequential, partition: Partition) -> None:
+        self.runner = ChainRunner(net, partition)
 
     def prepare(self, kept: Sequence[Kept], consistent: bool) -> Sequence[Kept]:
         """See `Runner`."""
@@ -82,8 +82,8 @@ class Chains:
         return torch.stack([self.runner.run(base, one) for one in prepared])
 
 
-def runner_for(net: Network, frame: CircuitMasks, norm_scale: str) -> Runner:
-    """The runner of a network's circuits.
+def runner_for(net: Network, partition: Partition, norm_scale: str) -> Runner:
+    """The runner of the circuits of a network and partition.
 
     Raises
     ------
@@ -93,17 +93,17 @@ def runner_for(net: Network, frame: CircuitMasks, norm_scale: str) -> Runner:
     if norm_scale not in NORM_SCALES:
         raise GraphError(f"norm_scale {norm_scale!r} is not known; valid are {', '.join(NORM_SCALES)}")
     if isinstance(net, FeatureTransformer):
-        if between_units(frame.partition) and all(site.startswith("mlp.") for site in net.dictionaries):
-            return FeatureUnitRunner(net, frame.partition, norm_scale)
-        return FeatureRunner(net, frame.partition, norm_scale)
+        if between_units(partition) and all(site.startswith("mlp.") for site in net.dictionaries):
+            return FeatureUnitRunner(net, partition, norm_scale)
+        return FeatureRunner(net, partition, norm_scale)
     if isinstance(net, Transformer):
-        if between_units(frame.partition):
-            return UnitRunner(net, frame.partition, norm_scale)
-        return StreamRunner(net, frame.partition, norm_scale)
+        if between_units(partition):
+            return UnitRunner(net, partition, norm_scale)
+        return StreamRunner(net, partition, norm_scale)
     if isinstance(net, Sequential):
         if norm_scale != "exact":
             raise GraphError(f"norm_scale {norm_scale!r}: a chain has no norms; it must be 'exact'")
-        return Chains(net, frame)
+        return Chains(net, partition)
     raise ModelError(f"edge ablation has no runner for {type(net).__name__}")
 
 
@@ -154,7 +154,7 @@ def prepared_runs(
     norm_scale
         See `compgraph.ablation.streams.NORM_SCALES`.
     """
-    runner = runner_for(net, frame, norm_scale)
+    runner = runner_for(net, frame.partition, norm_scale)
     time, memory = int(pairs.clean.shape[1]) if pairs.clean.ndim == 2 else 1, memory_for(net, pairs)
     kept = [frame.kept(mask) for mask in masks]
     prepared = groups(runner, kept, baseline.consistent, pairs.n, time, memory)

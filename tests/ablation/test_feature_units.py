@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from compgraph.ablation.circuits import CircuitMasks
 from compgraph.ablation.feature_units import FeatureUnitRunner
 from compgraph.ablation.run import run_graph
 from compgraph.ablation.sweeps import runner_for
@@ -26,7 +25,7 @@ def test_equals_brute_force(variant, activation, monkeypatch):
     monkeypatch.setattr("compgraph.ablation.sweeps.between_units", lambda partition: True)
     net = with_features(tiny_network(variant, dtype=torch.float64), PLACES, activation=activation)
     pairs = make_pairs(n=2, t=4, padded=True)
-    assert isinstance(runner_for(net, CircuitMasks(net, halves(net), True), "exact"), FeatureUnitRunner)
+    assert isinstance(runner_for(net, halves(net), "exact"), FeatureUnitRunner)
     for baseline in ("counterfactual", "zero"):
         # see test_feature_runner: two norms in a row multiply rounding where a stream is all but zero
         atol = 1e-7 if (variant, baseline) == ("gemma2", "zero") else 1e-10

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from compgraph.ablation.circuits import CircuitMasks
 from compgraph.ablation.run import run_graph
 from compgraph.ablation.sweeps import runner_for
 from compgraph.ablation.unit_runner import UnitRunner
@@ -25,7 +24,7 @@ def always_units(monkeypatch):
 def test_units_equal_brute_force(variant, baseline):
     net, pairs = tiny_network(variant, dtype=torch.float64), make_pairs(n=2, t=4, padded=True)
     partition = Partition.units(net)
-    assert isinstance(runner_for(net, CircuitMasks(net, partition, True), "exact"), UnitRunner)
+    assert isinstance(runner_for(net, partition, "exact"), UnitRunner)
     for density, split in ((0.03, True), (0.5, False), (0.97, True)):
         _, mask, circuit = random_circuit(net, partition, density, int(100 * density), split)
         expected = by_brute_force(net, partition, pairs, mask, baseline, split)

@@ -20,11 +20,10 @@ MASK = np.array([1, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1], dtype=bool)
 THOROUGH: dict[str, dict[str, Any]] = {
     "exact": {"n": 12},
     "acdc": {"n": 12},
-    # Its default target presses to remove everything: with one below the share of false edges some of them must stay,
-    # and which ones is chance.
     "edge-pruning": {"n": 12},
 }
-"""Methods that must find every true edge of a network without noise before any other, and how they are run."""
+"""Methods that must find every true edge of a network without noise before any other, and how they are run: all their
+options are defaults, and those of edge-pruning were chosen on other programs (`benchmarks.edge_pruning_settings`)."""
 
 
 @pytest.mark.parametrize("by", ["abs", "signed", "negative"])

@@ -7,9 +7,10 @@ al. 2023, arXiv 2304.14997; [C]: read in ArthurConmy/Automatic-Circuit-Discovery
 UFO-101/auto-circuit). τ bounds each step, not the total damage.
 
 **Order**: the reverse of the graph's own: targets from `logits` down, MLP before the heads of a layer, heads and
-sources from high to low, channels v, k, q. The result depends on the order. What the reference tests besides, the
-link from a head's input to its query, key and value, is no edge here; `zero` spares position embeddings, which belong
-to no node.
+sources from high to low, channels v, k, q. Where patterns are nodes (`compgraph.patterns`) a part's edges into its
+values come before those from patterns, and all parts of a site before its patterns. The result depends on the order.
+What the reference tests besides, the link from a head's input to its query, key and value, is no edge here; `zero`
+spares position embeddings, which belong to no node.
 
 **Worse** means: larger for divergences and losses (`kl`, the default, against the whole model's output at the
 scored position), smaller for the others; with `absolute`, any change counts.
@@ -25,7 +26,8 @@ circuit is the one that the guess would lead to. Results count up to and includi
 guess, then the next batch begins there. Batches change rounding, nothing else.
 
 Cost: a trial is the network from the edge's target on, for nodes that still matter; one per tested edge and those that
-a wrong guess wastes. No gradient.
+a wrong guess wastes. No gradient. With dictionaries, and where parts cut through heads, a trial is a run of the circuit
+(`acdc_graphs`).
 """
 
 from __future__ import annotations
@@ -40,12 +42,11 @@ import torch
 from torch import Tensor
 
 from compgraph.connectivity.effective.acdc_chains import ChainTrials
-from compgraph.connectivity.effective.acdc_features import FeatureTrials
+from compgraph.connectivity.effective.acdc_graphs import GraphTrials, needs_graphs
 from compgraph.connectivity.effective.acdc_streams import StreamTrials
 from compgraph.connectivity.effective.edge_layout import EdgeLayout, Group
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.data.batches import Batch, batches
-from compgraph.dictionaries.attached import FeatureTransformer
 from compgraph.errors import DataError, ModelError
 from compgraph.graph import ComputationalGraph
 from compgraph.metrics import Targets, get_metric, lower_is_better, needs_reference
@@ -144,10 +145,10 @@ class _Search:
     """The search itself, over one set of data."""
 
     def __init__(self, setting: Setting, absolute: bool) -> None:
-        net, self.partition, self.absolute = setting.net, setting.partition, absolute
-        self.runner = _runner(net, self.partition)
-        self.layout = EdgeLayout(net, self.partition, setting.split_qkv)
-        self.trials = _Trials(setting, self.runner)
+        net, self.absolute = setting.net, absolute
+        self.layout = EdgeLayout(net, setting.partition, setting.split_qkv)
+        self.runner = _runner(net, setting.partition, self.layout)
+        self.trials = _Trials(setting, self.runner, self.layout)
         self.better = 1.0 if lower_is_better(setting.metric) else -1.0
         self.tied = {s for s in self.runner.sources if not isinstance(self.runner, ChainTrials) and self.runner.tied(s)}
 
@@ -158,7 +159,7 @@ class _Search:
         outcome = _Outcome(np.ones(n, bool), np.zeros(n, bool), np.zeros(n), np.zeros(n))
         now = None
         for block in reversed(self.layout.blocks):
-            for group in self.layout.groups(block):
+            for group in block.groups():
                 edges = slice(group.edges.start, group.edges.stop)
                 if self._is_dead(group, kept):
                     kept[edges] = False
@@ -173,7 +174,7 @@ class _Search:
         """Whether nothing reads the node any more (or the whole site, where a post-norm ties its nodes together)."""
         if group.site == self.runner.sites[-1]:
             return False
-        nodes = self.partition.node_slice(group.site)
+        nodes = self.layout.refined.node_slice(group.site)
         if group.site not in self.tied:
             nodes = slice(nodes.start + group.part, nodes.start + group.part + 1)
         sources = self.layout.sources
@@ -222,11 +223,9 @@ class _Search:
         return bool((abs(r) if self.absolute else self.better * r) < tau)
 
 
-def _runner(net: Network, partition: Partition) -> StreamTrials | FeatureTrials | ChainTrials:
-    if isinstance(net, FeatureTransformer):
-        return FeatureTrials(net, partition)
+def _runner(net: Network, partition: Partition, layout: EdgeLayout) -> StreamTrials | GraphTrials | ChainTrials:
     if isinstance(net, Transformer):
-        return StreamTrials(net, partition)
+        return GraphTrials(net, partition, layout) if needs_graphs(net, partition) else StreamTrials(net, partition)
     if isinstance(net, Sequential):
         return ChainTrials(net, partition)
     raise ModelError(f"acdc is not defined for {type(net).__name__}")
@@ -235,7 +234,7 @@ def _runner(net: Network, partition: Partition) -> StreamTrials | FeatureTrials 
 class _Trials:
     """The metric of every example in many circuits at once."""
 
-    def __init__(self, setting: Setting, runner: Any) -> None:
+    def __init__(self, setting: Setting, runner: Any, layout: EdgeLayout) -> None:
         pairs = setting.pairs
         self.net, self.pairs, self.runner = setting.net, pairs, runner
         self.measure, self.baseline = get_metric(setting.metric), setting.baseline
@@ -243,10 +242,9 @@ class _Trials:
         time = int(pairs.clean.shape[1]) if pairs.clean.ndim == 2 else 1
         each = runner.trial_bytes(time)
         self.size = setting.batch_size or int(np.clip(MEMORY_PER_STEP // (16 * each), 1, pairs.n))
-        self.at_once = max(1, int(MEMORY_PER_STEP // (self.size * each)))
-        sites = runner.sites[1:]
-        self.share = {site: (len(sites) - k) / len(sites) for k, site in enumerate(sites)}
-        """Site -> share of the network from the site on."""
+        at_once = max(1, int(MEMORY_PER_STEP // (self.size * each)))
+        self.at_once = 1 if runner.alone else at_once
+        self.share = layout.shares if runner.from_target else dict.fromkeys(layout.shares, 1.0)
         self.cached = runner.state_bytes(time) * pairs.n <= MEMORY_FOR_STATES
         self.states: list[tuple[Any, Targets]] = []
 

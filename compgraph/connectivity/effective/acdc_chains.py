@@ -29,6 +29,8 @@ class State:
 class ChainTrials(ChainRunner):
     """Trials of ACDC on a chain."""
 
+    from_target, alone = True, False
+
     def trial_bytes(self, time: int) -> int:
         """Memory that one example of one circuit takes."""
         return self.bytes_per_example(time)

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from compgraph.ablation.baselines import Baseline
+from compgraph.ablation.streams import Base
 from compgraph.connectivity.effective.edge_layout import Group
-from compgraph.connectivity.effective.edge_streams import Base, EdgeStreams, EdgeWeights
+from compgraph.connectivity.effective.edge_streams import EdgeStreams, EdgeWeights
 from compgraph.data.batches import Batch
 from compgraph.models.positions import Context
 
@@ -62,7 +63,9 @@ class Writes:
 
 
 class StreamTrials(EdgeStreams):
-    """Trials of ACDC on a transformer."""
+    """Trials of ACDC on a transformer whose attention parts are whole heads."""
+
+    from_target, alone = True, False
 
     def trial_bytes(self, time: int) -> int:
         """Memory that one example of one circuit takes."""

@@ -26,7 +26,6 @@ from compgraph.connectivity.effective.passes import PassContext, Passes, PassRes
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.connectivity.effective.tally import EdgeTally
 from compgraph.data.batches import Batch, batches
-from compgraph.dictionaries.attached import FeatureTransformer
 from compgraph.errors import DataError, GraphError, ModelError
 from compgraph.graph import ComputationalGraph
 from compgraph.metrics import Metric, get_metric, needs_reference
@@ -106,11 +105,6 @@ def effective_connectivity(
     entry = EFFECTIVE[method]
     if net.kind not in entry.serves:
         raise ModelError(f"effective method {method!r} does not serve {net.kind} networks")
-    if isinstance(net, FeatureTransformer) and not entry.serves_features:
-        serving = ", ".join(name for name, one in EFFECTIVE.items() if one.serves_features)
-        raise ModelError(
-            f"effective method {method!r} does not serve networks with dictionaries; those that do: {serving}"
-        )
     valid = [*(option.name for option in entry.options), *entry.arguments]
     if unknown := sorted(set(options) - set(valid)):
         listed = ", ".join(valid) or "none"

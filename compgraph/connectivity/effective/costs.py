@@ -16,6 +16,7 @@ from compgraph.connectivity.effective import information_flow_routes as routes
 from compgraph.connectivity.effective import large, scratch, time_series
 from compgraph.connectivity.effective.acdc import MEMORY_FOR_STATES, thresholds_of
 from compgraph.connectivity.effective.acdc import MEMORY_PER_STEP as MEMORY_OF_TRIALS
+from compgraph.connectivity.effective.acdc_graphs import needs_graphs
 from compgraph.connectivity.effective.attribution import MEMORY_PER_BATCH, scorer_of
 from compgraph.connectivity.effective.cost import Cost, Question
 from compgraph.connectivity.effective.grad_drop import example_by_example
@@ -154,10 +155,12 @@ def exact(setting: Setting) -> Cost:
 
 
 def acdc(setting: Setting, *, tau: float = 0.01, taus: Any = "", absolute: bool = False) -> Cost:
-    """A trial an edge and threshold, from its target on: fewer where nodes die, more where guesses are wrong."""
+    """A trial an edge and threshold, from its target on or, with dictionaries and parts finer than heads, whole: fewer
+    where nodes die, more where guesses are wrong."""
     ask = Question(setting)
     each = ask.streams_of_sources + ask.forward_pass
-    trials = len(thresholds_of(taus) if len(taus) else (tau,)) * ask.runs_from_targets
+    each_time = ask.n_edges if needs_graphs(setting.net, setting.partition) else ask.runs_from_targets
+    trials = len(thresholds_of(taus) if len(taus) else (tau,)) * each_time
     at_once = min(MEMORY_OF_TRIALS, ask.n * setting.partition.n_nodes * each)
     memory = ask.graph + at_once + min(MEMORY_FOR_STATES, ask.n * each)
     return Cost(ask.baseline + ask.reference + trials, 0, memory, ask.batch(ask.n), rough=True)

@@ -5,8 +5,9 @@ Every edge has a log-odds a, and so a random mask (hard concrete)
     u ~ U(1e-6, 1 - 1e-6),   s = sigmoid((log u - log(1 - u) + a) / T),   z = clamp(1.2 s - 0.1, 0, 1),   T = 2/3
 
 one sample a step, shared by the batch; the destination reads z · current write + (1 - z) · baseline write. With
-`writer_masks` every node has one more, on all it writes. The loss is the metric's (`kl` to the whole model; metrics
-that are better when large count negatively) plus
+`writer_masks` every node has one more, on all it writes. Where patterns are nodes (`compgraph.patterns`) the mask of an
+edge from one blends the current pattern with the baseline's in the same way. The loss is the metric's (`kl` to the
+whole model; metrics that are better when large count negatively) plus
 
     λ1 (S - t) + λ2 (S - t)²,     S = 1 - mean sampled z of the edges
 
@@ -27,7 +28,7 @@ pressure on writers (off in its scripts) is left out. Its head writes carry a sh
 
 Deterministic for a seed: examples and masks of step i are drawn from (seed, i), so that a search that goes on from a
 checkpoint ends in the same bytes. Cost of a step: a baseline and a clean forward pass, a masked forward and backward
-pass in which every destination has a stream of its own.
+pass in which every destination has a stream of its own, and every feature of a dictionary a run of its site.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def compute(
     setting: Setting,
     *,
     steps: int = 300,
-    target: float = 1.0,
+    target: float = 0.94,
     learning_rate: float = 0.2,
     examples: int = 32,
     writer_masks: bool = True,
@@ -163,8 +164,7 @@ class _Search:
         self.per_pass = int(np.clip(per_pass, 1, pairs.n))
         wide = net.dtype if net.dtype in (torch.float32, torch.float64) else torch.float32
         rng = np.random.default_rng([setting.seed, 0])
-        n_writers = int(self.layout.sources.max()) + 1 if self.layout.n_edges else 0
-        counts = {"edges": self.layout.n_edges, "writers": n_writers}
+        counts = {"edges": self.layout.n_edges, "writers": self.layout.n_writers}
         self.parameters = {
             name: torch.from_numpy(rng.normal(options.start, 0.01, n)).to(net.device, wide).requires_grad_()
             for name, n in counts.items()
@@ -187,7 +187,7 @@ class _Search:
         if self.setting.baseline.consistent:
             return
         with torch.no_grad():
-            self.setting.baseline.units(self.net, batch_of(self.net, self.pairs, np.arange(1)), self.runner.sources)
+            self.runner.baseline(batch_of(self.net, self.pairs, np.arange(1)), self.setting.baseline)
 
     def step(self) -> tuple[float, float]:
         """One update; returns the metric's loss and the sparsity of the sampled masks."""
@@ -244,15 +244,10 @@ class _Search:
         """The masks as a graph."""
         options = self.options
         edges, writers = (self.parameters[name].detach() for name in ("edges", "writers"))
-        groups = torch.zeros(self.layout.n_edges, dtype=torch.long, device=edges.device)
-        for number, block in enumerate(self.layout.blocks):
-            channel = torch.arange(block.channels, device=edges.device).repeat_interleave(block.sources)
-            groups[block.start : block.stop] = 3 * number + channel.repeat(block.parts)
-        weight, kept = keep_probability(edges), harden(edges, groups)
+        weight, kept = keep_probability(edges), harden(edges, self.layout.readers())
         if options.writer_masks:
-            sites = torch.cat(
-                [torch.full((self.partition.n_parts(site),), k) for k, site in enumerate(self.runner.sources)]
-            )
+            refined = self.layout.refined
+            sites = torch.cat([torch.full((refined.n_parts(site),), k) for k, site in enumerate(refined.sites[:-1])])
             weight = weight * keep_probability(writers)[self.layout.sources]
             kept &= harden(writers, sites.to(edges.device))[self.layout.sources]
         marks = sorted({round(k) for k in np.linspace(0, self.done - 1, min(TRACE, self.done))})

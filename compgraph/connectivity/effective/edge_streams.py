@@ -5,51 +5,34 @@
 The pieces here read such streams, compute units and the change of writes, for any subset of a site's parts, and are
 differentiable in the weights; `run` puts them together for one set of weights, `acdc_streams` for many circuits that
 differ in one destination. Weights of 0 and 1 give edge ablation (`compgraph.ablation`), weights of 1 the clean run.
+
+Where patterns are nodes an edge from a pattern to a part blends the current pattern with the baseline's, by its weight.
+Such sites and those with dictionaries are computed whole, by the pieces of edge ablation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import Baseline, Units, silent_sites
+from compgraph.ablation.baselines import Baseline, silent_sites
+from compgraph.ablation.feature_sites import UndividedFeatures, feature_sites, fine_sites
+from compgraph.ablation.streams import Base, Streams
 from compgraph.data.batches import Batch
-from compgraph.errors import GraphError
+from compgraph.dictionaries.attached import FeatureTransformer
 from compgraph.models.counting import count_backward, count_forward
 from compgraph.models.positions import Context
 from compgraph.models.tape import Reading
 from compgraph.models.transformer import Transformer
-from compgraph.models.writes import check_heads, check_writes
+from compgraph.models.writes import check_writes
 from compgraph.partition import Partition
 from compgraph.parts import Parts
+from compgraph.patterns import pattern_of, with_patterns
 
 EdgeWeights = Mapping[str, Tensor]
-"""Destination site -> weights [channels, parts, sources read], channels being q, k, v or one."""
-
-
-@dataclass
-class Base:
-    """The baseline run of one batch.
-
-    Attributes
-    ----------
-    units
-        Site -> units, times the scale of a post-norm.
-    streams
-        Destination site -> what it reads [batch, time, d_model] (`logits`: [batch, d_model], scored positions).
-    embed
-        Change of the token embedding, per part [parts, batch, time, d_model].
-    """
-
-    batch: Batch
-    context: Context
-    units: Units
-    streams: dict[str, Tensor]
-    embed: Tensor
-    silent: frozenset[str]
+"""Destination site -> weights [channels, parts, nodes read], as `EdgeLayout.weights` gives them."""
 
 
 class EdgeStreams:
@@ -57,24 +40,23 @@ class EdgeStreams:
 
     Raises
     ------
-    GraphError, ModelError
-        Parts that hold only some units of a head, or of the logits; writes that cannot be split among nodes.
+    ModelError
+        Writes that cannot be split among nodes.
     """
 
     def __init__(self, net: Transformer, partition: Partition) -> None:
         check_writes(net)
-        check_heads(net, partition)
-        if partition.n_parts("logits") != 1:
-            raise GraphError(f"partition: logits has {partition.n_parts('logits')} parts; here it must be whole")
         self.net, self.partition = net, partition
         self.sites = [site.name for site in net.architecture.node_sites]
         self.sources = self.sites[:-1]
         self.parts = {s: Parts.from_labels(partition.labels[s], partition.n_parts(s), net.device) for s in self.sources}
         self.count = {site: len(parts) for site, parts in self.parts.items()}
+        self.fine = fine_sites(net, *with_patterns(net, partition))
+        self.features = feature_sites(net, self.parts, self.fine) if isinstance(net, FeatureTransformer) else {}
         self.heads = {
             site: [torch.unique(index // net.spec.d_head) for index in self.parts[site].index]
             for site in self.sources
-            if self.is_attention(site)
+            if self.is_attention(site) and site not in self.fine and site not in self.features
         }
 
     @staticmethod
@@ -84,9 +66,16 @@ class EdgeStreams:
 
     def bytes_per_example(self, time: int) -> int:
         """Streams, writes and what autograd keeps of them, for one example."""
+        spec = self.net.spec
         streams = sum((3 if self.is_attention(s) else 1) * self.count[s] for s in self.sources[1:])
-        rows = 8 * streams + 2 * sum(self.count.values())
-        return rows * time * self.net.spec.d_model * self.net.weights.embedding.element_size()
+        numbers = (8 * streams + 2 * sum(self.count.values())) * spec.d_model
+        patterns = 6 * spec.n_heads * time
+        numbers += len(self.fine) * (8 * 2 * spec.n_heads * spec.d_model + patterns)
+        for site in {*self.fine, *self.features}:
+            own = 3 * spec.n_heads * spec.d_head + patterns if self.is_attention(site) else 4 * spec.d_mlp
+            runs = self.count[site] if self.net.architecture.site(site).n_features else 1
+            numbers += runs * (own + 3 * self.parts[site].n_units)
+        return numbers * time * self.net.weights.embedding.element_size()
 
     # ------------------------------------------------------------ the baseline run
 
@@ -94,16 +83,16 @@ class EdgeStreams:
         """Run the baseline and note what every site reads."""
         net = self.net
         silent = silent_sites(self.partition, baseline)
-        units = baseline.units(net, batch, self.sources)
+        units = baseline.units(net, batch, [*self.sources, *map(pattern_of, self.fine)])
         context = net.context(batch.clean, batch.mask)
         embed = self.parts["embed"].masked(net.embed_units(batch.clean) - units["embed"])
-        base = Base(batch, context, {}, {}, embed, silent)
+        base = Base(batch, context, units, {}, {}, embed, baseline.consistent, silent)
         x = before = net.add_positions(units["embed"], context)
         for site in self.sources[1:]:
             parallel = site.startswith("mlp") and net.spec.parallel
             base.streams[site] = before if parallel else x
             before = x
-            base.units[site], write = self._written(site, units[site], silent=site in silent)
+            base.scaled[site], write = self._written(site, units[site], silent=site in silent)
             x = x + write
         base.streams["logits"] = x[torch.arange(len(batch), device=x.device), batch.positions]
         return base
@@ -192,7 +181,7 @@ class EdgeStreams:
         if post is not None:
             units = self._written(site, units)[0]
             rows = rows if post.gain is None else rows * post.gain
-        old = base.units[site]
+        old = base.scaled[site]
         moved = (units.unflatten(0, (-1, len(old))) - old).flatten(0, 1)
         keep = None if len(parts) == self.count[site] else torch.tensor(parts, device=rows.device)
         out = self.parts[site].product(moved, rows, keep)
@@ -225,6 +214,9 @@ class EdgeStreams:
         changes = {"embed": base.embed}
         for site in self.sources[1:]:
             parts = range(self.count[site])
+            if site in self.fine or site in self.features:
+                changes[site] = self.change(site, parts, self._joint(site, base, weights, changes), base)
+                continue
             streams = [self._streams(site, base, one, changes) for one in weights[site]]
             if self.is_attention(site):
                 pre: dict[str, Tensor] = {}
@@ -242,3 +234,28 @@ class EdgeStreams:
         for source, rows in zip(reads, weights.split([self.count[s] for s in reads], 1), strict=True):
             out = out + torch.tensordot(rows, changes[source], 1)
         return out
+
+    def _joint(self, site: str, base: Base, weights: EdgeWeights, changes: Mapping[str, Tensor]) -> Tensor:
+        """Units [batch, time, n_units] of a site with patterns or a dictionary; those of no node are the baseline's."""
+        read = torch.cat([changes[source] for source in self.net.architecture.reads[site]])
+
+        def streams(name: str) -> Streams:
+            rows = weights[name][..., : len(read)]
+            active = torch.ones(rows.shape[:2], dtype=torch.bool, device=rows.device)
+            return Streams(base.streams[site], rows, active, read)
+
+        if site in self.fine:
+            through = weights[site][0, :, len(read) :]
+            return self.fine[site].units(
+                self._reading(site, base), base, streams(pattern_of(site)), streams(site), through
+            )
+        one = self.features[site]
+        if isinstance(one, UndividedFeatures):
+            return one.units(self._reading(site, base), base, streams(site))
+        return one.units(base, streams(site))
+
+    def _reading(self, site: str, base: Base) -> Reading:
+        """What an attention site reads from its baseline stream, with one key and value per query head."""
+        found = self.net.read_attention(int(site.split(".")[1]), base.streams[site])
+        pre = {channel: self.net.per_query_head(value) for channel, value in found.pre.items()}
+        return Reading(found.xhat, found.inverse_scale, pre)

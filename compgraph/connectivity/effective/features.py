@@ -139,8 +139,6 @@ class FeatureScorer(StreamScorer):
         Sites whose features are in several parts.
     """
 
-    serves_features = True
-
     def __init__(self, net: Transformer, partition: Partition, split_qkv: bool) -> None:
         super().__init__(net, partition, split_qkv)
         self.dictionaries = net.dictionaries if isinstance(net, FeatureTransformer) else {}

@@ -41,7 +41,6 @@ from compgraph.connectivity.effective.products import (
     units_with_units,
 )
 from compgraph.data.batches import Batch
-from compgraph.errors import ModelError
 from compgraph.metrics import Metric, Targets
 from compgraph.models.tape import Reading, Tape
 from compgraph.models.transformer import Transformer
@@ -87,15 +86,12 @@ class StreamScorer:
         is so where some edge joins two sites of many nodes each.
     """
 
-    serves_features = False
     from_streams = True
     """Whether sites that are one destination are scored from autograd's gradient at the stream that they read, without
     a product with their readers; else all gradients are those at pre-activations."""
 
     def __init__(self, net: Transformer, partition: Partition, split_qkv: bool) -> None:
         check_writes(net)
-        if not self.serves_features and any(site.n_features for site in net.architecture.sites):
-            raise ModelError("this option or method does not serve networks with dictionaries")
         self.net, self.split_qkv = net, split_qkv
         sites = net.architecture.node_sites
         self.sites = [site.name for site in sites]

@@ -14,10 +14,11 @@ from compgraph.architectural import architectural_edges
 from compgraph.connectivity.effective import effective_connectivity
 from compgraph.connectivity.effective.acdc import AUTOCIRCUIT, NEVER, _Trials
 from compgraph.data.prompts import PromptPairs
-from compgraph.errors import DataError, GraphError
+from compgraph.errors import DataError
 from compgraph.metrics import Targets, get_metric, needs_reference
 from compgraph.models.compiled import CASES, compile_case
 from compgraph.partition import Partition
+from compgraph.patterns import SUFFIX, with_patterns
 from tests.brute import BruteForce, base_units
 from tests.connectivity.effective.test_eap import Images, chain, make_pairs
 from tests.models.tiny import ONE_PER_FAMILY, tiny_network
@@ -33,11 +34,12 @@ def sequential(net, partition, clean, logits_of, targets, metric, tau, *, sign, 
     measure = get_metric(metric)
     targets = Targets(targets.answers, targets.distractors, clean if needs_reference(metric) else None)
     now = measure(logits_of(kept), targets).mean()
-    post_norm = net.kind == "transformer" and net.spec.post_norms
+    partition = with_patterns(net, partition)[1]
     for edge in reversed(range(len(source))):
         site = next(s for s in partition.sites if target[edge] < partition.node_slice(s).stop)
         nodes = np.arange(partition.node_slice(site).start, partition.node_slice(site).stop)
-        tied = nodes if post_norm and site != "logits" else [target[edge]]
+        writes = net.kind == "transformer" and site != "logits" and not site.endswith(SUFFIX)
+        tied = nodes if writes and net.decoder(site)[2] is not None else [target[edge]]
         if site != "logits" and not (kept & np.isin(source, tied)).any():
             kept[edge] = False
             continue
@@ -252,5 +254,3 @@ def test_refuses():
         acdc(net, pairs, partition, tau=-1.0)
     with pytest.raises(DataError, match="numbers joined by commas"):
         acdc(net, pairs, partition, taus="small")
-    with pytest.raises(GraphError, match="a head is split"):
-        acdc(net, pairs, Partition.units(net))

@@ -83,13 +83,14 @@ def test_passes_of_a_chain(name):
             assert_estimated(net, pairs, Partition.channels(net), name, options)
 
 
-@pytest.mark.parametrize("name", ["eap", "exact", "node-ig", "eap-ig-activations"])
+@pytest.mark.parametrize("name", ["eap", "exact", "node-ig", "eap-ig-activations", "edge-pruning"])
 def test_passes_with_other_metrics_baselines_and_finer_parts(name):
     net, pairs = tiny_network("gpt2", dtype=torch.float64), make_pairs(n=4, t=5, padded=True)
     labels = {site: np.zeros_like(one) for site, one in Partition.modules(net).labels.items()}
     labels["attn.1"] = np.arange(len(labels["attn.1"])) % 2
     for partition in (Partition.heads(net), Partition.from_labels(labels)):
-        assert_estimated(net, pairs, partition, name, {}, baseline="zero", metric="cross_entropy")
+        options = OPTIONS.get(name, [{}])[0] if name == "edge-pruning" else {}
+        assert_estimated(net, pairs, partition, name, options, baseline="zero", metric="cross_entropy")
     if name == "exact":
         assert_estimated(net, pairs, Partition.heads(net), name, {}, metric="kl", split_qkv=False)
 
@@ -100,14 +101,23 @@ def test_passes_with_dictionaries():
     for name in ("eap", "exact", "relp", "gradient-norm", "attention-rollout", "information-flow-routes"):
         assert_estimated(net, pairs, halves(net), name, {})
     assert_estimated(net, pairs, halves(net), "node-ig", {"steps": 2})
+    assert_estimated(net, pairs, halves(net), "edge-pruning", {"steps": 3, "examples": 2})
     for option in ("qk_fix", "grad_drop"):
         assert_estimated(net, pairs, Partition.mixed(net, {"mlp.0": "units"}), "eap", {option: True})
 
 
-@pytest.mark.parametrize("net", [tiny_network("gpt2", dtype=torch.float64), chain()], ids=["transformer", "chain"])
-def test_acdc_tries_about_as_often_as_there_are_edges(net):
+@pytest.mark.parametrize(
+    "net, make",
+    [
+        (tiny_network("gpt2", dtype=torch.float64), Partition.modules),
+        (chain(), Partition.modules),
+        (with_features(tiny_network("gpt2", dtype=torch.float64), {"attn.0": "write"}), halves),
+    ],
+    ids=["transformer", "chain", "features"],
+)
+def test_acdc_tries_about_as_often_as_there_are_edges(net, make):
     pairs = make_pairs(n=4, t=5) if net.kind == "transformer" else Images()
-    partition = Partition.modules(net)
+    partition = make(net)
     estimate = load_cost(EFFECTIVE["acdc"])(question(net, pairs, partition, "acdc"), tau=0.0)
     made = effective_connectivity(net, pairs, partition, "acdc", tau=0.0).attributes["passes"]
     assert estimate.rough and made["backward"] == 0

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from compgraph.catalogue import EFFECTIVE
 from compgraph.connectivity.effective import effective_connectivity, feature_products, features, products
 from compgraph.connectivity.structural.dispatch import structural_connectivity
 from compgraph.dictionaries import attach, identity, pca
@@ -200,13 +199,7 @@ def test_blocks_batches_and_examples_in_any_order(monkeypatch):
         np.testing.assert_allclose(parts.weight, whole.weight, rtol=0, atol=1e-12 * scale)
 
 
-def test_what_is_not_served_is_refused():
-    net, pairs = with_features(tiny_network("gpt2"), {"mlp.0": "write"}), make_pairs()
-    partition = Partition.units(net)
-    for method in [name for name, entry in EFFECTIVE.items() if not entry.serves_features]:
-        with pytest.raises(ModelError, match=f"{method}.* does not serve networks with dictionaries; .*: eap, "):
-            effective_connectivity(net, pairs, partition, method)
-    with pytest.raises(ModelError, match="not serve networks with dictionaries"):
-        effective_connectivity(net, pairs, partition, "eap", keep=2)
+def test_structural_methods_do_not_serve_them():
+    net = with_features(tiny_network("gpt2"), {"mlp.0": "write"})
     with pytest.raises(ModelError, match="structural method 'composition' does not serve networks with dictionaries"):
-        structural_connectivity(net, partition)
+        structural_connectivity(net, Partition.units(net))

@@ -12,19 +12,24 @@ import torch
 
 from compgraph.ablation.baselines import make_baseline
 from compgraph.ablation.chain_runner import ChainRunner
-from compgraph.ablation.run import run_graph
+from compgraph.ablation.circuits import CircuitMasks
+from compgraph.ablation.run import run_graph, run_masks
 from compgraph.connectivity.effective import effective_connectivity
 from compgraph.connectivity.effective.edge_layout import EdgeLayout
+from compgraph.connectivity.effective.edge_pruning import Options, _Search
 from compgraph.connectivity.effective.edge_streams import EdgeStreams
 from compgraph.connectivity.effective.hard_concrete import harden, keep_probability, sample
+from compgraph.connectivity.effective.setting import Setting
 from compgraph.data.batches import batches
 from compgraph.data.prompts import PromptPairs
 from compgraph.errors import DataError, GraphError
 from compgraph.models.compiled import compile_case
 from compgraph.partition import Partition
 from tests.brute import BruteForce, base_units
+from tests.connectivity.effective.feature_brute import FeatureBrute, halves, with_features
 from tests.connectivity.effective.test_acdc import is_true, parts
 from tests.connectivity.effective.test_eap import Images, chain, make_pairs
+from tests.connectivity.effective.test_left_out import PLACES, striped
 from tests.models.tiny import ONE_PER_FAMILY, tiny_network
 
 edge_pruning = partial(effective_connectivity, method="edge-pruning")
@@ -53,6 +58,78 @@ def test_weighted_edges_equal_brute_force(variant, zero, make, split_qkv):
     gradients = [torch.autograd.grad(x.square().sum(), weights)[0] for x in (logits, expected)]
     assert (gradients[1] != 0).all()
     np.testing.assert_allclose(*gradients, rtol=0, atol=1e-11 * float(gradients[1].abs().max()))
+
+
+def check_weights(net, partition, brute, split_qkv, zero):
+    """Logits and their gradient in every edge's weight, all weights between 0 and 1, against the explicit masks."""
+    pairs = make_pairs(n=2, t=3, padded=True)
+    clean, corrupted, positions, padding = (
+        torch.from_numpy(x) for x in (pairs.clean, pairs.corrupted, pairs.positions, pairs.mask)
+    )
+    layout, runner = EdgeLayout(net, partition, split_qkv), EdgeStreams(net, partition)
+    weights = torch.from_numpy(np.random.default_rng(0).random(layout.n_edges))
+    weights[::5] = 1.0  # parts of equal weights have gradients of their own
+    weights.requires_grad_()
+    batch = next(batches(net, pairs, 9))
+    base = runner.baseline(batch, make_baseline("zero" if zero else "counterfactual", net, pairs))
+    logits = runner.run(base, layout.weights(weights))
+    expected = brute.run(
+        clean, positions, base_units(net, clean, corrupted, padding, zero), weights, zero=zero, padding=padding
+    )
+    np.testing.assert_allclose(logits.detach(), expected.detach(), rtol=0, atol=1e-10)
+    gradients = [torch.autograd.grad(x.square().sum(), weights)[0] for x in (logits, expected)]
+    assert (gradients[1] != 0).double().mean() > 0.8
+    np.testing.assert_allclose(*gradients, rtol=0, atol=1e-9 * float(gradients[1].abs().max()))
+
+
+@pytest.mark.parametrize("variant", ONE_PER_FAMILY)
+@pytest.mark.parametrize("zero, split_qkv", [(False, True), (True, False)])
+def test_weighted_edges_of_parts_finer_than_heads(variant, zero, split_qkv):
+    net = tiny_network(variant, dtype=torch.float64)
+    partition = striped(net)
+    check_weights(net, partition, BruteForce(net, partition, split_qkv), split_qkv, zero)
+
+
+@pytest.mark.parametrize(("variant", "where"), [*zip(ONE_PER_FAMILY, PLACES * 4, strict=False), ("gpt2", PLACES[1])])
+def test_weighted_edges_of_features_and_errors(variant, where):
+    net = with_features(tiny_network(variant, dtype=torch.float64), where)
+    check_weights(net, halves(net), FeatureBrute(net, halves(net), True), True, variant == "llama")
+
+
+def test_weighted_edges_of_undivided_features():
+    net = with_features(tiny_network("gpt2", dtype=torch.float64), {"attn.0": "write", "attn.1": "hidden"})
+    partition = Partition.modules(net)
+    check_weights(net, partition, FeatureBrute(net, partition, True), True, False)
+
+
+@pytest.mark.parametrize("make", [striped, halves])
+def test_gradient_of_the_loss_in_the_masks_by_finite_differences(make):
+    """Edges into and out of patterns and features among them, with the search's own loss and several passes."""
+    net, pairs = tiny_network("gpt2", dtype=torch.float64), make_pairs(n=3, t=3, padded=True)
+    net = net if make is striped else with_features(net, {"attn.1": "write", "mlp.0": "hidden"})
+    setting = Setting(net, pairs, make(net), "kl", make_baseline("counterfactual", net, pairs), True, 2, 0)
+    search = _Search(setting, Options(1, 0.9, 0.1, 3, True, 1.0))
+    weights = torch.from_numpy(np.random.default_rng(1).random(search.layout.n_edges))
+    gradient = search._loss(np.arange(3), weights.clone())[1]
+    for edge in np.flatnonzero(gradient.numpy())[::4]:
+        step = torch.zeros_like(weights)
+        step[edge] = 1e-5
+        above, below = (search._loss(np.arange(3), weights + sign * step)[0] for sign in (1, -1))
+        assert float(gradient[edge]) == pytest.approx((above - below) / 2e-5, abs=1e-8)
+
+
+def test_weights_of_nought_and_one_are_edge_ablation():
+    """Circuits of features of attention and of single units, by the runners of edge ablation."""
+    net, pairs = tiny_network("llama", dtype=torch.float64), make_pairs(n=2, t=3, padded=True)
+    featured = with_features(net, {"attn.0": "write", "mlp.1": "hidden"})
+    for one, partition in ((featured, Partition.units(featured)), (net, Partition.units(net))):
+        layout, runner = EdgeLayout(one, partition, True), EdgeStreams(one, partition)
+        mask = np.random.default_rng(0).random(layout.n_edges) < 0.8
+        base = runner.baseline(next(batches(one, pairs, 9)), make_baseline("counterfactual", one, pairs))
+        with torch.no_grad():
+            logits = runner.run(base, layout.weights(torch.from_numpy(mask).double()))
+        ((_, expected),) = run_masks(one, CircuitMasks(one, partition, True), mask[None], pairs)
+        np.testing.assert_allclose(logits, expected[0], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("stripes", [False, True])
@@ -183,6 +260,22 @@ def test_goes_on_from_a_checkpoint(tmp_path):
         edge_pruning(net, pairs, partition, checkpoint=file, **settings)
 
 
+@pytest.mark.parametrize("featured", [False, True])
+def test_search_over_patterns_and_features(featured):
+    net, pairs = tiny_network("gpt2", dtype=torch.float64), make_pairs(n=4, t=3)
+    net = with_features(net, {"attn.1": "write", "mlp.0": "hidden"}) if featured else net
+    partition = halves(net) if featured else striped(net)
+    settings = {"steps": 20, "examples": 3, "learning_rate": 0.3}
+    graph = edge_pruning(net, pairs, partition, **settings)
+    ends = np.array(graph.node_names, dtype=object)
+    from_pattern = np.array([name.endswith("/pattern") for name in ends[graph.source]])
+    assert from_pattern.any() and np.ptp(graph.columns["log_odds"][from_pattern]) > 0.1
+    assert 0 < graph.columns["kept"].sum() < graph.n_edges
+    apart = edge_pruning(net, pairs, partition, batch_size=1, **settings)
+    np.testing.assert_allclose(apart.weight, graph.weight, rtol=0, atol=1e-9)
+    assert (edge_pruning(net, pairs, partition, **settings).weight == graph.weight).all()
+
+
 def test_chain_search():
     net, pairs = chain(), Images(n=6)
     graph = edge_pruning(net, pairs, Partition.channels(net), steps=150, target=0.6)
@@ -204,8 +297,6 @@ def test_refuses_metrics_and_partitions():
     net, pairs = tiny_network("gpt2"), make_pairs()
     with pytest.raises(DataError, match="accuracy"):
         effective_connectivity(net, pairs, Partition.modules(net), "edge-pruning", metric="accuracy")
-    with pytest.raises(GraphError, match="a head is split"):
-        edge_pruning(net, pairs, Partition.units(net))
     whole = Partition.modules(net)
     backwards = Partition.from_labels(dict(reversed(list(whole.labels.items()))))
     with pytest.raises(GraphError, match="in the order"):
