@@ -54,6 +54,8 @@ class Serving:
         patterns = getattr(entry, "sites", None)
         if patterns and facts.sites and not facts.matching(patterns):
             return f"none of the sites {', '.join(patterns)} is in '{model}'"
+        if getattr(entry, "norm_scale", "exact") != "exact" and kind == "sequential":
+            return f"norm_scale is {entry.norm_scale}, and {_a(kind)} such as '{model}' has no norms"
         read = self.attributions_of(entry)
         if read is None:
             return ""
