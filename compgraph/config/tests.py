@@ -84,7 +84,7 @@ class OnGraph(GraphEntry):
 class OneCircuit(OnGraph, Run):
     """Tests of one circuit of each graph."""
 
-    size: Fraction = Field(0.05, description="Share of the edges that the circuit keeps, before it is pruned.")
+    size: Fraction = Field(0.2, description="Share of the edges that the circuit keeps, before it is pruned.")
     selection: Annotated[str, one_of(catalogue.SELECTIONS, "selection")] = Field(
         "top", description="Rule that chooses the edges of a circuit."
     )

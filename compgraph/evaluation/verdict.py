@@ -42,7 +42,8 @@ def verdict(row: Mapping[str, Any], parts: pd.DataFrame | None = None) -> str:
     if parts is not None and len(parts):
         idle = int((~parts["needed"].astype(bool)).sum())
         what = "edges" if "source" in parts else "nodes"
-        said += f"; {idle or 'none'} of its {len(parts)} {what} {'is' if idle == 1 else 'are'} not needed"
+        some = f"; {idle} of its {len(parts)} {what} {'is' if idle == 1 else 'are'} not needed"
+        said += some if idle else f"; all of its {len(parts)} {what} are needed"
     return said + "."
 
 

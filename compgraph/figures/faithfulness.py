@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pandas.api.types import is_numeric_dtype
 
 from compgraph.figures import style
@@ -74,7 +74,8 @@ def draw(table: pd.DataFrame, *, axis: Axis = "fraction", width: style.Width = "
     table = table.assign(curve=label_of(table, series_columns(table)))
     metrics = list(dict.fromkeys(table["metric"]))
     lines = _line_styles(table)
-    columns = min(len(metrics), 3 if width == "double" else 1)
+    # Four panels are two rows of two: a row of three would leave the fourth alone.
+    columns = min(len(metrics), (2 if len(metrics) == 4 else 3) if width == "double" else 1)
     rows = -(-len(metrics) // columns)
     total = min(style.WIDTHS[width], 4.8) if columns == 1 else style.WIDTHS[width]
     panel = 2.35 if width == "double" else 2.1
@@ -184,6 +185,8 @@ def _axes(axes: Axes, table: pd.DataFrame, smallest: float, axis: str, *, first:
     axes.set_ylim(max(Y_LIMITS[0], min(-0.15, lowest - 0.05)), min(Y_LIMITS[1], max(1.12, highest + 0.05)))
     axes.xaxis.set_major_formatter(FuncFormatter(_share if axis == "fraction" else _plain))
     axes.xaxis.set_minor_formatter(NullFormatter())
+    if axis != "fraction":
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.set_xlabel(AXES[axis] + (_of_how_many(table) if axis == "fraction" else ""))
     if first:
         axes.set_ylabel("faithfulness", labelpad=2)
