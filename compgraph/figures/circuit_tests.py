@@ -44,7 +44,7 @@ def draw(table: pd.DataFrame, *, width: style.Width = "double") -> Figure:
     total = style.WIDTHS[width]
     left = 0.2 + max(style.text_width(name, style.SMALL) for name in table["test"])
     verdicts = max(style.text_width(text, style.SMALL) for text in table["verdict"]) if width == "double" else 0.0
-    wide, high = total - left - 0.25 - verdicts, ROW_INCHES * len(table)
+    wide, high = total - left - 0.4 - verdicts, ROW_INCHES * len(table)
     height = high + 0.62
     figure = style.new_figure(total, height)
     axes = figure.add_axes((left / total, 0.42 / height, wide / total, high / height))

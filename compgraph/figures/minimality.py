@@ -51,7 +51,9 @@ def draw(edges: pd.DataFrame, circuit: pd.DataFrame, *, width: style.Width = "do
     total = style.WIDTHS[width]
     left = 0.2 + max(style.text_width(name, style.SMALL) for name in names)
     high = ROW_INCHES * max(len(shown), 4)
-    height = high + (0.85 if len(shown) < len(rows) else 0.66)
+    columns = 3 if width == "double" else 1
+    top = 0.24 + 0.15 * (3 // columns - 1) + (0.19 if len(shown) < len(rows) else 0)
+    height = high + 0.42 + top
     figure = style.new_figure(total, height)
     axes = figure.add_axes((left / total, 0.42 / height, (total - left - 0.2) / total, high / height))
     places = np.arange(len(shown)) + 0.5
@@ -70,7 +72,7 @@ def draw(edges: pd.DataFrame, circuit: pd.DataFrame, *, width: style.Width = "do
     axes.set_ylim(len(shown), 0)
     axes.set_yticks(places, names)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("loss when it alone is removed (mean squared change of the metric)", labelpad=2)
+    axes.set_xlabel("loss without it (mean squared change)", labelpad=2, loc="right")
     handles = [
         Line2D([], [], linestyle="", marker="o", color=style.PALETTE[0], markersize=4, label="needed"),
         Line2D(
@@ -79,11 +81,14 @@ def draw(edges: pd.DataFrame, circuit: pd.DataFrame, *, width: style.Width = "do
         ),
         Line2D([], [], color=style.FAINT, linewidth=5, label="what chance loses (95 %)"),
     ]  # fmt: skip
-    corner = (left / total, 1 - 0.04 / height)
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=corner, ncols=3, columnspacing=1.4, borderpad=0)
+    begin = (left if columns == 3 else 0.1) / total
+    corner = (begin, 1 - 0.04 / height)
+    figure.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=corner, ncols=columns, columnspacing=1.4, borderpad=0
+    )  # fmt: skip
     if len(shown) < len(rows):
         left_out = f"{style.count(len(rows) - len(shown), 'more edge')} with smaller losses not drawn"
-        figure.text(left / total, (height - 0.3) / height, left_out, fontsize=style.SMALL, color=style.MUTED)
+        figure.text(begin, (high + 0.5) / height, left_out, fontsize=style.SMALL, color=style.MUTED)
     return figure
 
 

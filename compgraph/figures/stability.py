@@ -43,9 +43,12 @@ def draw(table: pd.DataFrame, *, width: style.Width = "double") -> Figure:
     if table.empty:
         return style.message(style.new_figure(width, 1.6), "No size is as large as one edge.")
     sources = list(dict.fromkeys(table["source"]))
-    total, height = min(style.WIDTHS[width], 4.8), 2.4
+    total = min(style.WIDTHS[width], 4.8)
+    columns = 3 if width == "double" else 1
+    legend = 0.15 * -(-len(LINES) * len(sources) // columns + (columns == 1)) + 0.16
+    height = 2.1 + legend
     figure = style.new_figure(total, height)
-    axes = figure.add_axes((0.5 / total, 0.42 / height, (total - 0.65) / total, (height - 0.72) / height))
+    axes = figure.add_axes((0.5 / total, 0.42 / height, (total - 0.65) / total, (height - 0.45 - legend) / height))
     handles = []
     for name, (label, colour, marker) in LINES.items():
         for source, dash in zip(sources, DASHES, strict=False):
@@ -66,7 +69,9 @@ def draw(table: pd.DataFrame, *, width: style.Width = "double") -> Figure:
     axes.set_xlabel("share of edges in the circuit")
     axes.set_ylabel("agreement of two circuits", labelpad=2)
     corner = (0.45 / total, 1 - 0.04 / height)
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=corner, ncols=3, columnspacing=1.4, borderpad=0)
+    figure.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=corner, ncols=columns, columnspacing=1.4, borderpad=0
+    )  # fmt: skip
     return figure
 
 

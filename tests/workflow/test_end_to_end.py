@@ -124,11 +124,12 @@ def test_an_added_entry_computes_only_that(study: Path, call: Run) -> None:
 
 
 def test_an_added_test_computes_only_that(study: Path, call: Run) -> None:
-    edit(study / "config.yaml", "tests:\n", "tests:\n  stable: {method: stability, graphs: [effective.heads], samples: 2}\n")
+    entry = "  stable: {method: stability, graphs: [effective.heads], samples: 2}\n"
+    edit(study / "config.yaml", "tests:\n", "tests:\n" + entry)
     try:
         assert plan(call, study) == {"tests": "1 new", "report": "1 input changed"}
     finally:
-        edit(study / "config.yaml", "  stable: {method: stability, graphs: [effective.heads], samples: 2}\n", "")
+        edit(study / "config.yaml", entry, "")
 
 
 def test_settings_of_the_run_rerun_nothing(study: Path, call: Run) -> None:

@@ -16,7 +16,6 @@ from compgraph.config.tests import METHODS
 from compgraph.connectivity.effective import effective_connectivity
 from compgraph.data.holding_out import examples_for, held_out
 from compgraph.errors import DataError, GraphError
-from compgraph.evaluation.class_ablation import class_ablation
 from compgraph.evaluation.profiles import NamedLabels, joined
 from compgraph.evaluation.stability import stability
 from compgraph.evaluation.trials.trial import Given
@@ -71,9 +70,8 @@ def test_attributions_of_some_examples_are_those_of_these_examples_alone(given):
 
 
 def test_minimality_is_of_the_pruned_circuit_on_the_examples_held_out(given):
-    found = run(
-        "minimality", given, size=0.4, by="edge", reference="inflated", random="size", n_random=19, n_bootstrap=50, **ONE
-    )
+    settings = {"by": "edge", "reference": "inflated", "random": "size", "n_random": 19, "n_bootstrap": 50}
+    found = run("minimality", given, size=0.4, **settings, **ONE)
     circuit = given.graph.top(int(0.4 * given.graph.n_edges)).prune()
     edges, row = found.tables["edges"], found.tables["circuit"].iloc[0]
     assert len(edges) == circuit.n_edges == row["n_edges"]
@@ -124,7 +122,7 @@ def test_blocks_serve_by_the_chosen_examples_and_are_ablated_on_the_others(given
 def test_regions_are_blocks_cut_at_sites():
     net = chain()
     units = Partition.units(net)
-    site = [name for name in units.sites if name.startswith("linear")][0]
+    site = next(name for name in units.sites if name.startswith("linear"))
     nodes = units.node_slice(site)
     graph = ComputationalGraph.from_architecture(net, units)
     labels = np.full(units.n_nodes, -1)
@@ -148,12 +146,12 @@ CHANCE = {"null_mean": 0.12, "p": 1 / 1201}
         (
             ROW | CHANCE,
             [True] * 16 + [False] * 4,
-            "This circuit of 3 % of the edges keeps 0.91 ± 0.02 of the logit difference, random ones 0.12, p < 0.001; 4 of"
-            " its 20 edges are not needed.",
+            "This circuit of 3 % of the edges keeps 0.91 ± 0.02 of the logit difference, random ones 0.12, p < 0.001;"
+            " 4 of its 20 edges are not needed.",
         ),
         (ROW, None, "This circuit of 3 % of the edges keeps 0.91 ± 0.02 of the logit difference."),
         (ROW | CHANCE | {"p": 0.04}, [True], "0.12, p = 0.04; all of its 1 edges are needed."),
-        (ROW | {"faithfulness": np.nan, "reason": "nothing to lose"}, [False], "by logit difference: nothing to lose; 1"),
+        (ROW | {"faithfulness": np.nan, "reason": "no loss"}, [False], "by logit difference: no loss; 1 of its 1"),
     ],
 )  # fmt: skip
 def test_the_sentence(row, needed, said):
@@ -165,7 +163,7 @@ def test_each_division_has_its_own_chance():
     from compgraph.evaluation.trials.class_ablation import _random
 
     net = chain()
-    site = [name for name in Partition.units(net).sites if name.startswith("linear")][0]
+    site = next(name for name in Partition.units(net).sites if name.startswith("linear"))
     n = net.architecture.site(site).n_units
     halves, odd = (np.arange(n) >= n // 2).astype(int), (np.arange(n) >= n - 1).astype(int)
     parts = {
@@ -175,4 +173,3 @@ def test_each_division_has_its_own_chance():
     drawn = _random(parts, 2, 0)
     assert set(drawn) == {"random like a, b", "random like c"} and all(len(draws) == 2 for draws in drawn.values())
     assert set(_random({"a": parts["a"]}, 1, 0)) == {"random"} and _random(parts, 0, 0) == {}
-    assert callable(class_ablation)
