@@ -627,8 +627,8 @@ COMMUNITIES: Table = _table(
 
 
 
-def _test(name: str, summary: str) -> Entry:
-    return Entry(name, f"compgraph.evaluation.trials.{name.replace('-', '_')}", summary, "run")
+def _test(name: str, summary: str, needs: tuple[str, ...] = ()) -> Entry:
+    return Entry(name, f"compgraph.evaluation.trials.{name.replace('-', '_')}", summary, "run", needs=needs)
 
 
 TESTS: Table = _table(
@@ -636,9 +636,17 @@ TESTS: Table = _table(
     _test("minimality", "what a circuit keeps against random ones, and which of its edges or nodes it needs"),
     _test("knock-out", "what circuits do alone, what the network does without them, and what both can do"),
     _test("stability", "agreement of circuits made from disjoint samples of the examples"),
-    _test("separability", "share of each block's attribution by task, against shuffled tasks"),
-    _test("block-ablation", "every task without the blocks of one task, or with them alone, against random nodes"),
-    _test("class-ablation", "accuracy with a growing share of regions removed or kept, against random partitions"),
+    _test("separability", "share of each block's attribution by task, against shuffled tasks", needs=("buffer",)),
+    _test(
+        "block-ablation",
+        "every task without the blocks of one task, or with them alone, against random nodes",
+        needs=("buffer",),
+    ),
+    _test(
+        "class-ablation",
+        "accuracy with a growing share of regions removed or kept, against random partitions",
+        needs=("buffer", "partitions"),
+    ),
 )
 """What circuits, blocks and regions are put to: `run(given, **settings) -> Outcome`."""
 

@@ -145,7 +145,7 @@ def _references(config: Config) -> Iterator[Problem]:
         yield from _baseline_data(place, entry, datasets)
         yield from _unknown((*place, "runs"), "entry of ablation", getattr(entry, "runs", None), list(config.ablation))
         buffers = ["activations", *(f"attributions.{name}" for name in config.attributions)]
-        if getattr(entry, "buffer", "activations") not in buffers:
+        if (getattr(entry, "buffer", None) or "activations") not in buffers:
             yield Problem((*place, "buffer"), describe_unknown("buffer", entry.buffer, buffers))
         method = catalogue.SECTIONS.get(stage, {}).get(getattr(entry, "method", ""))
         if method and (lacking := catalogue.missing(method)):

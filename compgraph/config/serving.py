@@ -87,7 +87,7 @@ class Serving:
 
     def attributions_of(self, entry: Any) -> tuple[str, Any] | None:
         """Name and entry of the attributions that an entry reads; None if it reads none, or unknown ones."""
-        section, _, name = getattr(entry, "buffer", "").partition(".")
+        section, _, name = (getattr(entry, "buffer", None) or "").partition(".")
         found = self.config.attributions.get(name) if section == "attributions" else None
         return None if found is None else (name, found)
 

@@ -125,7 +125,7 @@ class Study(Serving):
                 yield Result("attributions", name, model, checkpoint, dataset)
         # A buffer that another section reads is made even where its own does not select it.
         for reader in readers:
-            if reader.stage in BUFFER_READERS and hasattr(self.entries(reader.stage)[reader.name], "buffer"):
+            if reader.stage in BUFFER_READERS and getattr(self.entries(reader.stage)[reader.name], "buffer", None):
                 yield self.buffer_of(reader)
 
     def left_out(self) -> list[str]:

@@ -53,7 +53,7 @@ def inputs_of(study: Study, result: Result) -> Inputs:
         if getattr(entry, "blocks", None):
             section, _, name = entry.blocks.partition(".")
             found["blocks"] = Result(section, name, *place, result.graph)
-    if hasattr(entry, "buffer"):
+    if getattr(entry, "buffer", None):
         found["buffer"] = study.buffer_of(result)
     return found | _partitions(study, entry, *place)
 
@@ -61,7 +61,7 @@ def inputs_of(study: Study, result: Result) -> Inputs:
 def _partitions(study: Study, entry: Any, model: str, checkpoint: str, dataset: str) -> Inputs:
     """The regions of a place, of which those are left out that this installation cannot find."""
     found: Inputs = {}
-    for word in getattr(entry, "partitions", ()):
+    for word in getattr(entry, "partitions", None) or ():
         section, _, rest = word.partition(".")
         name, _, graph = rest.partition("@")
         where = "" if graph.startswith("structural.") else dataset
@@ -91,7 +91,7 @@ def unknown_names(config: Config) -> Iterator[Problem]:
         named = getattr(entry, "blocks", None)
         if named and named not in blocks:
             yield Problem(("tests", test, "blocks"), describe_unknown("division into blocks", named, blocks))
-        for index, word in enumerate(getattr(entry, "partitions", ())):
+        for index, word in enumerate(getattr(entry, "partitions", None) or ()):
             found, _, graph = word.partition("@")
             valid = [*(f"rois.{name}" for name in config.rois), *blocks]
             if found not in valid:
@@ -120,5 +120,5 @@ def applies(study: Study) -> Iterator[Problem]:
 
 def _left_out(entry: Any) -> bool:
     section = (getattr(entry, "blocks", None) or "").partition(".")[0]
-    words = [section] if section else [word.partition(".")[0] for word in getattr(entry, "partitions", ())]
+    words = [section] if section else [word.partition(".")[0] for word in getattr(entry, "partitions", None) or ()]
     return bool(words) and all(word in BLOCK_STAGES and catalogue.missing(catalogue.STAGES[word]) for word in words)

@@ -169,7 +169,9 @@ class Separability(OnGraph):
     """Whether tasks (of images: classes) use different blocks."""
 
     method: Literal["separability"] = Field(..., description="Method: the share of each block's attribution by task.")
-    buffer: Attributed = Field(..., description="What it reads: attributions.<name>, an entry of that section.")
+    buffer: Attributed | None = Field(
+        None, description="What it reads: attributions.<name>, an entry of that section; it must be given."
+    )
     blocks: BlockChoice | None = Field(
         None, description="Blocks of the graph: sbm.<name> or communities.<name>; every node by itself if not given."
     )
@@ -187,7 +189,9 @@ class BlockAblation(OnGraph, Run):
     """What every task loses without the blocks of each task, and keeps with them alone."""
 
     method: Literal["block-ablation"] = Field(..., description="Method: blocks of one task removed, or alone kept.")
-    buffer: Attributed = Field(..., description="What it reads: attributions.<name>, an entry of that section.")
+    buffer: Attributed | None = Field(
+        None, description="What it reads: attributions.<name>, an entry of that section; it must be given."
+    )
     blocks: BlockChoice | None = Field(
         None, description="Blocks of the graph: sbm.<name> or communities.<name>; every node by itself if not given."
     )
@@ -207,9 +211,11 @@ class ClassAblation(DataEntry, Run):
     """Accuracy with a growing share of the regions removed, or alone kept."""
 
     method: Literal["class-ablation"] = Field(..., description="Method: regions removed, or alone kept.")
-    buffer: Attributed = Field(..., description="What it reads: attributions.<name>, an entry of that section.")
-    partitions: PartitionWords = Field(  # type: ignore[valid-type]
-        ..., description="Regions, a line each: rois.<name>, or sbm.<name>@<graph>, communities.<name>@<graph>."
+    buffer: Attributed | None = Field(
+        None, description="What it reads: attributions.<name>, an entry of that section; it must be given."
+    )
+    partitions: PartitionWords | None = Field(  # type: ignore[valid-type]
+        None, description="Regions, a line each: rois.<name>, or sbm.<name>@<graph>, communities.<name>@<graph>."
     )
     shares: listing(Share) = Field(  # type: ignore[valid-type]
         [0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0], description="Shares of the regions."

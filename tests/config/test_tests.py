@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from compgraph import catalogue
+from compgraph.config.base import SELECTORS
+from compgraph.config.flags import parse, render
 from compgraph.config.results import Result
 from compgraph.config.study import Study
 from compgraph.errors import ConfigError
@@ -66,6 +70,17 @@ def test_blocks_that_cannot_be_fitted_here_leave_their_tests_out(monkeypatch) ->
     assert not any("/separate@" in path for path in made(study()))
     only = WITH + "tests: {separate: {method: separability, buffer: attributions.patched, blocks: sbm.nested}}\n"
     assert made(study(only)) == set()
+
+
+def test_an_entry_is_the_flags_of_its_verb_and_back() -> None:
+    """What an entry reads is no flag of the verb, so the verb must do without it."""
+    for name, entry in study().entries("tests").items():
+        words = [word for word in shlex.split(render("tests", entry)) if word != "--no-prune"]
+        pairs = dict(zip(words[::2], words[1::2], strict=True))
+        again, problems = parse("tests", {flag[2:].replace("-", "_"): value for flag, value in pairs.items()})
+        assert problems == [] and again is not None, name
+        selected = {key: None for key in SELECTORS if key in type(entry).model_fields} | {"checkpoints": "last"}
+        assert again == entry.model_copy(update=selected), name
 
 
 def test_figures_are_drawn_for_the_results_of_their_method() -> None:
