@@ -15,7 +15,7 @@ def run(given: Given, *, sign: Sign, weigh: Weigh, n_permutations: int, seed: in
         n_permutations=n_permutations, seed=seed,
     )  # fmt: skip
     tables = {"shares": found.shares, "blocks": found.blocks, "index": found.to_table()}
-    what = "nodes" if given.blocks is None else "blocks"
+    what = ("node" if given.blocks is None else "block") + ("" if len(found.blocks) == 1 else "s")
     if found.reason:
         return Outcome(tables, f"Separability is undefined: {found.reason}.", notes=(found.reason,))
     said = f"{len(found.tasks)} tasks over {len(found.blocks)} {what}: separability {found.index:.3f}"
@@ -23,6 +23,6 @@ def run(given: Given, *, sign: Sign, weigh: Weigh, n_permutations: int, seed: in
         apart = int((found.blocks["q"] <= 0.05).sum())
         said += (
             f", {found.null_mean:.3f} where tasks are shuffled ({p_words(found.p)}); {apart} of {len(found.blocks)}"
-            f" {what} are more specific than chance"
+            f" {what} more specific than chance"
         )
     return Outcome(tables, said + ".", {"index": found.index, "adjusted": found.adjusted, "p": found.p})
