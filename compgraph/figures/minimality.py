@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from compgraph.figures import style
 
@@ -65,6 +66,11 @@ def draw(edges: pd.DataFrame, circuit: pd.DataFrame, *, width: style.Width = "do
     x = np.maximum(loss, least)
     axes.set_xscale("log")
     axes.set_xlim(least, 2 * float(max(x.max(), chance)) if len(positive) else 1.0)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    low, high_end = axes.get_xlim()
+    if high_end / low < 30:  # powers of ten alone would leave the axis without numbers
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
     axes.axvspan(least, max(chance, least), color=style.FAINT, alpha=0.6, linewidth=0, zorder=0)
     needed = shown["needed"].to_numpy(bool)
     for own, colour, face in ((needed, style.PALETTE[0], style.PALETTE[0]), (~needed, style.PALETTE[1], "white")):
