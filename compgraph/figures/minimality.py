@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import NullFormatter
 
 from compgraph.figures import style
 
@@ -63,14 +63,12 @@ def draw(edges: pd.DataFrame, circuit: pd.DataFrame, *, width: style.Width = "do
     positive = np.append(loss, chance)[np.append(loss, chance) > 0]
     least = float(positive.min()) / 2 if len(positive) else 1e-12
     least = max(least, 1e-8 * float(positive.max())) if len(positive) else least
+    # At least two powers of ten, or the axis might have no number.
+    least = min(least, float(positive.max()) / 60) if len(positive) else least
     x = np.maximum(loss, least)
     axes.set_xscale("log")
     axes.set_xlim(least, 2 * float(max(x.max(), chance)) if len(positive) else 1.0)
     axes.xaxis.set_minor_formatter(NullFormatter())
-    low, high_end = axes.get_xlim()
-    if high_end / low < 30:  # powers of ten alone would leave the axis without numbers
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
     axes.axvspan(least, max(chance, least), color=style.FAINT, alpha=0.6, linewidth=0, zorder=0)
     needed = shown["needed"].to_numpy(bool)
     for own, colour, face in ((needed, style.PALETTE[0], style.PALETTE[0]), (~needed, style.PALETTE[1], "white")):
