@@ -136,7 +136,7 @@ def _group(branches: Mapping[str, type[Section]], title: str, used: Collection[s
             lines += _wrapped(f"{label}: {tag}", own)
         elif label:
             plain.setdefault(label, []).append(tag)
-    if len(lines) > MOST:
+    if used and len(lines) > MOST:
         others, lines = list(branches), []
     for label, tags in plain.items():
         yield from _wrapped(f"{label}: {', '.join(tags)}", [])
