@@ -96,6 +96,12 @@ class Entry:
         Further keywords of the library call, which a config has no word for.
     stage : str
         For figures: the section whose results it draws.
+    method : str
+        For figures: the only method of that section whose results it draws; empty for all.
+    tables : tuple of str
+        For figures of ``tests``: the result's tables that it draws, in the order of its arguments.
+    settings : tuple of (str, str)
+        For figures: further arguments.
     per : str
         For figures: one for each ``"result"``, for each ``"place"`` (all results of the stage at one model,
         checkpoint and dataset), or for each ``"model"`` (all checkpoints of one model and dataset).
@@ -128,6 +134,9 @@ class Entry:
     options: tuple[Option, ...] = ()
     arguments: tuple[str, ...] = ()
     stage: str = ""
+    method: str = ""
+    tables: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
     per: str = "result"
     reads: tuple[str, ...] = ()
 
@@ -610,6 +619,31 @@ COMMUNITIES: Table = _table(
     ),
 )
 
+
+
+def _test(name: str, summary: str, needs: tuple[str, ...] = ()) -> Entry:
+    return Entry(name, f"compgraph.evaluation.trials.{name.replace('-', '_')}", summary, "run", needs=needs)
+
+
+TESTS: Table = _table(
+    _test("circuit-tests", "equivalence, independence, minimality, sufficiency and partial necessity of a circuit"),
+    _test("minimality", "what a circuit keeps against random ones, and which of its edges or nodes it needs"),
+    _test("knock-out", "what circuits do alone, what the network does without them, and what both can do"),
+    _test("stability", "agreement of circuits made from disjoint samples of the examples"),
+    _test("separability", "share of each block's attribution by task, against shuffled tasks", needs=("buffer",)),
+    _test(
+        "block-ablation",
+        "every task without the blocks of one task, or with them alone, against random nodes",
+        needs=("buffer",),
+    ),
+    _test(
+        "class-ablation",
+        "accuracy with a growing share of regions removed or kept, against random partitions",
+        needs=("buffer", "partitions"),
+    ),
+)
+"""What circuits, blocks and regions are put to: `run(given, **settings) -> Outcome`."""
+
 FAMILIES: Table = _table(
     *(
         Entry(name, "compgraph.models.families", summary, name, serves=TRANSFORMER)
@@ -648,12 +682,32 @@ def _figure(name: str, stage: str, summary: str, per: str = "result", reads: tup
     return Entry(name, f"compgraph.figures.{name}", summary, "draw", stage=stage, per=per, reads=reads)
 
 
+def _against(axis: str, summary: str) -> Entry:
+    name, settings = f"faithfulness-{axis.split('_')[-1]}", (("axis", axis),)
+    module = "compgraph.figures.faithfulness"
+    return Entry(name, module, summary, "draw", stage="evaluation", per="place", settings=settings)
+
+
+def _figure_of_test(method: str, summary: str, *tables: str) -> Entry:
+    module = f"compgraph.figures.{method.replace('-', '_')}"
+    return Entry(method, module, summary, "draw", stage="tests", method=method, tables=tables)
+
+
 FIGURES: Table = _table(
     _figure("structural", "structural", "structural connectivity between the nodes"),
     _figure("functional", "functional", "functional connectivity between the nodes"),
     _figure("effective", "effective", "the strongest effective edges, drawn by level"),
     _figure("faithfulness", "evaluation", "faithfulness against the share of edges kept", per="place"),
+    _against("n_nodes", "faithfulness against the number of nodes that the circuit has"),
+    _against("mean_degree", "faithfulness against the circuit's mean degree"),
     _figure("blocks", "sbm", "the weight matrix sorted by block", reads=("graph",)),
+    _figure_of_test("circuit-tests", "the five tests of a circuit, with their p-values", "tests"),
+    _figure_of_test("minimality", "the loss without each edge of a circuit, against chance", "edges", "circuit"),
+    _figure_of_test("knock-out", "circuits alone, and the network without them", "circuits"),
+    _figure_of_test("stability", "agreement of circuits from disjoint samples", "circuits"),
+    _figure_of_test("separability", "attribution of each block by task", "shares", "blocks", "index"),
+    _figure_of_test("block-ablation", "tasks by tasks: blocks removed, and alone kept", "tasks"),
+    _figure_of_test("class-ablation", "accuracy against the share of regions removed, and kept", "accuracy"),
     _figure("emergence", "statistics", "what changes during training", per="model", reads=("evaluation", "sbm")),
 )
 
@@ -676,6 +730,7 @@ STAGES: Table = _table(
     _stage("evaluation", "evaluation", "Table of how faithful these runs are."),
     _stage("communities", "communities", "Communities of a graph."),
     _stage("sbm", "sbm", "Stochastic block model of a graph.", requires=("graph_tool",)),
+    _stage("tests", "tests", "Test a circuit, blocks or regions against chance."),
     _stage("statistics", "statistics", "Network statistics of a graph."),
     _stage("figure", "figure", "Draw one figure."),
     _stage("report", "report", "One HTML page of every figure and how it was made."),
@@ -688,6 +743,7 @@ SECTIONS: Mapping[str, Table] = {
     "effective": EFFECTIVE,
     "rois": ROIS,
     "communities": COMMUNITIES,
+    "tests": TESTS,
 }
 """Sections of the config whose entries name a ``method``."""
 

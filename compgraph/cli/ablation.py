@@ -54,9 +54,10 @@ def command(
     )
     baseline = make_baseline(entry.baseline, net, pairs, reference=reference, seed=entry.seed)
     inputs = {"model": made, "data": pairs_made, "graph": graph_made, **reference_made}
-    known = None if cache is None else cache_for(cache, net, pairs, plan, entry.ablation, baseline)
+    known = None if cache is None else cache_for(cache, net, pairs, plan, entry.ablation, baseline, entry.norm_scale)
     with call.result(output, KIND, ".zarr", inputs=inputs) as draft:
         settings = {"ablation": entry.ablation, "baseline": baseline, "batch_size": entry.batch_size}
+        settings["norm_scale"] = entry.norm_scale
         draft.summary |= write_outputs(net, plan, pairs, draft.path, cache=known, **settings)
         if known is not None:
             call.say(f"{known.found} runs known, {known.missed} made")

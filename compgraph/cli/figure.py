@@ -32,7 +32,8 @@ def command(call: Call, name: str, inputs: tuple[Path, ...], output: Path, subje
     entry = catalogue.FIGURES[name]
     call.modules = (entry.module,)
     results = [store.open(path) for path in inputs]
-    arguments, options = _READERS[entry.stage](results)
+    arguments, options = _tables(results, entry) if entry.tables else _READERS[entry.stage](results)
+    options |= dict(entry.settings)
     module = importlib.import_module(entry.module)
     figure = catalogue.load(entry)(*arguments, **options)
     made = {f"{result.kind}-{index}": result for index, result in enumerate(results)}
@@ -59,12 +60,21 @@ def _curves(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
         table = store.read_table(result.path)
         summary = result.summary
         _, runs, graph = ["", *result.manifest_path.stem.split("@")][-3:]
-        names = {"graph": graph.partition(".")[2], "ablation": summary["ablation"], "baseline": summary["baseline"]}
+        how = {name: summary[name] for name in ("ablation", "baseline")} | {"norms": summary.get("norm_scale", "exact")}
+        names = {"graph": graph.partition(".")[2], **how}
         tables.append(table.assign(**names, runs=runs))
     whole = pd.concat(tables, ignore_index=True)
     # The entry of the config names a curve only where nothing else tells two of them apart.
-    apart = whole.groupby(["graph", "ablation", "baseline"])["runs"].nunique().max() > 1
+    apart = whole.groupby(["graph", "ablation", "baseline", "norms"])["runs"].nunique().max() > 1
     return [whole if apart else whole.drop(columns="runs")], {}
+
+
+def _tables(results: list[Result], entry: catalogue.Entry) -> tuple[list[Any], dict[str, Any]]:
+    """The tables of a test that its figure draws."""
+    from compgraph import store
+
+    result = _only(results, "test")
+    return [store.read_table(result.file(f"{name}.parquet")) for name in entry.tables], {}
 
 
 def _blocks(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:

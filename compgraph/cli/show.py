@@ -94,6 +94,8 @@ def _table(result: Result) -> pd.DataFrame | None:
         from compgraph.data.buffers import open_buffer
 
         return open_buffer(result.manifest_path).sites
+    if result.kind == "test":
+        return store.read_table(result.file(f"{result.summary['tables'][0]}.parquet"))
     if result.path.suffix == ".parquet":
         return store.read_table(result.path)
     if result.kind == "pairs" and (result.path / "items.parquet").is_file():

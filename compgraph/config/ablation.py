@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from compgraph import catalogue
 from compgraph.config.base import Fraction, GraphEntry, Positive, Seed, Words, one_of
@@ -34,6 +35,10 @@ class Ablation(GraphEntry):
         {}, description="Options of that rule (by: abs, signed or negative, ...)."
     )
     prune: bool = Field(False, description="Drop what lies on no path from input to output before running.")
+    norm_scale: Literal["exact", "frozen"] = Field(
+        "exact",
+        description="Scale that edge ablation's norms divide by: recomputed for every node (exact), or frozen.",
+    )
     complement: bool = Field(False, description="Run every circuit's complement too, for completeness.")
     n_random: Annotated[int, Field(ge=0)] = Field(0, description="Random circuits a size, for the null band; 0: none.")
     random: Literal["size", "layers", "degree"] = Field(
@@ -41,3 +46,12 @@ class Ablation(GraphEntry):
     )
     seed: Seed = Field(0, description="Seed of random circuits, and of baselines that draw.")
     batch_size: Positive | None = Field(None, description="Examples a pass; chosen to bound memory if not given.")
+
+    @model_validator(mode="after")
+    def _frozen_under_edges(self) -> Ablation:
+        if self.ablation == "node" and self.norm_scale != "exact":
+            raise PydanticCustomError(
+                "rule", "norm_scale is for edge ablation; under ablation: node it must be exact, not {value}",
+                {"value": self.norm_scale},
+            )  # fmt: skip
+        return self

@@ -15,7 +15,17 @@ from compgraph import catalogue
 NAME_PATTERN = r"[a-z0-9][a-z0-9._-]*"
 """Names become folders and file names, and words of a shell line: nothing in them needs quoting."""
 
-SELECTORS = ("models", "datasets", "checkpoints", "graphs", "buffer", "baseline_data", "runs")
+SELECTORS = (
+    "models",
+    "datasets",
+    "checkpoints",
+    "graphs",
+    "buffer",
+    "baseline_data",
+    "runs",
+    "blocks",
+    "partitions",
+)
 """Fields that say where an entry applies. They choose files; they are no flags of the stage's verb."""
 
 RESERVED = frozenset(
@@ -28,6 +38,7 @@ RESERVED = frozenset(
         "evaluation",
         "communities",
         "sbm",
+        "tests",
         "statistics",
         "activations",
         "attributions",

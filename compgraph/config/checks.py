@@ -18,7 +18,8 @@ from compgraph.config.metrics import user_metrics
 from compgraph.config.problems import Problem
 from compgraph.config.results import GRAPH_READERS, GRAPH_STAGES
 from compgraph.config.serving import rois_in
-from compgraph.config.study import Study
+from compgraph.config.study import ON_EFFECTIVE, Study
+from compgraph.config.tested import applies, on_graphs, unknown_names
 from compgraph.importing import is_import_path, source_of
 
 DATA_STAGES = ("attributions", "functional", "effective", "rois")
@@ -39,10 +40,11 @@ def cross_check(config: Config) -> list[Problem]:
         # What the other sections mean depends on these two; their errors would only repeat.
         return [*problems, *_references(config)]
     study = Study(config)
-    problems += [*_references(config), *_rois_references(study)]
+    problems += [*_references(config), *unknown_names(config), *_rois_references(study)]
     if problems:
         return problems
     problems += [*_dataset_models(study), *_services(study), *_checkpoints(study), *_sites(study)]
+    problems += problems or applies(study)
     return problems or [*_disk(study)]
 
 
@@ -136,14 +138,14 @@ def _references(config: Config) -> Iterator[Problem]:
     for place, stage, entry in _selecting(config):
         yield from _unknown((*place, "models"), "model", entry.models, models)
         yield from _unknown((*place, "datasets"), "dataset", getattr(entry, "datasets", None), datasets)
-        valid = [graph for graph in graphs if stage != "ablation" or graph.startswith("effective.")]
+        valid = [graph for graph in graphs if stage not in ON_EFFECTIVE or graph.startswith("effective.")]
         yield from _unknown((*place, "graphs"), "graph", getattr(entry, "graphs", None), valid)
         if stage in ("attributions", "effective"):
             yield from _metric(place, stage, entry)
         yield from _baseline_data(place, entry, datasets)
         yield from _unknown((*place, "runs"), "entry of ablation", getattr(entry, "runs", None), list(config.ablation))
         buffers = ["activations", *(f"attributions.{name}" for name in config.attributions)]
-        if getattr(entry, "buffer", "activations") not in buffers:
+        if (getattr(entry, "buffer", None) or "activations") not in buffers:
             yield Problem((*place, "buffer"), describe_unknown("buffer", entry.buffer, buffers))
         method = catalogue.SECTIONS.get(stage, {}).get(getattr(entry, "method", ""))
         if method and (lacking := catalogue.missing(method)):
@@ -191,7 +193,7 @@ def _baseline_data(place: tuple[str, ...], entry: Any, datasets: list[str]) -> I
 def _selecting(config: Config) -> Iterator[tuple[tuple[str, ...], str, Any]]:
     """(place, stage, entry) of everything that selects where it applies."""
     yield ("activations",), "activations", config.activations
-    for stage in ("attributions", *GRAPH_STAGES, "rois", *GRAPH_READERS, "evaluation"):
+    for stage in ("attributions", *GRAPH_STAGES, "rois", *GRAPH_READERS, "evaluation", "tests"):
         for name, entry in getattr(config, stage).items():
             yield (stage, name), stage, entry
 
@@ -259,9 +261,9 @@ def _services(study: Study) -> Iterator[Problem]:
             if not named:
                 yield Problem(place, f"it serves no model: {'; '.join(refused.values())}")
             continue
-        if stage in (*DATA_STAGES, "activations"):
+        if stage in (*DATA_STAGES, "activations") or (stage == "tests" and not on_graphs(entry)):
             yield from _data_services(study, place, stage, entry, able)
-        elif stage in GRAPH_READERS:
+        elif stage in GRAPH_READERS or (stage == "tests" and on_graphs(entry)):
             yield from _graph_services(study, place, stage, entry)
 
 
@@ -300,7 +302,7 @@ def _graph_services(study: Study, place: tuple[str, ...], stage: str, entry: Any
             why = next((reason for reason in refused if reason), "not at the models, datasets and checkpoints selected")
             yield Problem((*place, "graphs", index), f"there is no graph to read: {why}")
     if entry.graphs is None and not any(study.reads(stage, entry, graph) for graph in graphs):
-        kinds = "effective graphs" if stage == "ablation" else "graphs"
+        kinds = "effective graphs" if stage in ON_EFFECTIVE else "graphs"
         yield Problem(place, f"the study makes no {kinds} that it could read")
 
 

@@ -16,6 +16,7 @@ from compgraph.config import effective as _effective
 from compgraph.config import functional as _functional
 from compgraph.config import rois as _rois
 from compgraph.config import structural as _structural
+from compgraph.config import tests as _tests
 from compgraph.config.ablation import Ablation
 from compgraph.config.activations import Activations
 from compgraph.config.base import NAME_PATTERN, RESERVED, Section
@@ -65,6 +66,7 @@ class Config(Section):
     evaluation: dict[Name, Evaluation] = Field({}, description="How faithful the cut-down graphs are, in tables.")
     communities: dict[Name, _communities.Communities] = Field({}, description="Groups of nodes tied together.")
     sbm: dict[Name, Sbm] = Field({}, description="Stochastic block models.")
+    tests: dict[Name, _tests.Tests] = Field({}, description="What circuits, blocks and regions are put to.")
     statistics: dict[Name, Statistics] = Field({}, description="Numbers that describe a graph.")
     figures: Figures = Field(Figures(), description="Which results are drawn.")
     report: Report = Field(Report(), description="One page for the whole study.")
@@ -86,6 +88,7 @@ ENTRY_MODELS: dict[str, Mapping[str, type[Section]]] = {
     "evaluation": {"": Evaluation},
     "communities": _communities.METHODS,
     "sbm": {"": Sbm},
+    "tests": _tests.METHODS,
     "statistics": {"": Statistics},
 }
 """Models of the entries of each section that fans out, by method, kind or source."""

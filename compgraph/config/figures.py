@@ -15,5 +15,10 @@ Figure = Annotated[str, one_of(catalogue.FIGURES, "figure")]
 class Figures(Section):
     """Every named figure is drawn for every result of its stage."""
 
-    draw: list[Figure] = Field(list(catalogue.FIGURES), description="Figures to draw.")
+    draw: Literal["all"] | list[Figure] = Field("all", description="Figures to draw: all, or a list of names.")
     checkpoints: Literal["all", "last"] | Words = Field("last", description="Checkpoints to draw.")
+
+    @property
+    def names(self) -> list[str]:
+        """The figures to draw, in order."""
+        return list(catalogue.FIGURES) if self.draw == "all" else list(self.draw)

@@ -17,7 +17,7 @@ from compgraph.importing import is_import_path
 
 OWN = "package.module:function"
 """The form of a user's function."""
-STAGES = ("attributions", "effective", "evaluation")
+STAGES = ("attributions", "effective", "evaluation", "tests")
 """Sections whose entries name metrics."""
 
 

@@ -26,7 +26,8 @@ def render(values: Mapping[str, Any], heading: str = "") -> str:
     """A config file: every section with what it is for, all its keys with their defaults, the given values in place.
 
     A key of an entry is explained where it first occurs in the file; `docs/configuration.md` explains the others. Of
-    the methods of a section that has entries, the options of those in use are listed, and the names of the rest.
+    the methods (kinds, architectures) of a section that has entries, the keys of those in use are listed, and the
+    names of the rest; names only, where those in use would fill more than `MOST` lines.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def _single(name: str, model: type[Section], given: Mapping[str, Any]) -> Iterat
 
 def _entries(name: str, given: Mapping[str, Any], explained: set[tuple[str, str]]) -> Iterator[str]:
     """A section of entries; `explained` holds what the file has explained so far."""
-    yield from _keys(name, {str(values.get("method")) for values in given.values() if values})
+    yield from _keys(name, {str(values[tag]) for values in given.values() for tag in TAGS if tag in (values or {})})
     yield f"{name}:" if given else f"{name}: {{}}"
     for entry, values in given.items():
         values = values or {}
@@ -93,6 +94,8 @@ def _field(name: str, values: Mapping[str, Any], key: str) -> Any:
 TAGS = ("method", "kind", "architecture", "source")
 """Keys that choose which others an entry has, the most telling first."""
 WIDTH = 118
+MOST = 12
+"""Lines that the keys of a section's methods may fill."""
 HELD = "\x00"
 """Stands for a space that no line breaks at."""
 
@@ -100,12 +103,12 @@ HELD = "\x00"
 def _keys(name: str, used: set[str]) -> Iterator[str]:
     """All keys of a section's entries with their defaults, what several kinds of entry share named once.
 
-    `used`: the methods whose own options are listed; none of the section's: all are.
+    `used`: the methods (kinds, …) whose own keys are listed; none of the section's: all are.
     """
     branches = ENTRY_MODELS[name]
     if name == "models":
         trained = {tag: model for tag, model in branches.items() if "architecture" in model.model_fields}
-        yield from _group(trained, "source: trained")
+        yield from _group(trained, "source: trained", used & set(trained))
         branches = {tag: model for tag, model in branches.items() if tag not in trained}
     yield from _group(branches, "keys, with their defaults", used & set(branches))
 
@@ -133,6 +136,8 @@ def _group(branches: Mapping[str, type[Section]], title: str, used: Collection[s
             lines += _wrapped(f"{label}: {tag}", own)
         elif label:
             plain.setdefault(label, []).append(tag)
+    if used and len(lines) > MOST:
+        others, lines = list(branches), []
     for label, tags in plain.items():
         yield from _wrapped(f"{label}: {', '.join(tags)}", [])
     yield from lines

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from compgraph import catalogue
 
 GRAPH_STAGES = ("structural", "functional", "effective")
-BUFFER_READERS = ("functional", "rois")
-"""Stages whose entries read a buffer of activations or attributions."""
+BUFFER_READERS = ("functional", "rois", "tests")
+"""Stages of which some entries read a buffer of activations or attributions."""
 GRAPH_READERS = ("ablation", "communities", "sbm", "statistics")
 """Stages whose entries read graphs."""
 
@@ -26,6 +26,7 @@ PAYLOADS = {
     "evaluation": ".parquet",
     "communities": ".parquet",
     "sbm": ".blocks",
+    "tests": ".tables",
     "statistics": ".parquet",
     "figure": ".figure",
 }

@@ -54,6 +54,8 @@ class Serving:
         patterns = getattr(entry, "sites", None)
         if patterns and facts.sites and not facts.matching(patterns):
             return f"none of the sites {', '.join(patterns)} is in '{model}'"
+        if getattr(entry, "norm_scale", "exact") != "exact" and kind == "sequential":
+            return f"norm_scale is {entry.norm_scale}, and {_a(kind)} such as '{model}' has no norms"
         read = self.attributions_of(entry)
         if read is None:
             return ""
@@ -85,7 +87,7 @@ class Serving:
 
     def attributions_of(self, entry: Any) -> tuple[str, Any] | None:
         """Name and entry of the attributions that an entry reads; None if it reads none, or unknown ones."""
-        section, _, name = getattr(entry, "buffer", "").partition(".")
+        section, _, name = (getattr(entry, "buffer", None) or "").partition(".")
         found = self.config.attributions.get(name) if section == "attributions" else None
         return None if found is None else (name, found)
 

@@ -18,6 +18,7 @@ from compgraph.config.flags import render
 from compgraph.config.models import Pretrained, revision_name, step_of
 from compgraph.config.results import BUFFER_READERS, GRAPH_READERS, GRAPH_STAGES, PAYLOADS, Result, figure_of
 from compgraph.config.serving import Serving, rois_in
+from compgraph.config.tested import inputs_of, results_of_tests
 
 
 class Study(Serving):
@@ -78,10 +79,11 @@ class Study(Serving):
     @cached_property
     def _results(self) -> dict[Result, None]:
         graphs = [result for stage in GRAPH_STAGES for result in self._graphs(stage)]
-        rois = list(self._rois(graphs))
+        tests = list(results_of_tests(self, graphs))
+        rois = list(self._rois([*graphs, *tests]))
         readers = [result for stage in GRAPH_READERS for result in self._readers(stage, graphs)]
-        readers += self._evaluations(readers)
-        buffers = list(self._buffers([*graphs, *rois]))
+        readers += [*self._evaluations(readers), *tests]
+        buffers = list(self._buffers([*graphs, *rois, *tests]))
         made = [*buffers, *rois, *graphs, *readers]
         datasets = {(result.model, result.dataset): None for result in made if result.dataset}
         models = [
@@ -104,13 +106,15 @@ class Study(Serving):
                 for model, checkpoint, dataset in self.places(stage, entry):
                     yield Result(stage, name, model, checkpoint, dataset)
 
-    def _rois(self, graphs: list[Result]) -> Iterator[Result]:
+    def _rois(self, readers: list[Result]) -> Iterator[Result]:
         for name, entry in self.entries("rois").items():
             for model, checkpoint, dataset in self.places("rois", entry):
                 yield Result("rois", name, model, checkpoint, dataset)
-        # A partition that a graph asks for is made even at checkpoints its own entry does not select.
-        for graph in graphs:
-            if needed := self.rois_of(graph):
+        # A partition that a graph or a test asks for is made even at checkpoints its own entry does not select.
+        for reader in readers:
+            if reader.stage == "tests":
+                yield from (read for read in inputs_of(self, reader).values() if read.stage == "rois")
+            elif needed := self.rois_of(reader):
                 yield needed
 
     def _buffers(self, readers: list[Result]) -> Iterator[Result]:
@@ -121,7 +125,7 @@ class Study(Serving):
                 yield Result("attributions", name, model, checkpoint, dataset)
         # A buffer that another section reads is made even where its own does not select it.
         for reader in readers:
-            if reader.stage in BUFFER_READERS:
+            if reader.stage in BUFFER_READERS and getattr(self.entries(reader.stage)[reader.name], "buffer", None):
                 yield self.buffer_of(reader)
 
     def left_out(self) -> list[str]:
@@ -161,7 +165,7 @@ class Study(Serving):
 
     def reads(self, stage: str, entry: Any, graph: Result) -> bool:
         """Whether an entry of a graph-reading stage applies to a graph."""
-        if stage == "ablation" and graph.stage != "effective":
+        if stage in ON_EFFECTIVE and graph.stage != "effective":
             return False
         if entry.graphs is not None and f"{graph.stage}.{graph.name}" not in entry.graphs:
             return False
@@ -169,19 +173,19 @@ class Study(Serving):
             return False
         if graph.model not in self.models_for(stage, entry):
             return False
-        if stage == "ablation" and self.against_dataset(stage, entry, graph.dataset):
+        if stage in ON_EFFECTIVE and self.against_dataset(stage, entry, graph.dataset):
             return False
         return graph.checkpoint in self.checkpoints_for(entry, graph.model)
 
     def _figures(self, made: list[Result]) -> Iterator[Result]:
-        for name in self.config.figures.draw:
+        for name in self.config.figures.names:
             for inputs in self._drawn(name, made):
                 yield figure_of(name, inputs)
 
     def _drawn(self, figure: str, made: list[Result]) -> list[list[Result]]:
         """Results that one figure shows together, for every figure of that name."""
         entry = catalogue.FIGURES[figure]
-        results = [result for result in made if result.stage == entry.stage]
+        results = [result for result in made if result.stage == entry.stage and self._shows(entry, result)]
         if entry.per == "model":
             together = _grouped(results, lambda result: (result.model, result.dataset))
             return [group for group in together if len({step_of(result.checkpoint) for result in group} - {None}) > 1]
@@ -189,6 +193,10 @@ class Study(Serving):
             result for result in results if result.checkpoint in self.checkpoints_for(self.config.figures, result.model)
         ]
         return _grouped(shown, lambda result: result.place) if entry.per == "place" else [[result] for result in shown]
+
+    def _shows(self, figure: catalogue.Entry, result: Result) -> bool:
+        """Whether a figure is of results of this one's method."""
+        return not figure.method or self.entries(result.stage)[result.name].method == figure.method
 
     def rois_of(self, graph: Result) -> Result | None:
         """The partition result that a graph's nodes come from, if it asks for one."""
@@ -203,7 +211,7 @@ class Study(Serving):
         return Result("rois", names[0], graph.model, graph.checkpoint, dataset)
 
     def buffer_of(self, reader: Result) -> Result:
-        """The buffer that a functional graph or a partition is made from."""
+        """The buffer that a functional graph, a partition or a test reads."""
         section, _, name = self.entries(reader.stage)[reader.name].buffer.partition(".")
         return Result(section, name or section, reader.model, reader.checkpoint, reader.dataset)
 
@@ -262,6 +270,20 @@ class Study(Serving):
         needed = self.rois_of(Result(stage, name, model, checkpoint, dataset))
         return [self.path(needed)] if needed else []
 
+    def test_inputs(self, place: str, name: str) -> dict[str, Result]:
+        """What a result of ``tests`` reads beside its model and dataset, by role.
+
+        Parameters
+        ----------
+        place : str
+            ``model/checkpoint/dataset``.
+        name : str
+            The result's file name without its ending: the entry, with ``@`` and the graph where it is of one.
+        """
+        entry, _, graph = name.partition("@")
+        model, checkpoint, dataset = place.split("/")
+        return inputs_of(self, Result("tests", entry, model, checkpoint, dataset, graph))
+
     def baseline_paths(self, stage: str, name: str, model: str) -> list[str]:
         """The manifest of the other dataset that an entry's baseline is taken from: one path, or none."""
         other = getattr(self.entries(stage)[name], "baseline_data", None)
@@ -306,9 +328,10 @@ class Study(Serving):
 
     @cached_property
     def _figure_inputs(self) -> dict[tuple[str, str], list[Result]]:
-        made = [result for result in self.results() if result.stage in (*GRAPH_STAGES, *GRAPH_READERS, "evaluation")]
+        stages = (*GRAPH_STAGES, *GRAPH_READERS, "evaluation", "tests")
+        made = [result for result in self.results() if result.stage in stages]
         found = {}
-        for figure in self.config.figures.draw:
+        for figure in self.config.figures.names:
             for group in self._drawn(figure, made):
                 drawn = figure_of(figure, group)
                 found[(drawn.place, drawn.name)] = group + self._read_besides(figure, group, made)
@@ -327,7 +350,10 @@ class Study(Serving):
         ]
 
 
-COMPARING = ("attributions", "effective", "ablation")
+ON_EFFECTIVE = ("ablation", "tests")
+"""Stages that read effective graphs only."""
+
+COMPARING = ("attributions", "effective", "ablation", "tests")
 """Stages whose entries name a baseline."""
 
 SECTION_OF = {"train": "models", "import-model": "models", "data": "datasets"}

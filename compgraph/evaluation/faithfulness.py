@@ -35,6 +35,7 @@ def faithfulness(
     n_bootstrap: int = 1000,
     seed: int = 0,
     batch_size: int | None = None,
+    norm_scale: str = "exact",
 ) -> FaithfulnessCurve:
     """Faithfulness of the circuits made of a graph's strongest edges.
 
@@ -62,6 +63,8 @@ def faithfulness(
         Also run each circuit's complement, for completeness.
     n_random, random
         Random circuits per size and their kind (`compgraph.evaluation.random_circuits`), for the null band and p.
+    norm_scale
+        As for `compgraph.run_graph`; said in the curve's attributes.
     by_task
         Rows for every task of the data beside `all`.
     n_bootstrap, seed
@@ -78,7 +81,8 @@ def faithfulness(
     plan = plan_circuits(net, graph, sizes, **chosen)
     made = make_baseline(baseline, net, pairs, reference=reference, seed=seed)
     settings: dict[str, Any] = {"ablation": ablation, "baseline": made, "batch_size": batch_size, "seed": seed}
+    settings["norm_scale"] = norm_scale
     values = circuit_scores(net, plan.frame, plan.masks, pairs, metrics, **settings)
-    about = {"ablation": ablation, **made.about(), **plan.about}
+    about = {"ablation": ablation, "norm_scale": norm_scale, **made.about(), **plan.about}
     task = np.asarray(pairs.task)
     return curve_of(plan.table, values, metrics, task, about, by_task=by_task, n_bootstrap=n_bootstrap, seed=seed)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ROUNDING = 128
 """Scores that differ by less than this many units in the last place of the largest are the same."""
-COLUMNS = ("name", "source", "target", "channel", "loss", "change", "p", "q", "needed", "n_random")
+COLUMNS = ("name", "source", "target", "channel", "loss", "change", "chance", "p", "q", "needed", "n_random")
 
 
 def minimality(
@@ -73,7 +73,8 @@ def minimality(
     -------
     DataFrame
         One row per edge or node in the circuit's order: `name`, for edges `source`, `target`, `channel`; `loss`;
-        `change` (mean of the metric without it, minus with it); `p` = (1 + number of random ones with at least this
+        `change` (mean of the metric without it, minus with it); `chance` (loss that a share `alpha` of the random ones
+        exceed, the same for all); `p` = (1 + number of random ones with at least this
         loss) / (1 + n_random), `q` (Benjamini and Hochberg), `needed`, `n_random`.
 
     Raises
@@ -99,7 +100,9 @@ def minimality(
     p = np.array([rank_p(value, null) for value in losses])
     q = benjamini_hochberg(p)
     change = one_less.mean(1) - own.mean()
-    columns = {"loss": losses, "change": change, "p": p, "q": q, "needed": q <= alpha, "n_random": n_random}
+    chance: Any = float(np.quantile(null, 1 - alpha))
+    columns = {"loss": losses, "change": change, "chance": chance, "p": p, "q": q}
+    columns |= {"needed": q <= alpha, "n_random": n_random}
     return _table(frame, mask, by, columns)
 
 

@@ -47,6 +47,7 @@ def write_outputs(
     baseline: Baseline,
     batch_size: int | None = None,
     cache: RunCache | None = None,
+    norm_scale: str = "exact",
 ) -> dict[str, Any]:
     """Run the planned circuits and write their logits into a Zarr store.
 
@@ -56,6 +57,8 @@ def write_outputs(
         The store to write, as given by `compgraph.store.create`.
     cache
         Where runs of earlier calls lie, and where those of this one go.
+    norm_scale
+        As for `compgraph.run_graph`.
 
     Returns
     -------
@@ -75,7 +78,8 @@ def write_outputs(
     classes, n_runs = net.architecture.site("logits").n_units, 1 + len(plan.masks)
     shape = (n_runs, int(pairs.n), classes)
     store.require_space(path, 4 * int(np.prod(shape)), "the outputs of the circuits")
-    about = {"ablation": ablation, **baseline.about(), **plan.about}
+    how: dict[str, Any] = {"ablation": ablation, "norm_scale": norm_scale}
+    about = {**how, **baseline.about(), **plan.about}
     zarr.create_group(path, attributes={"layout": 1, "about": about, "ids": [str(name) for name in pairs.ids]})
     rows = int(np.clip(CHUNK // (4 * classes), 1, pairs.n))
     logits = zarr.create_array(
@@ -88,7 +92,7 @@ def write_outputs(
     known = _from_cache(cache, plan, logits)
     new = [run for run in range(len(plan.masks)) if run not in known]
     held: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]] = []
-    for batch, values in _runs(net, plan, new, pairs, ablation, baseline, batch_size):
+    for batch, values in _runs(net, plan, new, pairs, how | {"baseline": baseline, "batch_size": batch_size}):
         held.append((batch.rows, values))
         if sum(len(one) for one, _ in held) >= rows:
             held = _flush(logits, new, held, rows)
@@ -123,12 +127,9 @@ def _runs(
     plan: PlannedCircuits,
     new: list[int],
     pairs: Any,
-    ablation: str,
-    baseline: Baseline,
-    batch_size: int | None,
+    settings: dict[str, Any],
 ) -> Iterator[tuple[Batch, npt.NDArray[np.float32]]]:
     """Batches with logits [1 + new runs, batch, classes], the model's first."""
-    settings: dict[str, Any] = {"ablation": ablation, "baseline": baseline, "batch_size": batch_size}
     masks = plan.masks[new] if new else plan.masks[:1]
     for batch, logits in run_masks(net, plan.frame, masks, pairs, **settings):
         with torch.no_grad():
@@ -259,7 +260,13 @@ def run_key(**parts: Any) -> str:
 
 
 def cache_for(
-    folder: str | Path, net: Network, pairs: Any, plan: PlannedCircuits, ablation: str, baseline: Baseline
+    folder: str | Path,
+    net: Network,
+    pairs: Any,
+    plan: PlannedCircuits,
+    ablation: str,
+    baseline: Baseline,
+    norm_scale: str = "exact",
 ) -> RunCache:
     """The cache of the runs of one network on some examples."""
     key = run_key(
@@ -269,6 +276,7 @@ def cache_for(
         data=pairs.digest,
         baseline=baseline.about(),
         ablation=ablation,
+        norm_scale=norm_scale,
         partition=plan.frame.partition.digest,
         channels=list(plan.frame.full.channels),
         code=code_digest([run_masks.__module__]),

@@ -101,7 +101,7 @@ def plan_circuits(
 
     mixing = {}
     for k, size in enumerate(sizes):
-        chosen = frame.mask(_select(graph, size, selection, options))
+        chosen = frame.mask(circuit_of_size(graph, size, selection, options))
         fraction = float(chosen.sum() / max(1, universe.sum()))
         kept = pruned(frame.full, chosen) if prune else chosen
         row = {"size": float(size), "draw": -1, "fraction": fraction}
@@ -123,9 +123,11 @@ def plan_circuits(
     return _planned(frame, masks, rows, about | {"seed": seed})
 
 
-def _select(
-    graph: ComputationalGraph, size: float | int, selection: str, options: dict[str, Any]
+def circuit_of_size(
+    graph: ComputationalGraph, size: float | int, selection: str, options: Mapping[str, Any]
 ) -> ComputationalGraph:
+    """The circuit that a rule chooses at one size, unpruned; for `threshold` the size is the threshold."""
+    options = dict(options)
     if selection == "threshold":
         return select_circuit(graph, None, selection, **(options | {"at": float(size)}))
     return select_circuit(graph, size, selection, **options)

@@ -7,6 +7,7 @@ network's doing well: taking the node away makes the metric worse.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -15,8 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from compgraph.attribution.scores import Attributed, attributed_part, scores_by_item
 from compgraph.catalogue import ATTRIBUTIONS
 from compgraph.errors import DataError, GraphError
+from compgraph.graph import ComputationalGraph
 from compgraph.metrics import lower_is_better
-from compgraph.partition import Partition
+from compgraph.partition import DEAD, Partition
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -34,6 +36,47 @@ class Labelled(Protocol):
 
     @property
     def labels(self) -> NDArray[Any]: ...
+
+
+@dataclass(frozen=True)
+class NamedLabels:
+    """Labels as they were read from a table: int [n_nodes], -1 for nodes in no block."""
+
+    names: Sequence[str]
+    labels: NDArray[Any]
+
+
+def joined(graph: ComputationalGraph, blocks: Labelled) -> Partition:
+    """Regions: units whose nodes are in the same block, site by site; units in none are dead.
+
+    Parameters
+    ----------
+    graph
+        Whose nodes the blocks join.
+    blocks
+        `BlockModel`, `Communities` or `NamedLabels`.
+
+    Returns
+    -------
+    Partition
+        Of the sites of the graph that have a node in a block. A block that spans several sites is a region of each.
+
+    Raises
+    ------
+    GraphError
+        A graph without a partition; no node in any block.
+    """
+    if graph.partition is None:
+        raise GraphError(f"regions from blocks need a graph over units of a network; this {graph.kind} graph is not")
+    fine = graph.partition
+    of_node = node_blocks(fine, blocks)
+    labels = {}
+    for site, parts in fine.labels.items():
+        own = np.where(parts == DEAD, NONE, of_node[fine.node_slice(site)][parts])
+        known = np.unique(own[own != NONE])
+        if len(known):
+            labels[site] = np.where(own == NONE, DEAD, np.searchsorted(known, own))
+    return Partition.from_labels(labels, kind="roi")
 
 
 def node_blocks(partition: Partition, blocks: Labelled | ArrayLike | None) -> Labels:

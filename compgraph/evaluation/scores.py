@@ -39,6 +39,7 @@ def circuit_scores(
     baseline: str | Baseline = "counterfactual",
     batch_size: int | None = None,
     seed: int = 0,
+    norm_scale: str = "exact",
 ) -> Scores:
     """Metrics of every example under every circuit.
 
@@ -51,7 +52,7 @@ def circuit_scores(
         Circuits as bool [circuits, edges] (`compgraph.ablation.circuits.masks_for`).
     metrics
         Names; see `compgraph.metrics`.
-    ablation, baseline, batch_size, seed
+    ablation, baseline, batch_size, seed, norm_scale
         As for `compgraph.run_graph`.
 
     Returns
@@ -72,7 +73,8 @@ def circuit_scores(
     step = len(masks) if size is None else max(1, MEMORY * pairs.n // (whole * min(size, pairs.n)))
     for start in range(0, len(masks), step):
         some = masks[start : start + step]
-        runs = run_masks(net, frame, some, pairs, ablation=ablation, baseline=made, batch_size=size)
+        settings: dict[str, Any] = {"ablation": ablation, "baseline": made, "norm_scale": norm_scale}
+        runs = run_masks(net, frame, some, pairs, batch_size=size, **settings)
         for batch, logits in runs:
             with torch.no_grad():
                 model = net.run(batch.clean, batch.mask, positions=batch.positions).logits

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -51,7 +53,7 @@ def draw(table: pd.DataFrame, *, of: str = EVERY, width: style.Width = "double")
     if part.empty:
         return style.message(style.new_figure(width, 1.6), f"No ablated region to draw for class {of!r}.")
     names = list(dict.fromkeys(part["partition"]))
-    colours = style.series_colours(names)
+    colours = _colours(names)
     modes = [mode for mode in MODES if (part["mode"] == mode).any()]
     total = style.WIDTHS[width]
     across = len(modes) if width == "double" else 1
@@ -68,7 +70,10 @@ def draw(table: pd.DataFrame, *, of: str = EVERY, width: style.Width = "double")
         axes.set_xlabel(MODES[mode], labelpad=2)
         if column == 0:
             axes.set_ylabel("accuracy" if of == EVERY else f"accuracy on {spoken(of)}", labelpad=2)
-    handles = [Line2D([], [], color=colours[name], marker="o", markersize=2.6, label=name) for name in names]
+    handles = [
+        Line2D([], [], color=colours[name], marker="o", markersize=2.6, linestyle=_dash(name), label=name)
+        for name in names
+    ]
     handles += [
         Line2D([], [], color=style.MUTED, linewidth=0.9, linestyle=dash, label=word) for _, word, dash in LEVELS
     ]
@@ -84,6 +89,21 @@ def draw(table: pd.DataFrame, *, of: str = EVERY, width: style.Width = "double")
     return figure
 
 
+LIKE = "random like "
+"""Begins the names of random regions that have the sizes of some division's."""
+
+
+def _colours(names: list[str]) -> dict[str, str]:
+    """Random regions have the colour of the (first) division that they are like."""
+    like = {name: name.removeprefix(LIKE).split(", ")[0] for name in names}
+    own = style.series_colours(dict.fromkeys(like.values()))
+    return {name: own[like[name]] for name in names}
+
+
+def _dash(name: str) -> Any:
+    return (0, (2, 1.2)) if name.startswith("random") else "solid"
+
+
 def _legend_columns(names: list[str], inches: float) -> int:
     widest = max(style.text_width(name, style.SMALL) for name in names) + 0.5
     return max(1, min(len(names), int((inches - 0.5) / widest)))
@@ -95,7 +115,7 @@ def _lines(axes: Axes, part: pd.DataFrame, colours: dict[str, str]) -> None:
     for name, colour in colours.items():
         line = part[part["partition"] == name].sort_values("share")
         x, y = line["share"].to_numpy(float), line["accuracy"].to_numpy(float)
-        axes.plot(x, y, color=colour, marker="o", markersize=2.6, zorder=3, clip_on=False)
+        axes.plot(x, y, color=colour, marker="o", markersize=2.6, linestyle=_dash(name), zorder=3, clip_on=False)
         if {"low", "high"} <= set(line):
             low, high = line["low"].to_numpy(float), line["high"].to_numpy(float)
             axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0, zorder=2)

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pandas.api.types import is_numeric_dtype
 
 from compgraph.figures import style
 
-NAMED_BY = ("model", "checkpoint", "dataset", "task", "graph", "method", "partition", "ablation", "baseline", "runs")
+HOW = ("ablation", "baseline", "norms", "runs")
+NAMED_BY = ("model", "checkpoint", "dataset", "task", "graph", "method", "partition", *HOW)
 DASHES: dict[str, object] = {"edge": "solid", "node": (0, (4, 1.6))}
 MARKERS: dict[str, str] = {"counterfactual": "o", "zero": "s", "mean": "D"}
 Y_LIMITS = (-0.35, 1.45)
 NEEDED = ("fraction", "n_edges", "metric", "faithfulness")
+Axis = Literal["fraction", "n_nodes", "mean_degree"]
+AXES: dict[str, str] = {
+    "fraction": "share of edges kept",
+    "n_nodes": "nodes of the circuit",
+    "mean_degree": "edges per node of the circuit",
+}
+"""Measures of size, in words."""
 
 
 def series_columns(table: pd.DataFrame) -> list[str]:
@@ -37,32 +47,35 @@ ALPHA = 0.05
 """False discovery rate at which a circuit is called better than chance."""
 
 
-def _checked(table: pd.DataFrame) -> pd.DataFrame:
-    missing = [name for name in NEEDED if name not in table]
+def _checked(table: pd.DataFrame, axis: str = "fraction") -> pd.DataFrame:
+    missing = [name for name in dict.fromkeys((*NEEDED, axis)) if name not in table]
     if missing:
         raise ValueError(f"the faithfulness table lacks the columns {', '.join(missing)}")
     return table[np.isfinite(table["faithfulness"].astype(float))].reset_index(drop=True)
 
 
 @style.styled
-def draw(table: pd.DataFrame, *, width: style.Width = "double") -> Figure:
-    """Faithfulness against the kept share of edges, one panel per metric.
+def draw(table: pd.DataFrame, *, axis: Axis = "fraction", width: style.Width = "double") -> Figure:
+    """Faithfulness against the size of the circuit, one panel per metric.
 
     Parameters
     ----------
     table
         One row per curve, size and metric: fraction (0 to 1), n_edges, metric, faithfulness, optionally low
         and high (interval), and any of the columns in `NAMED_BY`, which name the curves.
+    axis
+        What is across: the share of edges kept, the nodes that are left, or the edges per node.
     width
         Page columns the figure fills.
     """
-    table = _checked(table)
+    table = _checked(table, axis)
     if table.empty:
         return style.message(style.new_figure(width, 1.6), "No evaluated circuit to draw.")
     table = table.assign(curve=label_of(table, series_columns(table)))
     metrics = list(dict.fromkeys(table["metric"]))
     lines = _line_styles(table)
-    columns = min(len(metrics), 3 if width == "double" else 1)
+    # Four panels are two rows of two: a row of three would leave the fourth alone.
+    columns = min(len(metrics), (2 if len(metrics) == 4 else 3) if width == "double" else 1)
     rows = -(-len(metrics) // columns)
     total = min(style.WIDTHS[width], 4.8) if columns == 1 else style.WIDTHS[width]
     panel = 2.35 if width == "double" else 2.1
@@ -75,7 +88,7 @@ def draw(table: pd.DataFrame, *, width: style.Width = "double") -> Figure:
         x = (column * cell + 0.56) / total
         y = (height - legend - (row + 1) * panel + 0.45) / height
         axes = figure.add_axes((x, y, (cell - 0.68) / total, (panel - 0.66) / height))
-        _panel(axes, table[table["metric"] == metric], lines, first=column == 0)
+        _panel(axes, table[table["metric"] == metric], lines, axis, first=column == 0)
         axes.set_title(str(metric).replace("_", " "))
     if len(lines) > 1:
         _legend(figure, lines, total)
@@ -106,14 +119,14 @@ def label_of(table: pd.DataFrame, columns: list[str]) -> pd.Series:
     """Name of the curve that each row belongs to."""
     if not columns:
         return pd.Series("", index=table.index)
-    words = [table[c].astype(str) + (" ablation" if c == "ablation" else "") for c in columns]
+    words = [table[c].astype(str) + (f" {c}" if c in ("ablation", "norms") else "") for c in columns]
     text = words[0]
     for word in words[1:]:
         text = text + ", " + word
     return text
 
 
-def _panel(axes: Axes, table: pd.DataFrame, lines: dict[str, dict[str, object]], *, first: bool) -> None:
+def _panel(axes: Axes, table: pd.DataFrame, lines: dict[str, dict[str, object]], axis: str, *, first: bool) -> None:
     for level, word, side, drop in (
         (1.0, "whole model", "left", 2),
         (0.0, "everything ablated", "right", -2),
@@ -130,15 +143,13 @@ def _panel(axes: Axes, table: pd.DataFrame, lines: dict[str, dict[str, object]],
             fontsize=style.SMALL - 0.5,
             color=style.MUTED,
         )
-    smallest = (
-        float(table.loc[table["fraction"] > 0, "fraction"].min()) if (table["fraction"] > 0).any() else 0.5
-    )
+    smallest = float(table.loc[table[axis] > 0, axis].min()) if (table[axis] > 0).any() else 0.5
     for label, how in lines.items():
         curve = table[table["curve"] == label].sort_values("fraction", kind="stable")
         if curve.empty:
             continue
         # An empty circuit has no place on a logarithmic axis: it is drawn one step left of the smallest size.
-        x = curve["fraction"].to_numpy(dtype=float).copy()
+        x = curve[axis].to_numpy(dtype=float).copy()
         x[x <= 0] = smallest / 2
         y = curve["faithfulness"].to_numpy(dtype=float)
         axes.plot(x, np.clip(y, *Y_LIMITS), zorder=3, **how)  # type: ignore[arg-type]
@@ -162,19 +173,21 @@ def _panel(axes: Axes, table: pd.DataFrame, lines: dict[str, dict[str, object]],
                     clip_on=False,
                     zorder=4,
                 )
-    _axes(axes, table, smallest, first=first)
+    _axes(axes, table, smallest, axis, first=first)
 
 
-def _axes(axes: Axes, table: pd.DataFrame, smallest: float, *, first: bool) -> None:
+def _axes(axes: Axes, table: pd.DataFrame, smallest: float, axis: str, *, first: bool) -> None:
     axes.set_xscale("log")
-    low = smallest / (2.0 if (table["fraction"] <= 0).any() else 1.0)
-    axes.set_xlim(low / 1.25, 1.25)
+    low = smallest / (2.0 if (table[axis] <= 0).any() else 1.0)
+    axes.set_xlim(low / 1.25, 1.25 * (1.0 if axis == "fraction" else max(float(table[axis].max()), smallest)))
     lowest = float(np.nanmin(table.get("low", table["faithfulness"]).astype(float)))
     highest = float(np.nanmax(table.get("high", table["faithfulness"]).astype(float)))
     axes.set_ylim(max(Y_LIMITS[0], min(-0.15, lowest - 0.05)), min(Y_LIMITS[1], max(1.12, highest + 0.05)))
-    axes.xaxis.set_major_formatter(FuncFormatter(_share))
+    axes.xaxis.set_major_formatter(FuncFormatter(_share if axis == "fraction" else _plain))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("share of edges kept" + _of_how_many(table))
+    if axis != "fraction":
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.set_xlabel(AXES[axis] + (_of_how_many(table) if axis == "fraction" else ""))
     if first:
         axes.set_ylabel("faithfulness", labelpad=2)
 
@@ -188,6 +201,10 @@ def _of_how_many(table: pd.DataFrame) -> str:
 def _share(value: float, _: object = None) -> str:
     percent = 100 * value
     return f"{percent:.3g} %"
+
+
+def _plain(value: float, _: object = None) -> str:
+    return f"{value:.3g}"
 
 
 def _legend_rows(lines: dict[str, dict[str, object]], inches: float) -> int:
@@ -214,10 +231,10 @@ def _legend(figure: Figure, lines: dict[str, dict[str, object]], inches: float) 
     )
 
 
-def data(table: pd.DataFrame) -> pd.DataFrame:
+def data(table: pd.DataFrame, *, axis: Axis = "fraction") -> pd.DataFrame:
     """The plotted rows, sorted by metric, curve and size."""
     keys = ["metric", *[name for name in NAMED_BY if name in table], "fraction"]
-    return _checked(table).sort_values(keys, kind="stable").reset_index(drop=True)
+    return _checked(table, axis).sort_values(keys, kind="stable").reset_index(drop=True)
 
 
 def smallest_faithful(curve: pd.DataFrame, level: float) -> pd.Series | None:
@@ -228,20 +245,21 @@ def smallest_faithful(curve: pd.DataFrame, level: float) -> pd.Series | None:
     return ordered.iloc[start] if start < len(ordered) else None
 
 
-def caption(table: pd.DataFrame, *, subject: str = "", level: float = 0.8) -> str:
+def caption(table: pd.DataFrame, *, axis: Axis = "fraction", subject: str = "", level: float = 0.8) -> str:
     """What to look for, and what these curves show.
 
     Parameters
     ----------
-    table
+    table, axis
         As for `draw`.
     subject
         The model, checkpoint and task in words.
     level
         The faithfulness whose circuit size is stated.
     """
-    opening = f"Faithfulness{' of ' + subject if subject else ''}."
-    table = _checked(table)
+    against = "" if axis == "fraction" else f", against {AXES[axis]}"
+    opening = f"Faithfulness{' of ' + subject if subject else ''}{against}."
+    table = _checked(table, axis)
     if table.empty:
         return f"{opening} No circuit was evaluated."
     intervals = (

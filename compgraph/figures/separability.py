@@ -19,13 +19,15 @@ SHARE_COLUMNS = ("block", "task", "share", "of_task")
 BLOCK_COLUMNS = ("block", "name", "weight", "specificity", "task", "q")
 
 
-def data(shares: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
+def data(shares: pd.DataFrame, blocks: pd.DataFrame, summary: pd.DataFrame | None = None) -> pd.DataFrame:
     """One row a block and task, blocks as they are drawn: by the task they serve most, then by specificity.
 
     Parameters
     ----------
     shares, blocks
         Of `compgraph.evaluation.separability.Separability`.
+    summary
+        Not plotted row by row; taken so that all three functions have the same arguments.
     """
     for table, needed in ((shares, SHARE_COLUMNS), (blocks, BLOCK_COLUMNS)):
         if missing := [name for name in needed if name not in table]:

@@ -23,6 +23,7 @@ GROUPS: dict[str, str] = {
     "evaluation": "Faithfulness of circuits",
     "communities": "Communities",
     "sbm": "Blocks",
+    "tests": "Tests of circuits, blocks and regions",
     "statistics": "Network statistics",
     "training": "Emergence during training",
 }

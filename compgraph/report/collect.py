@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compgraph import store
+from compgraph import catalogue, store
 from compgraph.errors import CompgraphError, StoreError
 from compgraph.report import findings, overview
 from compgraph.report.costs import read_costs
@@ -20,7 +20,10 @@ NOT_RESULTS = ("logs", "benchmarks", "report", "cache")
 FILES = {"PDF": "figure.pdf", "SVG": "figure.svg", "CSV": "data.csv"}
 ALL = "all"
 """Stands for the checkpoint in the place of a figure that shows all of them."""
-FIGURE_GROUPS = {"faithfulness": "evaluation", "blocks": "sbm", "emergence": "training"}
+FIGURE_GROUPS = {
+    **{name: entry.stage for name, entry in catalogue.FIGURES.items()},
+    "emergence": "training",
+}
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ def findings(results: Sequence[Placed], figures: Sequence[FigureItem]) -> list[F
         *_accuracies(latest),
         *_shortened(_circuits(latest, figures)),
         *_shortened(_block_models(latest, figures)),
+        *_shortened(_tests(latest, figures)),
         *_shortened(_against_chance(latest)),
         *_cautions(results),
     ]
@@ -158,6 +159,16 @@ def _block_models(latest: Sequence[Placed], figures: Sequence[FigureItem]) -> li
     return out
 
 
+def _tests(latest: Sequence[Placed], figures: Sequence[FigureItem]) -> list[Finding]:
+    """The verdict of every test, as it says it itself."""
+    out = []
+    for place, result in of_stage(latest, "tests"):
+        graph = f"'s graph {place.graph.partition('.')[2]}" if place.graph else ""
+        text = f"On {place.dataset}, {place.model}{graph}, {place.entry}: {result.summary.get('verdict')}"
+        out.append(Finding(text, _figure_of(place, figures, "tests")))
+    return out
+
+
 def _against_chance(latest: Sequence[Placed]) -> list[Finding]:
     """One sentence per table of statistics: which measures differ from their null model."""
     out = []
@@ -191,7 +202,7 @@ def _figure_of(place: Place, figures: Sequence[FigureItem], group: str) -> str:
         made_from = "@".join(part for part in (place.entry, place.runs, place.graph) if part)
         if figure.group == group and same and named in ("", place.entry, made_from):
             return figure.key
-    return {"evaluation": "table-faithfulness", "sbm": "table-sbm"}[group]
+    return {"evaluation": "table-faithfulness", "sbm": "table-sbm", "tests": "table-tests"}[group]
 
 
 def _cautions(results: Sequence[Placed]) -> list[Finding]:

@@ -26,6 +26,7 @@ def tables(results: Sequence[Placed]) -> list[TableItem]:
         _curves(results),
         _blocks(results, "sbm", "Blocks"),
         _blocks(results, "communities", "Communities"),
+        _tests(results),
         _statistics(results),
     ]
     return [table for table in made if table is not None]
@@ -189,6 +190,15 @@ def _statistics(results: Sequence[Placed]) -> TableItem | None:
     note = "" if len(rows) <= MAX_ROWS else f"The first {MAX_ROWS:,} of {len(rows):,} rows."
     shown = (*WHERE, "graph", *(name.replace("_", " ") for name in columns))
     return _table("table-statistics", "Network statistics", "numbers", shown, rows[:MAX_ROWS], note)
+
+
+def _tests(results: Sequence[Placed]) -> TableItem | None:
+    """The verdict of every test."""
+    rows = [
+        (*_where(place), place.graph, result.summary.get("method"), place.entry, result.summary.get("verdict"))
+        for place, result in of_stage(results, "tests")
+    ]
+    return _table("table-tests", "Tests", "numbers", (*WHERE, "graph", "test", "entry", "verdict"), rows)
 
 
 def plain(value: Any) -> Cell:

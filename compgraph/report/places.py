@@ -16,6 +16,7 @@ READERS = (
     "evaluation",
     "communities",
     "sbm",
+    "tests",
     "statistics",
 )
 

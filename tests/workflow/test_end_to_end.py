@@ -37,9 +37,11 @@ evaluation:
   curves: {{n_bootstrap: 20}}
 communities:
   louvain: {{graphs: [effective.heads], n_runs: 2}}
+tests:
+  back-up: {{method: knock-out, graphs: [effective.heads], sizes: [0.5], n_bootstrap: 20}}
 statistics:
   basic: {{graphs: [effective.channels]}}
-figures: {{draw: [effective, faithfulness]}}
+figures: {{draw: [effective, faithfulness, knock-out]}}
 report: {{title: A tiny study}}
 run: {{cores: 2}}
 """
@@ -119,6 +121,15 @@ def test_an_added_entry_computes_only_that(study: Path, call: Run) -> None:
         assert plan(call, study) == {"effective": "1 new", "figure": "1 new", "report": "1 input changed"}
     finally:
         edit(study / "config.yaml", "  more: {partition: modules, models: [stream]}\n", "")
+
+
+def test_an_added_test_computes_only_that(study: Path, call: Run) -> None:
+    entry = "  stable: {method: stability, graphs: [effective.heads], samples: 2}\n"
+    edit(study / "config.yaml", "tests:\n", "tests:\n" + entry)
+    try:
+        assert plan(call, study) == {"tests": "1 new", "report": "1 input changed"}
+    finally:
+        edit(study / "config.yaml", entry, "")
 
 
 def test_settings_of_the_run_rerun_nothing(study: Path, call: Run) -> None:
