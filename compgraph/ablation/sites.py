@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from compgraph.ablation.plan import Ints, SitePlan
-from compgraph.ablation.streams import Base, at_scored, normed, read_blocks
+from compgraph.ablation.streams import Base, Versions, at_scored, normed, read_streams
 from compgraph.models.spec import NormWeights
 from compgraph.models.tape import Reading
 from compgraph.models.transformer import Transformer
@@ -26,14 +26,17 @@ BaseReading = Callable[[], Reading]
 class StreamSet:
     """The streams of a site at all or at the scored positions, and what its norm makes of them."""
 
-    def __init__(self, net: Transformer, site: SitePlan, base: Base, changes: Tensor, *, late: bool) -> None:
+    def __init__(self, net: Transformer, site: SitePlan, base: Base, versions: Versions, *, late: bool) -> None:
         stream = base.streams[site.shape.name]
         self.net, self.late = net, late
         self.frozen = None if base.frozen is None else base.frozen.get(site.shape.name)
         if late:
             stream = base.scored(stream)
             self.frozen = None if self.frozen is None else base.scored(self.frozen)
-        self.x = read_blocks(stream, site.narrow if late else site.full, changes)
+        if late:
+            self.x = read_streams(stream, site.narrow, versions.late)
+        else:
+            self.x = read_streams(stream, site.full, versions.full, versions.totals)
         self.fast = self.x.dtype not in (torch.float16, torch.bfloat16) and net.spec.norm != "none"
 
     @cached_property
@@ -58,15 +61,12 @@ class Attention:
         self.heads = [torch.unique(index // net.spec.d_head).cpu().numpy() for index in parts.index]
         self.single = all(len(heads) == 1 for heads in self.heads)
 
-    def compute(self, site: SitePlan, base: Base, changes: Tensor, late: Tensor | None, reading: BaseReading) -> Units:
+    def compute(self, site: SitePlan, base: Base, versions: Versions, reading: BaseReading) -> Units:
         """Units of the site's groups."""
         heads = [self.heads[part] for part in site.parts]
-        flat = torch.from_numpy(np.concatenate(heads)).to(changes.device)
-        full = StreamSet(self.net, site, base, changes, late=False)
-        narrow = full
-        if site.shape.narrow:
-            assert late is not None
-            narrow = StreamSet(self.net, site, base, late, late=True)
+        flat = torch.from_numpy(np.concatenate(heads)).to(versions.full.device)
+        full = StreamSet(self.net, site, base, versions, late=False)
+        narrow = StreamSet(self.net, site, base, versions, late=True) if site.shape.narrow else full
         readers = (("q", self.block.w_q), ("k", self.block.w_k), ("v", self.block.w_v))
         pre = {
             key: self._read(
@@ -174,10 +174,10 @@ class Mlp:
         self.block = net.weights.blocks[self.layer]
         self.whole = len(parts) == 1 and len(parts.index[0]) == parts.n_units
 
-    def compute(self, site: SitePlan, base: Base, changes: Tensor, late: Tensor | None, reading: BaseReading) -> Units:
+    def compute(self, site: SitePlan, base: Base, versions: Versions, reading: BaseReading) -> Units:
         """Units of the site's groups."""
         narrow = site.shape.narrow
-        streams = StreamSet(self.net, site, base, changes if not narrow or late is None else late, late=narrow)
+        streams = StreamSet(self.net, site, base, versions, late=narrow)
         assert self.block.w_in is not None and self.block.mlp_norm is not None
         readers = {"": self.block.w_in} | ({} if self.block.w_gate is None else {"gate": self.block.w_gate})
         old = reading().pre if (site.streams < 0).any() else {}
