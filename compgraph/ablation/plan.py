@@ -19,7 +19,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from compgraph.ablation.stream_sums import Bools, Draft, Ints, StreamPlan
+from compgraph.ablation.stream_sums import Bools as Bools
+from compgraph.ablation.stream_sums import Draft, StreamPlan
+from compgraph.ablation.stream_sums import Ints as Ints
 from compgraph.patterns import pattern_of
 
 Tables = dict[str, Bools]
@@ -220,12 +222,14 @@ class Planner:
         for circuit, found in enumerate(reads):
             known = self._at_all_positions(self.version[circuit])
             own = np.full(n_parts, -1, np.int64)
-            for p, (rows, _) in found.items():
-                streams = []
-                for channel, row in enumerate(rows):
-                    draft = late if shape.late(channel) else full
-                    streams.append(draft.number(row, circuit, known) if (row >= 0).any() else -1)
-                own[p] = groups.setdefault((p, *streams), len(groups))
+            streams: list[list[int]] = [[p] for p in found]
+            for channel in range(len(self.kept[0][shape.name])):  # so that a channel's streams follow each other
+                draft = late if shape.late(channel) else full
+                for read, (rows, _) in zip(streams, found.values(), strict=True):
+                    row = rows[channel]
+                    read.append(draft.number(row, circuit, known) if (row >= 0).any() else -1)
+            for p, read in zip(found, streams, strict=True):
+                own[p] = groups.setdefault(tuple(read), len(groups))
             if shape.tied and found:
                 state = states.setdefault(own.tobytes(), len(states))
                 chosen.append([(int(p), state) for p in np.flatnonzero(self.needed[circuit, shape.nodes])])

@@ -84,9 +84,7 @@ class StreamRunner:
         consistent
             Of the baseline.
         """
-        shapes = [
-            Shape(s, self._kind(s), self.refined.node_slice(s), self._tied(s)) for s in self.sites[1:]
-        ]
+        shapes = [Shape(s, self._kind(s), self.refined.node_slice(s), self._tied(s)) for s in self.sites[1:]]
         patterns = {site: self.refined.node_slice(pattern_of(site)) for site in self.fine}
         planner = Planner(
             shapes, self.refined.n_nodes, len(self.parts["embed"]), patterns, consistent and not self.frozen
