@@ -242,7 +242,8 @@ class Planner:
         return self._versions(out, full, late, chosen)
 
     def _at_all_positions(self, ids: Ints) -> Ints:
-        return ids[(ids >= 0) & (ids < (1 + len(self.kept)) * OWNER)]
+        """Identities of versions, -1 for those that are made at scored positions alone."""
+        return np.where(ids < (1 + len(self.kept)) * OWNER, ids, -1)
 
     def _versions(
         self, out: SitePlan, full: Draft, late: Draft, chosen: Sequence[Sequence[tuple[int, int]]]
@@ -311,7 +312,9 @@ class Planner:
                 out.streams[channel] = np.where(streams >= 0, place[streams], -1)
         out.slots = self._slot(ids)
         out.whole = [{s: (kept, self._slot(which)) for s, (kept, which) in one.items()} for one in out.whole]
-        out.added = [(self.totals[c], self._slot(new)) for c, new in out.added if c in self.totals and len(new)]
+        out.added = [
+            (self.totals[c], self._slot(new[new >= 0])) for c, new in out.added if c in self.totals and (new >= 0).any()
+        ]
         return out
 
     def _slot(self, ids: Ints) -> Ints:

@@ -168,7 +168,7 @@ class StreamRunner:
             if not site.shape.narrow:
                 versions.late[slots] = base.scored_rows(versions.full, slots)
             for total, added in site.added:
-                versions.totals[total] += versions.full[torch.from_numpy(added).to(slots.device)].sum(0)
+                versions.totals[total] += pick(versions.full, added).sum(0)
         start = base.streams["logits"]
         streams = read_streams(start, plan.logits, versions.late[:, :, 0])
         if (plan.result < 0).any():  # index -1

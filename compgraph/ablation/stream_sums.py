@@ -84,9 +84,9 @@ class Draft:
         Parameters
         ----------
         row
-            Identities read, -1 for none.
+            Identities read from every node, -1 for none.
         known
-            Identities that the circuit's running total holds by now.
+            Of every node the identity that the circuit's running total holds by now, -1 for none.
         """
         read = row[row >= 0]
         key = read.tobytes()
@@ -94,11 +94,11 @@ class Draft:
             return self.numbers[key]
         total, dense = -1, False
         if self.totals is not None:
-            dropped = len(known) - len(read)
-            dense = min(dropped, len(read)) > FEW * len(known)
-            if not dense and dropped < len(read):
+            left = known[(known >= 0) & (row < 0)]
+            dense = min(len(left), len(read)) > FEW * (len(left) + len(read))
+            if not dense and len(left) < len(read):
                 total = self.totals.setdefault(circuit, len(self.totals))
-                read = np.setdiff1d(known, read, assume_unique=True)
+                read = left
         self.numbers[key] = len(self.read)
         self.read.append(read)
         self.total.append(total)
