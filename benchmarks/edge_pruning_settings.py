@@ -7,10 +7,10 @@ that the scripts of the reference sweep (0.94 to 1.1) are tried at a learning ra
 the target chosen. Of each: searches that rank every true edge above every other (AUROC 1), one a program and seed (of
 examples and search), and the mean and the least AUROC.
 
-The rule for the target, written down before its outcome was known: most searches with AUROC 1, then the largest mean, then
-the smaller, which presses least. All targets did equally well, so that the last clause decided. The learning rate stays
-0.2 unless another does better, a rule made after the targets were seen and before the rates were. `steps` and `start` are
-not chosen here.
+The rule for the target, written down before its outcome was known: most searches with AUROC 1, then the largest mean,
+then the smaller, which presses least. All targets did equally well, so that the last clause decided. The learning
+rate stays 0.2 unless another does better, a rule made after the targets were seen and before the rates were. `steps`
+and `start` are not chosen here.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from compgraph.errors import DataError
+
 BOTH = ("transformer", "sequential")
 TRANSFORMER = ("transformer",)
 SEQUENTIAL = ("sequential",)
@@ -83,7 +85,9 @@ class Entry:
     takes_baseline : bool
         For attributions: whether it compares with a baseline.
     takes_reference : bool
-        For baselines: whether means, covariances or samples can come from other data.
+        For baselines: whether means, covariances, samples or constants can come from other data.
+    per_node : bool
+        For baselines: whether it is made for the nodes of one partition.
     lower_is_better : bool
         For metrics: whether a smaller value means that the network does better (divergences, losses).
     requires : tuple of str
@@ -127,6 +131,7 @@ class Entry:
     averages_examples: bool = True
     takes_baseline: bool = True
     takes_reference: bool = False
+    per_node: bool = False
     lower_is_better: bool = False
     differentiable: bool = True
     requires: tuple[str, ...] = ()
@@ -561,6 +566,20 @@ BASELINES: Table = _table(
         "Noise",
         takes_reference=True,
     ),
+    Entry(
+        "optimal",
+        "compgraph.ablation.optimal",
+        "a constant per node, learned so that ablating the node alone changes the output least",
+        "Optimal",
+        takes_reference=True,
+        per_node=True,
+        options=(
+            Option("steps", 200, "Steps of Adam.", minimum=1),
+            Option("examples", 16, "Examples of a step.", minimum=1),
+            Option("learning_rate", 0.05, "Of the first step, in standard deviations of the node's units.", minimum=0),
+            Option("metric", "kl", "Loss of an example; a metric of which more is better is maximised."),
+        ),
+    ),
 )
 
 ROIS: Table = _table(
@@ -778,6 +797,36 @@ def only_clean(entry: Entry, options: Mapping[str, Any]) -> str:
     """The option, `steps: 1`, that leaves a method no gradient but that of the clean run; empty if none does."""
     values = {option.name: option.default for option in entry.options} | dict(options)
     return next((f"{name}: 1" for name in entry.clean_at_one if values[name] == 1), "")
+
+
+def settings_of(entry: Entry, given: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """All options of an entry, those that are not given at their defaults.
+
+    Parameters
+    ----------
+    what : str
+        What the entry is, for messages.
+
+    Raises
+    ------
+    DataError
+        An option that it does not have, a number below the smallest valid one, a value of another type.
+    """
+    known = {option.name: option for option in entry.options}
+    for name, value in given.items():
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise DataError(f"{what} {entry.name!r} has no option {name!r}; its options: {listed}")
+        option = known[name]
+        kinds = (int, float) if isinstance(option.default, float) else (type(option.default),)
+        if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(option.default, bool):
+            raise DataError(
+                f"{what} {entry.name!r}: {name} is {value!r}; it must be of type {kinds[-1].__name__}, such as "
+                f"{option.default!r}"
+            )
+        if option.minimum is not None and float(value) < option.minimum:
+            raise DataError(f"{what} {entry.name!r}: {name} is {value}; it must be at least {option.minimum}")
+    return {name: given.get(name, option.default) for name, option in known.items()}
 
 
 def load_cost(entry: Entry) -> Callable[..., Any]:

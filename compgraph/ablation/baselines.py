@@ -7,13 +7,14 @@ means and covariances are those of a reference set, the data themselves unless a
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from compgraph.catalogue import BASELINES, load
+from compgraph.catalogue import BASELINES, load, settings_of
 from compgraph.data.batches import Batch
 from compgraph.errors import DataError
 from compgraph.models.network import Network
@@ -100,7 +101,15 @@ class Zero:
 
 
 def make_baseline(
-    baseline: str | Baseline, net: Network, pairs: Any, *, reference: Any = None, seed: int = 0
+    baseline: str | Baseline,
+    net: Network,
+    pairs: Any,
+    *,
+    reference: Any = None,
+    seed: int = 0,
+    partition: Partition | None = None,
+    options: Mapping[str, Any] | None = None,
+    cache: Path | None = None,
 ) -> Baseline:
     """The baseline of that name for a network and its data.
 
@@ -111,24 +120,55 @@ def make_baseline(
     pairs
         The data that will be run.
     reference
-        Other data, from which means, covariances and samples are taken; None: from `pairs`, clean side.
+        Other data, from which means, covariances, samples and constants are taken; None: from `pairs`, clean side.
     seed
         Of what is drawn.
+    partition
+        The nodes that will be ablated, which `optimal` learns a constant for; other baselines do not depend on them.
+    options
+        The baseline's own (`compgraph.catalogue.BASELINES`).
+    cache
+        A folder in which what is learned is kept.
 
     Raises
     ------
     DataError
-        Unknown name; data that lack what the baseline needs; a reference for a baseline that has no use for one.
+        Unknown name; data that lack what the baseline needs; a reference for a baseline that has no use for one; an
+        option that it does not have; no partition where one is needed.
     """
     if not isinstance(baseline, str):
         return baseline
     if baseline not in BASELINES:
         raise DataError(f"baseline {baseline!r} is not known; valid are {', '.join(BASELINES)}")
-    if reference is not None and not BASELINES[baseline].takes_reference:
+    entry = BASELINES[baseline]
+    if reference is not None and not entry.takes_reference:
         takers = ", ".join(name for name, entry in BASELINES.items() if entry.takes_reference)
         raise DataError(f"baseline {baseline!r} takes nothing from other data; those that do: {takers}")
-    made: Baseline = load(BASELINES[baseline])(net, pairs, reference, seed)
+    settings = settings_of(entry, options or {}, "baseline")
+    if entry.per_node:
+        if partition is None:
+            raise DataError(f"baseline {baseline!r} is learned for the nodes of a partition; none is given here")
+        settings |= {"partition": partition, "cache": cache}
+    made: Baseline = load(entry)(net, pairs, reference, seed, **settings)
     return made
+
+
+def check_nodes(baseline: Baseline, partition: Partition) -> None:
+    """Refuse a baseline that was learned for other nodes than those of a partition.
+
+    Raises
+    ------
+    DataError
+        Its own partition, where it has one, is another.
+    """
+    own: Partition | None = getattr(baseline, "partition", None)
+    if own is not None and own != unit_sites(partition):
+        raise DataError(f"baseline {baseline.name!r} was learned for the nodes of {own}, and these are of {partition}")
+
+
+def unit_sites(partition: Partition) -> Partition:
+    """A partition without its sites of patterns."""
+    return partition.restrict([site for site in partition.sites if not site.endswith(SUFFIX)])
 
 
 def reference_about(reference: Any) -> dict[str, Any]:

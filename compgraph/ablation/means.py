@@ -48,6 +48,11 @@ class Mean:
         """See `Baseline`."""
         return {"baseline": self.name, **reference_about(self.data if self.other else None)}
 
+    @property
+    def preparation(self) -> int:
+        """Passes of single examples that are counted with those of the call that the baseline serves."""
+        return int(self.data.n)
+
     # ------------------------------------------------------------ the reference set
 
     def _prepare(self, net: Network, sites: Collection[str]) -> None:

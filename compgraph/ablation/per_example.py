@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from compgraph.ablation.baselines import Baseline, Units, make_baseline, silent_sites
+from compgraph.ablation.baselines import Baseline, Units, check_nodes, make_baseline, silent_sites
 from compgraph.data.batches import Batch, batches
 from compgraph.errors import GraphError
 from compgraph.models.network import Network
@@ -68,7 +68,7 @@ def ablate_nodes_by_example(
             f"keep has shape {list(keep.shape)}; it must be [runs, {pairs.n} examples, {partition.n_nodes} nodes]"
         )
     partition.check_causal(net)
-    made = make_baseline(baseline, net, pairs, seed=seed)
+    made = make_baseline(baseline, net, pairs, seed=seed, partition=partition)
     runs = node_runs(net, partition, lambda rows: keep[:, rows], pairs, baseline=made, batch_size=batch_size)
     return torch.cat([logits.cpu() for _, logits in runs], 1)
 
@@ -97,6 +97,7 @@ def node_runs(
     ------
     (batch, logits [runs, batch, classes])
     """
+    check_nodes(baseline, partition)
     sites = [site.name for site in net.architecture.node_sites[:-1]]
     sites += [site for site in partition.sites if site.endswith(SUFFIX)]
     whole = silent_sites(partition, baseline)

@@ -6,35 +6,36 @@ single nodes, is computed once (a prefix that nested circuits have in common, th
 edge). A node that no kept path leads on to the logits is not computed, nor, where the baseline run is a run of the
 network, one that reads nothing changed.
 
-Versions lie in one buffer, those of a circuit next to each other in the order of sites, so that the streams of a
-site's destinations are one product of kept edges with a run of the buffer.
+A version is made at all positions, or at the scored ones alone where nothing reads more of it: in the circuits that
+have it, all kept paths from it to the logits pass through MLPs and queries only. Those made at all positions lie in one
+buffer, those of a circuit next to each other in the order of sites; a second buffer holds the scored positions of all.
+How streams are summed from versions is `compgraph.ablation.stream_sums`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from compgraph.ablation.stream_sums import Bools as Bools
+from compgraph.ablation.stream_sums import Draft, StreamPlan
+from compgraph.ablation.stream_sums import Ints as Ints
 from compgraph.patterns import pattern_of
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 Tables = dict[str, Bools]
 """Destination site -> kept edges of one circuit, bool [channels, parts, nodes]."""
 OWNER = 1 << 32
-"""An identity is owner · OWNER + number among the owner's versions; owner 0 holds the token embedding."""
-SPARE = 1.25
-"""Unread versions that a product may pass over, as a multiple of those read, before they are gathered instead."""
+"""An identity is owner · OWNER + number among the owner's versions; owner 0 holds the token embedding, 1 … n the
+versions of the n circuits, n + 1 … 2 n those of them that are made at scored positions alone."""
 
 
 @dataclass(frozen=True)
 class Shape:
     """A site as the plan needs it: `kind` is `heads` (parts of whole heads), `mlp` or `whole` (computed for all parts
-    at once); `tied`: a post-norm makes the writes of all parts depend on each other; `narrow`: read at the scored
-    positions only."""
+    at once); `tied`: a post-norm makes the writes of all parts depend on each other; `narrow`: computed at the scored
+    positions only (set by the planner)."""
 
     name: str
     kind: str
@@ -42,21 +43,14 @@ class Shape:
     tied: bool = False
     narrow: bool = False
 
-
-@dataclass
-class Block:
-    """Streams that read one run of the buffer, `own`, and single slots beside it, `others`."""
-
-    rows: slice
-    own: slice
-    own_kept: Bools
-    others: Ints
-    others_kept: Bools
+    def late(self, channel: int) -> bool:
+        """Whether what a channel reads is wanted at the scored positions only: an MLP's input, queries."""
+        return self.narrow and (self.kind == "mlp" or channel == 0)
 
 
 @dataclass
 class SitePlan:
-    """What one site computes.
+    """What one site computes at all, or at the scored positions.
 
     Attributes
     ----------
@@ -75,11 +69,13 @@ class SitePlan:
         For these, per state: kept edges from patterns to parts, bool [parts, heads].
     of, part, slots
         Of every version: group or state, part, slot.
+    added
+        Running total -> slots of versions that it takes up when the site is done.
     """
 
     shape: Shape
-    full: list[Block] = field(default_factory=list)
-    narrow: list[Block] = field(default_factory=list)
+    full: StreamPlan = field(default_factory=StreamPlan)
+    narrow: StreamPlan = field(default_factory=StreamPlan)
     parts: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     streams: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     states: Ints | None = None
@@ -89,21 +85,31 @@ class SitePlan:
     of: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     part: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     slots: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-
-    def n_streams(self) -> tuple[int, int]:
-        """How many there are at all and at scored positions."""
-        full, narrow = (sum(b.rows.stop - b.rows.start for b in blocks) for blocks in (self.full, self.narrow))
-        return full, narrow
+    added: list[tuple[int, Ints]] = field(default_factory=list)
 
 
 @dataclass
 class Plan:
-    """What some circuits compute; `result[c]` is the stream of `logits` that circuit c ends in (-1: baseline)."""
+    """What some circuits compute.
+
+    Attributes
+    ----------
+    sites
+        In order; a site may occur twice, first for all positions, then for the scored ones.
+    logits, result
+        Streams of `logits` at the scored positions; `result[c]` is the one that circuit c ends in (-1: baseline).
+    n_full, n_slots
+        Versions made at all positions, and all of them, those at scored positions alone behind the others.
+    n_totals
+        Running totals of the versions of a circuit, which begin with all parts of the token embedding.
+    """
 
     sites: list[SitePlan]
-    logits: list[Block]
+    logits: StreamPlan
     result: Ints
+    n_full: int
     n_slots: int
+    n_totals: int
 
 
 class Planner:
@@ -133,15 +139,20 @@ class Planner:
         """The plan of circuits with these kept edges."""
         self.kept = kept
         self.needed = np.stack([self._needed(one) for one in kept])
+        self.wide = np.stack([self._wide(c) for c in range(len(kept))])
         self.version = np.full((len(kept), self.n_nodes), -1, np.int64)
         self.version[:, : self.n_embed] = np.arange(self.n_embed)
-        self.count = np.zeros(1 + len(kept), np.int64)
+        self.count = np.zeros(1 + 2 * len(kept), np.int64)
         self.count[0] = self.n_embed
-        drafts = [self._site(shape) for shape in self.shapes[:-1]]
-        rows, result = self._streams([self._rows(c, self.shapes[-1].name)[0] for c in range(len(kept))])
+        self.totals: dict[int, int] = {}
+        drafts = [draft for shape in self.shapes[:-1] for draft in self._site(shape)]
+        logits = Draft(None)
+        found = [self._rows(c, self.shapes[-1].name)[0, 0] for c in range(len(kept))]
+        result = np.array([logits.number(row, 0, row) if (row >= 0).any() else -1 for row in found], np.int64)
         self.start = np.concatenate([[0], np.cumsum(self.count)])
         sites = [self._finish(*draft) for draft in drafts]
-        return Plan(sites, self._blocks(rows), result, int(self.start[-1]))
+        n_full, n_slots = int(self.start[1 + len(kept)]), int(self.start[-1])
+        return Plan(sites, logits.plan(self._slot, _owner)[0], result, n_full, n_slots, len(self.totals))
 
     # ------------------------------------------------------------ which nodes matter
 
@@ -150,67 +161,110 @@ class Planner:
         sites = [(shape.name, shape.nodes, shape.tied) for shape in self.shapes]
         return needed_nodes(kept, sites, self.patterns, self.n_nodes)
 
+    def _wide(self, circuit: int) -> Bools:
+        """Nodes that are needed at more than the scored positions."""
+        kept, needed, wide = self.kept[circuit], self.needed[circuit], np.zeros(self.n_nodes, bool)
+        for shape in reversed(self.shapes[:-1]):
+            own, far, rows = needed[shape.nodes], wide[shape.nodes], kept[shape.name]
+            if shape.kind == "whole":
+                far = np.full_like(own, own.any())
+            if shape.tied:
+                own, far = np.full_like(own, own.any()), np.full_like(far, far.any())
+            wide |= rows[:, far].any((0, 1))
+            if shape.kind == "heads":  # keys and values are read at all positions by any query
+                wide |= rows[1:, own].any((0, 1))
+            if shape.name in self.patterns:
+                wide |= kept[pattern_of(shape.name)].any((0, 1))
+        return wide
+
     def _rows(self, circuit: int, site: str) -> Ints:
         """Versions that each destination reads, int64 [channels, parts, nodes], -1 for none."""
         return np.where(self.kept[circuit][site], self.version[circuit], -1)
 
     # ------------------------------------------------------------ sites
 
-    def _site(self, shape: Shape) -> tuple[SitePlan, list[Ints], list[Ints], Ints]:
-        """A site's draft: plan, streams at all and at scored positions as versions read, identities of versions."""
-        out = SitePlan(shape)
-        full: list[Ints] = []
-        narrow: list[Ints] = []
+    def _site(self, shape: Shape) -> list[tuple[SitePlan, Draft, Draft, Ints]]:
+        """A site's drafts: plan, streams at all and at scored positions, identities of versions."""
         if shape.kind == "whole":
-            chosen = self._whole(shape, out)
-        else:
-            chosen = self._groups(shape, out, full, narrow)
-        seen: dict[tuple[int, int], int] = {}
+            out = SitePlan(shape)
+            return [self._versions(out, Draft(None), Draft(None), self._whole(shape, out))]
+        found = [self._reads(circuit, shape) for circuit in range(len(self.kept))]
+        far: set[Hashable] = set()
+        for circuit, reads in enumerate(found):
+            wide = self.wide[circuit, shape.nodes]
+            far |= {state for p, (_, state) in reads.items() if wide.any() if shape.tied or wide[p]}
+        drafts = []
+        for narrow in (False, True):
+            chosen = [{p: read for p, read in reads.items() if (read[1] in far) != narrow} for reads in found]
+            if any(chosen):
+                drafts.append(self._groups(replace(shape, narrow=narrow), chosen))
+        return drafts
+
+    def _reads(self, circuit: int, shape: Shape) -> dict[int, tuple[Ints, Hashable]]:
+        """What changing parts of a circuit read [channels, nodes], and a name of all that decides their writes."""
+        rows, needed = self._rows(circuit, shape.name), self.needed[circuit, shape.nodes]
+        moved = (rows >= 0).any((0, 2)) | (not self.consistent)
+        if shape.tied:
+            moved = np.full_like(moved, moved.any() and needed.any())
+            state = rows.tobytes()
+            return {int(p): (rows[:, p], state) for p in np.flatnonzero(moved)}
+        return {int(p): (rows[:, p], (int(p), rows[:, p].tobytes())) for p in np.flatnonzero(moved & needed)}
+
+    def _groups(
+        self, shape: Shape, reads: Sequence[dict[int, tuple[Ints, Hashable]]]
+    ) -> tuple[SitePlan, Draft, Draft, Ints]:
+        """A draft of the parts that are computed at the same positions."""
+        out, full, late = SitePlan(shape), Draft(self.totals), Draft(None)
+        groups: dict[Hashable, int] = {}
+        states: dict[bytes, int] = {}
+        n_parts = shape.nodes.stop - shape.nodes.start
+        chosen: list[list[tuple[int, int]]] = []
+        for circuit, found in enumerate(reads):
+            known = self._at_all_positions(self.version[circuit])
+            own = np.full(n_parts, -1, np.int64)
+            streams: list[list[int]] = [[p] for p in found]
+            for channel in range(len(self.kept[0][shape.name])):  # so that a channel's streams follow each other
+                draft = late if shape.late(channel) else full
+                for read, (rows, _) in zip(streams, found.values(), strict=True):
+                    row = rows[channel]
+                    read.append(draft.number(row, circuit, known) if (row >= 0).any() else -1)
+            for p, read in zip(found, streams, strict=True):
+                own[p] = groups.setdefault(tuple(read), len(groups))
+            if shape.tied and found:
+                state = states.setdefault(own.tobytes(), len(states))
+                chosen.append([(int(p), state) for p in np.flatnonzero(self.needed[circuit, shape.nodes])])
+            else:
+                chosen.append([(p, int(own[p])) for p in found])
+        table = np.array(list(groups), np.int64).reshape(len(groups), 1 + len(self.kept[0][shape.name]))
+        out.parts, out.streams = table[:, 0], table[:, 1:].T.copy()
+        if shape.tied:
+            out.states = np.array([np.frombuffer(key, np.int64) for key in states]).reshape(len(states), n_parts)
+        return self._versions(out, full, late, chosen)
+
+    def _at_all_positions(self, ids: Ints) -> Ints:
+        """Identities of versions, -1 for those that are made at scored positions alone."""
+        return np.where(ids < (1 + len(self.kept)) * OWNER, ids, -1)
+
+    def _versions(
+        self, out: SitePlan, full: Draft, late: Draft, chosen: Sequence[Sequence[tuple[int, int]]]
+    ) -> tuple[SitePlan, Draft, Draft, Ints]:
+        """Give the (part, group or state) of every circuit's versions their identities."""
+        shape, seen = out.shape, dict[tuple[int, int], int]()
         of, part, ids = [], [], []
         for circuit, found in enumerate(chosen):
+            owner = 1 + circuit + len(self.kept) * shape.narrow
             for p, key in found:
                 if (p, key) not in seen:
-                    seen[p, key] = (circuit + 1) * OWNER + int(self.count[circuit + 1])
-                    self.count[circuit + 1] += 1
+                    seen[p, key] = owner * OWNER + int(self.count[owner])
+                    self.count[owner] += 1
                     of.append(key)
                     part.append(p)
                     ids.append(seen[p, key])
                 self.version[circuit, shape.nodes.start + p] = seen[p, key]
+            if not shape.narrow:
+                out.added.append((circuit, self._at_all_positions(self.version[circuit, shape.nodes])))
         out.of, out.part = np.array(of, np.int64), np.array(part, np.int64)
-        return out, full, narrow, np.array(ids, np.int64)
-
-    def _groups(self, shape: Shape, out: SitePlan, full: list[Ints], narrow: list[Ints]) -> list[list[tuple[int, int]]]:
-        """Fill in groups, streams and states; per circuit the (part, group or state) of its versions."""
-        numbers: tuple[dict[bytes, int], dict[bytes, int]] = ({}, {})
-        groups: dict[Hashable, int] = {}
-        states: dict[bytes, int] = {}
-        found = []
-        for circuit in range(len(self.kept)):
-            rows, needed = self._rows(circuit, shape.name), self.needed[circuit, shape.nodes]
-            moved = (rows >= 0).any((0, 2)) | (not self.consistent)
-            if shape.tied:
-                moved = np.full_like(moved, moved.any() and needed.any())
-            else:
-                moved &= needed
-            own = np.full(len(moved), -1, np.int64)
-            streams = np.full(rows.shape[:2], -1, np.int64)
-            for channel in range(len(rows)):
-                late = shape.narrow and (shape.kind == "mlp" or channel == 0)
-                for p in np.flatnonzero(moved & (rows[channel] >= 0).any(-1)):
-                    streams[channel, p] = _number(rows[channel, p], numbers[late], narrow if late else full)
-            for p in np.flatnonzero(moved):
-                own[p] = groups.setdefault((int(p), *streams[:, p].tolist()), len(groups))
-            if shape.tied and moved.any():
-                state = states.setdefault(own.tobytes(), len(states))
-                found.append([(int(p), state) for p in np.flatnonzero(needed)])
-            else:
-                found.append([(int(p), int(own[p])) for p in np.flatnonzero(moved)])
-        table = np.array(list(groups), np.int64).reshape(len(groups), 1 + len(self.kept[0][shape.name]))
-        out.parts, out.streams = table[:, 0] if len(groups) else out.parts, table[:, 1:].T
-        if shape.tied:
-            n_parts = shape.nodes.stop - shape.nodes.start
-            out.states = np.array([np.frombuffer(key, np.int64) for key in states]).reshape(len(states), n_parts)
-        return found
+        return out, full, late, np.array(ids, np.int64)
 
     def _whole(self, shape: Shape, out: SitePlan) -> list[list[tuple[int, int]]]:
         """The same for a site that is computed whole: a state is everything that its parts and patterns read."""
@@ -250,55 +304,25 @@ class Planner:
 
     # ------------------------------------------------------------ from identities to slots
 
-    @staticmethod
-    def _streams(rows: Sequence[Ints]) -> tuple[list[Ints], Ints]:
-        """Distinct streams among those of the circuits' logits, and which is whose."""
-        out: list[Ints] = []
-        numbers: dict[bytes, int] = {}
-        return out, np.array([_number(r[0], numbers, out) if (r >= 0).any() else -1 for r in rows], np.int64)
-
-    def _finish(self, out: SitePlan, full: list[Ints], narrow: list[Ints], ids: Ints) -> SitePlan:
-        out.full, out.narrow = self._blocks(full), self._blocks(narrow)
+    def _finish(self, out: SitePlan, full: Draft, late: Draft, ids: Ints) -> SitePlan:
+        out.full, place = full.plan(self._slot, _owner)
+        out.narrow, _ = late.plan(self._slot, _owner)
+        for channel, streams in enumerate(out.streams):
+            if not out.shape.late(channel) and len(place):
+                out.streams[channel] = np.where(streams >= 0, place[streams], -1)
         out.slots = self._slot(ids)
         out.whole = [{s: (kept, self._slot(which)) for s, (kept, which) in one.items()} for one in out.whole]
+        out.added = [
+            (self.totals[c], self._slot(new[new >= 0])) for c, new in out.added if c in self.totals and (new >= 0).any()
+        ]
         return out
 
     def _slot(self, ids: Ints) -> Ints:
         return self.start[ids // OWNER] + ids % OWNER
 
-    def _blocks(self, streams: Sequence[Ints]) -> list[Block]:
-        """Neighbouring streams of one owner together; the owner of a stream is that of the last version it reads."""
-        blocks, first = [], 0
-        while first < len(streams):
-            owner, last = streams[first].max() // OWNER, first + 1
-            while last < len(streams) and streams[last].max() // OWNER == owner:
-                last += 1
-            blocks.append(self._block(slice(first, last), streams[first:last], int(owner)))
-            first = last
-        return blocks
 
-    def _block(self, rows: slice, streams: Sequence[Ints], owner: int) -> Block:
-        ids = np.unique(np.concatenate(streams))
-        kept = np.zeros((len(streams), len(ids)), bool)
-        for row, read in zip(kept, streams, strict=True):
-            row[np.searchsorted(ids, read)] = True
-        slots, own = self._slot(ids), ids // OWNER == owner
-        if slots[-1] + 1 - slots[0] <= SPARE * len(slots):
-            own[:] = True
-        run = slice(int(slots[own][0]), int(slots[own][-1]) + 1)
-        own_kept = np.zeros((len(kept), run.stop - run.start), bool)
-        own_kept[:, slots[own] - run.start] = kept[:, own]
-        return Block(rows, run, own_kept, slots[~own], kept[:, ~own])
-
-
-def _number(row: Ints, numbers: dict[bytes, int], rows: list[Ints]) -> int:
-    """Number of a stream, which gets one if it is new."""
-    read = row[row >= 0]
-    key = read.tobytes()
-    if key not in numbers:
-        numbers[key] = len(rows)
-        rows.append(read)
-    return numbers[key]
+def _owner(ids: Ints) -> Ints:
+    return ids // OWNER
 
 
 def _dense(rows: Ints) -> tuple[Bools, Ints]:

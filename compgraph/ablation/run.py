@@ -78,7 +78,7 @@ def run_graph(
     GraphError, DataError, ModelError
         The circuit was made for another network; the data lack what the baseline needs.
     """
-    made = make_baseline(baseline, net, pairs, seed=seed)
+    made = make_baseline(baseline, net, pairs, seed=seed, partition=circuit.partition)
     return run_circuits(
         net,
         [circuit],
@@ -117,7 +117,7 @@ def run_circuits(
     """
     frame = _frame(net, circuits)
     masks = np.stack([frame.mask(circuit) for circuit in circuits])
-    made = make_baseline(baseline, net, pairs, seed=seed)
+    made = make_baseline(baseline, net, pairs, seed=seed, partition=frame.partition)
     runs = run_masks(
         net,
         frame,
@@ -166,7 +166,7 @@ def run_masks(
         raise GraphError(f"direction {direction!r} is not known; valid are {', '.join(DIRECTIONS)}")
     if ablation == "node" and norm_scale != "exact":
         raise GraphError(f"norm_scale {norm_scale!r} is for edge ablation; under node ablation it must be 'exact'")
-    made = make_baseline(baseline, net, pairs, seed=seed)
+    made = make_baseline(baseline, net, pairs, seed=seed, partition=frame.partition)
     other = complement != (direction == "noise")
     if ablation == "node":
         keep = [frame.nodes(frame.complement(mask, "node") if other else mask) for mask in masks]
@@ -201,7 +201,8 @@ def ablate_nodes(
         Logits [runs, n, classes] at the scored positions.
     """
     partition.check_causal(net)
-    runs = _node_runs(net, partition, keep, pairs, make_baseline(baseline, net, pairs, seed=seed), batch_size)
+    made = make_baseline(baseline, net, pairs, seed=seed, partition=partition)
+    runs = _node_runs(net, partition, keep, pairs, made, batch_size)
     return torch.cat([logits.cpu() for _, logits in runs], 1)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from compgraph.ablation.plan import Ints, SitePlan
-from compgraph.ablation.streams import Base, at_scored, normed, read_blocks
+from compgraph.ablation.streams import Base, Versions, at_scored, normed, read_streams
 from compgraph.models.spec import NormWeights
 from compgraph.models.tape import Reading
 from compgraph.models.transformer import Transformer
@@ -26,14 +26,18 @@ BaseReading = Callable[[], Reading]
 class StreamSet:
     """The streams of a site at all or at the scored positions, and what its norm makes of them."""
 
-    def __init__(self, net: Transformer, site: SitePlan, base: Base, changes: Tensor, *, late: bool) -> None:
+    def __init__(self, net: Transformer, site: SitePlan, base: Base, versions: Versions, *, late: bool) -> None:
         stream = base.streams[site.shape.name]
         self.net, self.late = net, late
         self.frozen = None if base.frozen is None else base.frozen.get(site.shape.name)
         if late:
             stream = base.scored(stream)
             self.frozen = None if self.frozen is None else base.scored(self.frozen)
-        self.x = read_blocks(stream, site.narrow if late else site.full, changes)
+        if late:
+            self.x = read_streams(stream, site.narrow, versions.late)
+        else:
+            self.x = read_streams(stream, site.full, versions.full, versions.totals)
+        self.times_gain = False
         self.fast = self.x.dtype not in (torch.float16, torch.bfloat16) and net.spec.norm != "none"
 
     @cached_property
@@ -44,9 +48,17 @@ class StreamSet:
         square = torch.linalg.vector_norm(self.x, dim=-1, keepdim=True).square_()
         return square.div_(self.x.shape[-1]).add_(self.net.spec.norm_eps).rsqrt_()
 
-    def normed(self, streams: Tensor, weights: NormWeights) -> Tensor:
+    def gained(self, weights: NormWeights) -> Tensor:
+        """All streams times the gain, without their scale; `x` and what it serves must not be used behind it."""
+        if weights.gain is not None and not self.times_gain:
+            _ = self.scale
+            self.x.mul_(weights.gain)
+        self.times_gain = True
+        return self.x
+
+    def normed(self, streams: Ints, weights: NormWeights) -> Tensor:
         """Some streams behind norm and gain."""
-        return self.net.gain(normed(self.net, pick(self.x, streams.numpy()), self.frozen), weights)
+        return self.net.gain(normed(self.net, pick(self.x, streams), self.frozen), weights)
 
 
 class Attention:
@@ -57,16 +69,14 @@ class Attention:
         self.block = net.weights.blocks[self.layer]
         self.heads = [torch.unique(index // net.spec.d_head).cpu().numpy() for index in parts.index]
         self.single = all(len(heads) == 1 for heads in self.heads)
+        self.biases: dict[str, Tensor] = {}
 
-    def compute(self, site: SitePlan, base: Base, changes: Tensor, late: Tensor | None, reading: BaseReading) -> Units:
+    def compute(self, site: SitePlan, base: Base, versions: Versions, reading: BaseReading) -> Units:
         """Units of the site's groups."""
         heads = [self.heads[part] for part in site.parts]
-        flat = torch.from_numpy(np.concatenate(heads)).to(changes.device)
-        full = StreamSet(self.net, site, base, changes, late=False)
-        narrow = full
-        if site.shape.narrow:
-            assert late is not None
-            narrow = StreamSet(self.net, site, base, late, late=True)
+        flat = torch.from_numpy(np.concatenate(heads)).to(versions.full.device)
+        full = StreamSet(self.net, site, base, versions, late=False)
+        narrow = StreamSet(self.net, site, base, versions, late=True) if site.shape.narrow else full
         readers = (("q", self.block.w_q), ("k", self.block.w_k), ("v", self.block.w_v))
         pre = {
             key: self._read(
@@ -99,7 +109,7 @@ class Attention:
         heads = flat.cpu().numpy()[moved]
         pairs, back = np.unique(np.stack([per_head[moved], heads]), axis=1, return_inverse=True)
         back = back.reshape(-1)
-        values = self._project(reader, pairs, read)
+        values = self._project(key, reader, pairs, read)
         if len(moved) == len(per_head) and np.array_equal(back, np.arange(len(back))):
             return values
         out = values.new_empty(len(per_head), *values.shape[1:])
@@ -113,44 +123,40 @@ class Attention:
         value = reading().pre[key][:, :, heads].permute(2, 0, 1, 3)
         return base.scored(value) if late else value
 
-    def _project(self, reader: Tensor, pairs: Ints, read: StreamSet) -> Tensor:
+    def _project(self, key: str, reader: Tensor, pairs: Ints, read: StreamSet) -> Tensor:
         """What heads read from streams, pairs [(stream, head), n] sorted by stream: [n, batch, time, d_head]."""
-        streams, heads = pairs
-        counts = np.bincount(streams)[streams]
-        alone = counts == 1 if read.fast else np.zeros(len(counts), bool)
+        streams, owner = pairs[0], pairs[1] * len(reader) // self.net.spec.n_heads
         out = read.x.new_empty(len(streams), *read.x.shape[1:-1], reader.shape[-1])
-        for run in runs(np.flatnonzero(alone)):
-            place = np.flatnonzero(alone)[run]
-            stretch = slice(int(place[0]), int(place[-1]) + 1)
-            self._each(reader, streams[stretch], heads[stretch], read, out[stretch])
-        for stream in np.unique(streams[~alone]):
-            own = np.flatnonzero(streams == stream)
-            owner = heads[own] * len(reader) // self.net.spec.n_heads
-            y = read.normed(torch.tensor([stream]), self.block.attn_norm)[0]
-            values = self.net.project(y, pick(reader, owner))
-            out[int(own[0]) : int(own[-1]) + 1] = values.permute(2, 0, 1, 3)
-        return out
-
-    def _each(self, reader: Tensor, streams: Ints, heads: Ints, read: StreamSet, out: Tensor) -> None:
-        """One head per stream: the norm's gain goes into the reader, the scale behind the product."""
-        owner = heads * len(reader) // self.net.spec.n_heads
-        used, place = np.unique(owner, return_inverse=True)
-        folded, bias = self._folded(pick(reader, used))
-        x = read.x.flatten(1, 2)
-        for run in runs(streams):
-            first = int(streams[run.start])
-            weights = pick(folded, place[run])
-            torch.bmm(x[first : first + run.stop - run.start], weights, out=out[run].flatten(1, 2))
-        scale = read.scale
+        if not read.fast:
+            for stream in np.unique(streams):
+                run = slice(*np.searchsorted(streams, [stream, stream + 1]).tolist())
+                y = read.normed(streams[run][:1], self.block.attn_norm)[0]
+                out[run] = self.net.project(y, pick(reader, owner[run])).permute(2, 0, 1, 3)
+            return out
+        # The norm's gain goes into the streams, its scale and bias behind the product.
+        y, flat = read.gained(self.block.attn_norm).flatten(1, 2), out.flatten(1, 2)
+        for run, shared in _stretches(streams, owner):
+            stream, head, n = int(streams[run.start]), int(owner[run.start]), run.stop - run.start
+            weights = reader[head : head + n]
+            if shared:
+                both = y[stream] @ weights.transpose(0, 1).flatten(1)
+                flat[run] = both.unflatten(1, (n, -1)).transpose(0, 1)
+            elif n == 1:
+                torch.mm(y[stream], weights[0], out=flat[run.start])
+            else:
+                torch.bmm(y[stream : stream + n], weights, out=flat[run])
+        scale, bias = read.scale, self._bias(key, reader)
         out.mul_(scale if len(scale) == 1 else pick(scale, streams))
         if bias is not None:
-            out.add_(pick(bias, place)[:, None, None])
+            out.add_(pick(bias, owner)[:, None, None])
+        return out
 
-    def _folded(self, readers: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Readers of some heads times the norm's gain, and what its bias gives [heads, d_head]."""
-        norm = self.block.attn_norm
-        bias = None if norm.bias is None else norm.bias @ readers
-        return readers if norm.gain is None else readers * norm.gain[:, None], bias
+    def _bias(self, key: str, reader: Tensor) -> Tensor | None:
+        """What the bias of the norm gives every head, [heads, d_head]."""
+        bias = self.block.attn_norm.bias
+        if bias is not None and key not in self.biases:
+            self.biases[key] = bias @ reader
+        return self.biases.get(key)
 
     def _attend(self, pre: dict[str, Tensor], heads: Tensor, base: Base, *, narrow: bool) -> Tensor:
         """[heads, batch, time, d_head]"""
@@ -174,16 +180,16 @@ class Mlp:
         self.block = net.weights.blocks[self.layer]
         self.whole = len(parts) == 1 and len(parts.index[0]) == parts.n_units
 
-    def compute(self, site: SitePlan, base: Base, changes: Tensor, late: Tensor | None, reading: BaseReading) -> Units:
+    def compute(self, site: SitePlan, base: Base, versions: Versions, reading: BaseReading) -> Units:
         """Units of the site's groups."""
         narrow = site.shape.narrow
-        streams = StreamSet(self.net, site, base, changes if not narrow or late is None else late, late=narrow)
+        streams = StreamSet(self.net, site, base, versions, late=narrow)
         assert self.block.w_in is not None and self.block.mlp_norm is not None
         readers = {"": self.block.w_in} | ({} if self.block.w_gate is None else {"gate": self.block.w_gate})
         old = reading().pre if (site.streams < 0).any() else {}
         if narrow:
             old = {key: base.scored(value) for key, value in old.items()}
-        y = streams.normed(torch.arange(len(streams.x)), self.block.mlp_norm)
+        y = streams.normed(np.arange(len(streams.x)), self.block.mlp_norm)
         if self.whole:
             return self.net.mlp_units(self.layer, self._all(site.streams[0], y, readers, old))
         return self._by_part(site, y, readers, old)
@@ -232,6 +238,22 @@ def runs(numbers: Ints) -> Iterator[slice]:
     for start, stop in pairwise(bounds):
         if stop > start:
             yield slice(start, stop)
+
+
+def _stretches(streams: Ints, heads: Ints) -> Iterator[tuple[slice, bool]]:
+    """Longest stretches of consecutive heads that read consecutive streams, or share one; and whether they share."""
+    first = 0
+    while first < len(streams):
+        last, step = first + 1, int(streams[min(first + 1, len(streams) - 1)] - streams[first])
+        while (
+            last < len(streams)
+            and step in (0, 1)
+            and heads[last] == heads[last - 1] + 1
+            and streams[last] == streams[last - 1] + step
+        ):
+            last += 1
+        yield slice(first, last), step == 0 and last > first + 1
+        first = last
 
 
 def pick(values: Tensor, index: Ints) -> Tensor:

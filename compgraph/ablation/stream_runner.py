@@ -24,7 +24,7 @@ from compgraph.ablation.baselines import Baseline, silent_sites
 from compgraph.ablation.feature_sites import fine_sites
 from compgraph.ablation.plan import Ints, Plan, Planner, Shape, SitePlan
 from compgraph.ablation.sites import Attention, Mlp, Units, pick, runs
-from compgraph.ablation.streams import Base, Streams, clean_scales, normed, read_blocks
+from compgraph.ablation.streams import Base, Streams, Versions, clean_scales, normed, read_streams
 from compgraph.data.batches import Batch
 from compgraph.models.tape import Reading
 from compgraph.models.transformer import Transformer
@@ -58,21 +58,11 @@ class StreamRunner:
             name: Parts.from_labels(partition.labels[name], partition.n_parts(name), net.device)
             for name in self.sources
         }
-        self.narrow = self._narrow()
         self.attention = {s: Attention(net, s, self.parts[s]) for s in self.sources if self._has_heads(s)}
         self.mlps = {s: Mlp(net, s, self.parts[s]) for s in self.sources if s.startswith("mlp.")}
 
     def _has_heads(self, site: str) -> bool:
         return site.startswith("attn.") and site not in self.fine
-
-    def _narrow(self) -> frozenset[str]:
-        """Sites that write for scored positions alone: only the logits, or other such sites' MLPs, read them."""
-        found: set[str] = {"logits"}
-        for site in reversed(self.sources[1:]):
-            readers = {d for d in self.sites[1:] if site in self.net.architecture.reads[d]}
-            if self._kind(site) != "whole" and all(d in found and not d.startswith("attn.") for d in readers):
-                found.add(site)
-        return frozenset(found)
 
     def _kind(self, site: str) -> str:
         """See `compgraph.ablation.plan.Shape`."""
@@ -90,9 +80,7 @@ class StreamRunner:
         consistent
             Of the baseline.
         """
-        shapes = [
-            Shape(s, self._kind(s), self.refined.node_slice(s), self._tied(s), s in self.narrow) for s in self.sites[1:]
-        ]
+        shapes = [Shape(s, self._kind(s), self.refined.node_slice(s), self._tied(s)) for s in self.sites[1:]]
         patterns = {site: self.refined.node_slice(pattern_of(site)) for site in self.fine}
         planner = Planner(
             shapes, self.refined.n_nodes, len(self.parts["embed"]), patterns, consistent and not self.frozen
@@ -113,13 +101,15 @@ class StreamRunner:
         """Memory that a plan takes for an example: changes of all writes, streams and units of the widest site."""
         widest = 0
         for site in plan.sites:
-            full, narrow = site.n_streams()
+            full, narrow = site.full.n, site.narrow.n
             units = self.parts[site.shape.name].n_units * max(len(site.active), 1 if site.shape.kind == "mlp" else 0)
-            gathered = sum(len(block.others) for block in site.full)
-            widest = max(widest, (2 * full + gathered + len(site.of)) * self.net.spec.d_model + 2 * units, narrow)
+            rows = 2 * full + site.full.gathered + len(site.of)
+            widest = max(widest, rows * self.net.spec.d_model + 2 * units, narrow)
         size = self.net.weights.embedding.element_size()
-        rows = (plan.n_slots + len(self.sites)) * self.net.spec.d_model + widest
-        return (rows * time + len(plan.result) * self.net.spec.vocabulary) * size
+        rows = plan.n_full + plan.n_totals + len(self.sites)
+        per_token = rows * self.net.spec.d_model + widest
+        once = plan.n_slots * self.net.spec.d_model + len(plan.result) * self.net.spec.vocabulary
+        return (per_token * time + once) * size
 
     # ------------------------------------------------------------ the baseline run
 
@@ -167,24 +157,28 @@ class StreamRunner:
 
     def run_plan(self, base: Base, plan: Plan) -> Tensor:
         """Logits [circuits, batch, vocabulary] at the scored positions."""
-        changes = base.embed.new_empty(plan.n_slots, *base.embed.shape[1:])
-        changes[: len(base.embed)] = base.embed
-        late = None
+        versions = self._begin(base, plan)
         for site in plan.sites:
-            if len(site.of) == 0:
-                continue
-            if site.shape.narrow and late is None:
-                late = base.scored(changes)
-            self._site(site, base, changes, late)
-            if late is not None and not site.shape.narrow:
-                slots = torch.from_numpy(site.slots).to(late.device)
-                late[slots] = base.scored(changes[slots])
-        late = base.scored(changes) if late is None else late
+            self._site(site, base, versions)
+            slots = torch.from_numpy(site.slots).to(versions.late.device)
+            if not site.shape.narrow:
+                versions.late[slots] = base.scored_rows(versions.full, slots)
+            for total, added in site.added:
+                versions.totals[total] += pick(versions.full, added).sum(0)
         start = base.streams["logits"]
-        streams = read_blocks(start, plan.logits, late[:, :, 0])
+        streams = read_streams(start, plan.logits, versions.late[:, :, 0])
         if (plan.result < 0).any():  # index -1
             streams = torch.cat([streams, start[None]])
         return self._logits(streams, base)[torch.from_numpy(plan.result).to(streams.device)]
+
+    @staticmethod
+    def _begin(base: Base, plan: Plan) -> Versions:
+        """The buffers, with the change of the token embedding."""
+        n, shape = len(base.embed), base.embed.shape[1:]
+        full = base.embed.new_empty(plan.n_full, *shape)
+        late = base.embed.new_empty(plan.n_slots, shape[0], 1, shape[-1])
+        full[:n], late[:n] = base.embed, base.scored(base.embed)
+        return Versions(full, late, base.embed.sum(0).repeat(plan.n_totals, 1, 1, 1))
 
     def _logits(self, streams: Tensor, base: Base) -> Tensor:
         if base.frozen:
@@ -193,16 +187,16 @@ class StreamRunner:
             return self.net.logits(F.linear(y, self.net.weights.unembedding))
         return self.net.logits(self.net.read_logits(streams).pre[""])
 
-    def _site(self, site: SitePlan, base: Base, changes: Tensor, late: Tensor | None) -> None:
+    def _site(self, site: SitePlan, base: Base, versions: Versions) -> None:
         """Compute the versions of a site and put the changes of their writes into the buffer."""
         name, kind = site.shape.name, site.shape.kind
-        into = late if site.shape.narrow and late is not None else changes
+        into = versions.late if site.shape.narrow else versions.full
         if kind == "whole":
             for state in range(len(site.active)):
-                self._write_state(site, state, self._whole(site, state, base, changes), base, into)
+                self._write_state(site, state, self._whole(site, state, base, versions.full), base, into)
             return
         maker: Attention | Mlp = self.attention[name] if kind == "heads" else self.mlps[name]
-        found = maker.compute(site, base, changes, late, lambda: self._reading(name, base))
+        found = maker.compute(site, base, versions, lambda: self._reading(name, base))
         if site.states is None:
             self._write_groups(site, found, base, into)
             return

@@ -6,14 +6,17 @@ once per destination.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
+import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812 (the name every torch user knows)
 from torch import Tensor
 
 from compgraph.ablation.baselines import Units
-from compgraph.ablation.plan import Block
+from compgraph.ablation.stream_sums import Ints, StreamPlan
 from compgraph.data.batches import Batch
 from compgraph.models.positions import Context
 from compgraph.models.tape import Reading
@@ -57,11 +60,36 @@ class Base:
     frozen: Units | None = None
     readings: dict[str, Reading] = field(default_factory=dict)
 
+    def scored_rows(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Some rows at the scored positions: [n, batch, time, d] -> [rows, batch, 1, d]."""
+        positions = self.batch.positions
+        assert positions is not None
+        return x[rows[:, None], torch.arange(len(positions), device=x.device), positions].unsqueeze(-2)
+
     def scored(self, x: Tensor) -> Tensor:
         """At the scored positions: [.., batch, time, n] -> [.., batch, 1, n]."""
         positions = self.batch.positions
         assert positions is not None
         return x[..., torch.arange(len(positions), device=x.device), positions, :].unsqueeze(-2)
+
+
+@dataclass
+class Versions:
+    """Changes of the writes of nodes, filled site by site.
+
+    Attributes
+    ----------
+    full
+        At all positions [slots, batch, time, d_model].
+    late
+        At the scored positions [slots, batch, 1, d_model], of versions that are made there alone too.
+    totals
+        Running totals of the versions of some circuits [totals, batch, time, d_model].
+    """
+
+    full: Tensor
+    late: Tensor
+    totals: Tensor
 
 
 @dataclass
@@ -100,11 +128,21 @@ def blended(kept: Tensor, current: Tensor, old: Tensor) -> Tensor:
     return torch.where(kept, current, old) if kept.dtype == torch.bool else kept * current + (1 - kept) * old
 
 
-def read_blocks(base: Tensor, blocks: Sequence[Block], changes: Tensor) -> Tensor:
-    """Streams [n, *base.shape]: the baseline stream plus the kept changes [slots, *base.shape]."""
+def read_streams(base: Tensor, plan: StreamPlan, changes: Tensor, totals: Tensor | None = None) -> Tensor:
+    """Streams [n, *base.shape]: the baseline stream plus the kept changes [slots, *base.shape].
+
+    Parameters
+    ----------
+    totals
+        Running totals [totals, *base.shape], where the plan starts from them.
+    """
     flat, start = changes.flatten(1), base.reshape(1, -1)
-    out = start.new_empty(blocks[-1].rows.stop if blocks else 0, start.shape[1])
-    for block in blocks:
+    if not plan.blocks:
+        return _one_by_one(start, plan, flat, totals).unflatten(1, base.shape)
+    out = start.new_empty(plan.n, start.shape[1])
+    if len(plan.first):
+        out[: len(plan.first)] = _one_by_one(start, plan, flat, totals)
+    for block in plan.blocks:
         into = out[block.rows]
         kept = torch.from_numpy(block.own_kept).to(flat)
         torch.addmm(start, kept, flat[block.own], out=into)
@@ -112,6 +150,35 @@ def read_blocks(base: Tensor, blocks: Sequence[Block], changes: Tensor) -> Tenso
             others = torch.from_numpy(block.others).to(flat.device)
             into.addmm_(torch.from_numpy(block.others_kept).to(flat), flat.index_select(0, others))
     return out.unflatten(1, base.shape)
+
+
+def _one_by_one(start: Tensor, plan: StreamPlan, flat: Tensor, totals: Tensor | None) -> Tensor:
+    """Sums of single slots, taken away from a running total or added to the start."""
+    if len(plan.slots) == 0:
+        out = start.new_zeros(len(plan.first), start.shape[1])
+    else:
+        slots, first = (torch.from_numpy(x).to(flat.device) for x in (plan.slots, plan.first))
+        signs = None
+        if (plan.totals >= 0).any():
+            sizes = np.diff(np.append(plan.first, len(plan.slots)))
+            signs = torch.from_numpy(np.repeat(np.where(plan.totals < 0, 1.0, -1.0), sizes)).to(flat)
+        out = F.embedding_bag(slots, flat, first, mode="sum", per_sample_weights=signs)
+    for run in _runs_of(plan.totals):
+        total = int(plan.totals[run.start])
+        if total >= 0:
+            assert totals is not None
+            out[run] += start + totals[total].reshape(1, -1)
+        else:
+            out[run] += start
+    return out
+
+
+def _runs_of(values: Ints) -> Iterator[slice]:
+    """Stretches of equal values."""
+    bounds = np.flatnonzero(np.diff(values)) + 1
+    for first, stop in pairwise([0, *bounds.tolist(), len(values)]):
+        if stop > first:
+            yield slice(first, stop)
 
 
 def normed(net: Transformer, x: Tensor, scale: Tensor | None) -> Tensor:

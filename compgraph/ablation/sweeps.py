@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import Baseline
+from compgraph.ablation.baselines import Baseline, check_nodes
 from compgraph.ablation.chain_runner import ChainBase, ChainRunner
 from compgraph.ablation.circuits import CircuitMasks, Kept
 from compgraph.ablation.feature_runner import FeatureRunner
@@ -154,6 +154,7 @@ def prepared_runs(
     norm_scale
         See `compgraph.ablation.streams.NORM_SCALES`.
     """
+    check_nodes(baseline, frame.partition)
     runner = runner_for(net, frame.partition, norm_scale)
     time, memory = int(pairs.clean.shape[1]) if pairs.clean.ndim == 2 else 1, memory_for(net, pairs)
     kept = [frame.kept(mask) for mask in masks]

@@ -52,12 +52,22 @@ class UnitRunner(StreamRunner):
 
     def __init__(self, net: Transformer, partition: Partition, norm_scale: str = "exact") -> None:
         super().__init__(net, partition, norm_scale)
+        self.narrow = self._narrow()
         self.writers = self._writers()
         self.units_of = self._units_of()
         self.end = {
             site: max(self.writers.first[s] + self._n_rows(s) for s in net.architecture.reads[site])
             for site in self.sites[1:]
         }
+
+    def _narrow(self) -> frozenset[str]:
+        """Sites that write for scored positions alone: only the logits, or other such sites' MLPs, read them."""
+        found: set[str] = {"logits"}
+        for site in reversed(self.sources[1:]):
+            readers = {d for d in self.sites[1:] if site in self.net.architecture.reads[d]}
+            if self._kind(site) != "whole" and all(d in found and not d.startswith("attn.") for d in readers):
+                found.add(site)
+        return frozenset(found)
 
     def _n_rows(self, site: str) -> int:
         whole = site.startswith("mlp.") and len(self.parts[site]) == 1 and self.net.decoder(site)[1] is not None

@@ -17,7 +17,7 @@ from compgraph.ablation.baselines import Baseline, Units, make_baseline
 from compgraph.attribution.memory import NodeAttributions
 from compgraph.attribution.probe import make_probe
 from compgraph.catalogue import ATTRIBUTIONS as METHODS
-from compgraph.catalogue import METRICS, Entry, load, only_clean
+from compgraph.catalogue import METRICS, Entry, load, only_clean, settings_of
 from compgraph.connectivity.memory import available_memory
 from compgraph.data.batches import batch_of
 from compgraph.data.buffer_layout import ATTRIBUTIONS, QUANTITIES, Pairs, Positions
@@ -215,7 +215,7 @@ def _prepare(
     if method not in METHODS:
         raise DataError(f"attribution method {method!r} is not known; valid are {', '.join(METHODS)}")
     entry = METHODS[method]
-    settings = _settings(entry, options)
+    settings = settings_of(entry, options, "attribution method")
     measure = _measure(entry, metric, settings)
     if not entry.takes_baseline and (baseline is not None or reference is not None):
         raise DataError(f"attribution method {method!r} takes no baseline, so that none can be given")
@@ -232,19 +232,6 @@ def _prepare(
         return {site: _in_place(value, plan, batch) for site, value in found.items()}
 
     return about, lambda plan: partial(rows, plan)
-
-
-def _settings(entry: Entry, options: dict[str, Any]) -> dict[str, Any]:
-    """The method's own options, all of them."""
-    known = {option.name: option for option in entry.options}
-    if unknown := sorted(set(options) - set(known)):
-        listed = ", ".join(known) or "none"
-        raise DataError(f"attribution method {entry.name!r} has no option {unknown[0]!r}; its options: {listed}")
-    for name, value in options.items():
-        least = known[name].minimum
-        if least is not None and value < least:
-            raise DataError(f"{entry.name}: {name} is {value}; it must be at least {least}")
-    return {name: options.get(name, option.default) for name, option in known.items()}
 
 
 def _measure(entry: Entry, metric: str, settings: Mapping[str, Any]) -> Metric:

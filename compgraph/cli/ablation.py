@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
-from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, output_option, verb
+from compgraph import catalogue
+from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, cache_option, output_option, verb
 
 
 @verb("ablation", section="ablation", device=True)
 @click.argument("model", type=TO_BE_GIVEN)
 @click.argument("data", type=TO_BE_GIVEN)
 @click.argument("graph", type=TO_BE_GIVEN)
-@click.option("--cache", type=TO_BE_GIVEN, help="Folder of runs that earlier calls made; it can be deleted.")
+@cache_option
 @baseline_option
 @output_option
 def command(
@@ -38,7 +39,10 @@ def command(
     pairs, pairs_made = open_pairs(data)
     edges, graph_made = open_graph(graph)
     reference, reference_made = open_reference(baseline_data)
-    pairs = examples_for(pairs, float(edges.attributes.get("held_out", 0)), entry.examples)
+    held_out = float(edges.attributes.get("held_out", 0))
+    if reference is None and catalogue.BASELINES[entry.baseline].per_node and held_out:
+        reference = examples_for(pairs, held_out, "chosen")  # nothing is learned from what it is tested on
+    pairs = examples_for(pairs, held_out, entry.examples)
     plan = plan_circuits(
         net,
         edges,
@@ -52,7 +56,16 @@ def command(
         random=entry.random,
         seed=entry.seed,
     )
-    baseline = make_baseline(entry.baseline, net, pairs, reference=reference, seed=entry.seed)
+    baseline = make_baseline(
+        entry.baseline,
+        net,
+        pairs,
+        reference=reference,
+        seed=entry.seed,
+        partition=plan.frame.partition,
+        options=entry.baseline_options,
+        cache=cache,
+    )
     inputs = {"model": made, "data": pairs_made, "graph": graph_made, **reference_made}
     known = None if cache is None else cache_for(cache, net, pairs, plan, entry.ablation, baseline, entry.norm_scale)
     with call.result(output, KIND, ".zarr", inputs=inputs) as draft:

@@ -358,6 +358,13 @@ def baseline_option(command: Command) -> Command:
     )(command)
 
 
+def cache_option(command: Command) -> Command:
+    """``--cache``: where what earlier calls made is looked up, and what this one makes is kept."""
+    return click.option(
+        "--cache", type=TO_BE_GIVEN, help="Folder of what earlier calls made; it can be deleted."
+    )(command)
+
+
 def rois_option(command: Command) -> Command:
     """``--rois``: the partition that ``rois.<name>`` in ``--partition`` means."""
     return click.option(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from compgraph import catalogue
-from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, output_option, rois_option, verb
+from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, cache_option, output_option, rois_option, verb
 
 
 @verb("effective", section="effective", device=True)
@@ -16,11 +16,20 @@ from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, output_opt
 @click.argument("data", type=TO_BE_GIVEN)
 @rois_option
 @baseline_option
+@cache_option
 @output_option
 def command(
-    call: Call, model: Path, data: Path, rois: Path | None, baseline_data: Path | None, output: Path, entry: Any
+    call: Call,
+    model: Path,
+    data: Path,
+    rois: Path | None,
+    baseline_data: Path | None,
+    cache: Path | None,
+    output: Path,
+    entry: Any,
 ) -> None:
     """MODEL is the manifest of a checkpoint, DATA that of a dataset."""
+    from compgraph.ablation.baselines import make_baseline
     from compgraph.cli.inputs import build_partition, open_network, open_pairs, open_reference
     from compgraph.cli.saving import method_options, save_graph
     from compgraph.connectivity.effective.attribution import effective_connectivity
@@ -31,19 +40,23 @@ def command(
     pairs = examples_for(pairs, entry.held_out, "chosen")
     partition, inputs = build_partition(net, entry.partition, rois)
     reference, reference_made = open_reference(baseline_data)
+    method, baseline = catalogue.EFFECTIVE[entry.method], entry.baseline
+    if method.takes_baseline:
+        options = {"partition": partition, "options": entry.baseline_options, "cache": cache}
+        baseline = make_baseline(baseline, net, pairs, reference=reference, seed=entry.seed, **options)
     graph = effective_connectivity(
         net,
         pairs,
         partition,
         entry.method,
         metric=entry.metric,
-        baseline=entry.baseline,
-        reference=reference,
+        baseline=baseline,
+        reference=None if method.takes_baseline else reference,
         split_qkv=entry.split_qkv,
         batch_size=entry.batch_size,
         bootstrap=entry.bootstrap,
         seed=entry.seed,
-        **method_options(catalogue.EFFECTIVE[entry.method], entry),
+        **method_options(method, entry),
     )
     graph.attributes["held_out"] = entry.held_out
     save_graph(call, graph, output, {"model": made, "data": pairs_made, **reference_made, **inputs})

@@ -25,7 +25,7 @@ One folder a model, in it one a checkpoint, in it one a dataset, in it one a sta
     figures/…                                            every figure as PDF, PNG and SVG, with its data and caption
     report/index.html                                    all of it on one page
     logs/…, benchmarks/…                                 of every job: what it said, what it cost
-    cache/…                                              runs of single circuits, so that a new size runs only itself
+    cache/…                                              runs of single circuits and learned constants, for a new size
 
 `<name>` is an entry of the config file; `<name>@<stage>.<graph>` was made from that graph.
 

@@ -20,7 +20,10 @@ class Ablation(GraphEntry):
         "counterfactual", description="What a removed edge or node carries instead."
     )
     baseline_data: str | None = Field(
-        None, description="Dataset that mean, position-mean, resample and noise are taken from; its own if not given."
+        None, description="Dataset that mean, position-mean, resample, noise and optimal are taken from; else its own."
+    )
+    baseline_options: dict[str, int | float | str] = Field(
+        {}, description="Options of the baseline 'optimal': steps, examples, learning_rate, metric."
     )
     examples: Literal["held-out", "all", "chosen"] = Field(
         "held-out", description="Which are run: held-out from the graph's scores (all, if none were), all, or chosen."

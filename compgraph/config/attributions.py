@@ -28,10 +28,14 @@ class AttributionEntry(DataEntry):
     compress: list[str] = Field([], description="Sites to compress: worth it for sparse units only.")
 
 
+OF_UNITS = tuple(name for name, entry in catalogue.BASELINES.items() if not entry.per_node)
+"""Baselines of units; where there are no nodes yet, none can be learned for them."""
+
+
 class ComparingEntry(AttributionEntry):
     """One buffer per model, checkpoint and dataset; functional graphs and ROIs read it as they read activations."""
 
-    baseline: Annotated[str, one_of(catalogue.BASELINES, "baseline")] = Field(
+    baseline: Annotated[str, one_of(OF_UNITS, "baseline")] = Field(
         "counterfactual", description="What replaces the value of a unit."
     )
     baseline_data: str | None = Field(

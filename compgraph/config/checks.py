@@ -20,6 +20,7 @@ from compgraph.config.results import GRAPH_READERS, GRAPH_STAGES
 from compgraph.config.serving import rois_in
 from compgraph.config.study import ON_EFFECTIVE, Study
 from compgraph.config.tested import applies, on_graphs, unknown_names
+from compgraph.errors import DataError
 from compgraph.importing import is_import_path, source_of
 
 DATA_STAGES = ("attributions", "functional", "effective", "rois")
@@ -143,6 +144,7 @@ def _references(config: Config) -> Iterator[Problem]:
         if stage in ("attributions", "effective"):
             yield from _metric(place, stage, entry)
         yield from _baseline_data(place, entry, datasets)
+        yield from _baseline_options(place, entry)
         yield from _unknown((*place, "runs"), "entry of ablation", getattr(entry, "runs", None), list(config.ablation))
         buffers = ["activations", *(f"attributions.{name}" for name in config.attributions)]
         if (getattr(entry, "buffer", None) or "activations") not in buffers:
@@ -188,6 +190,21 @@ def _baseline_data(place: tuple[str, ...], entry: Any, datasets: list[str]) -> I
         takers = ", ".join(name for name, baseline in catalogue.BASELINES.items() if baseline.takes_reference)
         why = f"the baseline '{entry.baseline}' takes nothing from other data; those that do: {takers}"
         yield Problem((*place, "baseline_data"), why)
+
+
+def _baseline_options(place: tuple[str, ...], entry: Any) -> Iterator[Problem]:
+    """Options must be those of the baseline; a loss must be a registered metric with a gradient."""
+    given = getattr(entry, "baseline_options", {})
+    if not given:
+        return
+    try:
+        catalogue.settings_of(catalogue.BASELINES[entry.baseline], given, "baseline")
+    except DataError as error:
+        yield Problem((*place, "baseline_options"), str(error))
+        return
+    losses = [name for name, metric in catalogue.METRICS.items() if metric.differentiable]
+    if given.get("metric", losses[0]) not in losses:
+        yield Problem((*place, "baseline_options", "metric"), describe_unknown("loss", str(given["metric"]), losses))
 
 
 def _selecting(config: Config) -> Iterator[tuple[tuple[str, ...], str, Any]]:

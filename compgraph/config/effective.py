@@ -24,7 +24,10 @@ class EffectiveEntry(DataEntry):
         "counterfactual", description="What replaces the value that an edge carries."
     )
     baseline_data: str | None = Field(
-        None, description="Dataset that mean, position-mean, resample and noise are taken from; its own if not given."
+        None, description="Dataset that mean, position-mean, resample, noise and optimal are taken from; else its own."
+    )
+    baseline_options: dict[str, int | float | str] = Field(
+        {}, description="Options of the baseline 'optimal': steps, examples, learning_rate, metric."
     )
     split_qkv: bool = Field(True, description="Attention reads by query, key and value apart (transformers).")
     batch_size: Positive | None = Field(None, description="Examples a pass; chosen to bound memory if not given.")

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from compgraph import catalogue
+from compgraph.config.attributions import OF_UNITS
 from compgraph.config.base import (
     DataEntry,
     Fraction,
@@ -69,7 +70,7 @@ class Run(Section):
         "counterfactual", description="What a removed edge or node carries instead."
     )
     baseline_data: str | None = Field(
-        None, description="Dataset that mean, position-mean, resample and noise are taken from; its own if not given."
+        None, description="Dataset that mean, position-mean, resample, noise and optimal are taken from; else its own."
     )
     batch_size: Positive | None = Field(None, description="Examples a pass; chosen to bound memory if not given.")
     seed: Seed = Field(0, description="Seed of all that is drawn: random circuits, nulls, resamples, baselines.")
@@ -222,7 +223,7 @@ class ClassAblation(DataEntry, Run):
     )
     order: Literal["input", "class"] = Field("input", description="Whose attribution sorts regions: input or class.")
     rank: Literal["support", "abs"] = Field("support", description="First comes what supports most, or is largest.")
-    baseline: Annotated[str, one_of(catalogue.BASELINES, "baseline")] = Field(
+    baseline: Annotated[str, one_of(OF_UNITS, "baseline")] = Field(
         "zero", description="What a removed node carries instead."
     )
     n_random: Count = Field(5, description="Random partitions of equal sizes; 0 for none.")

@@ -134,7 +134,7 @@ def block_ablation(
     labels = _ablatable(net, partition, given, always_kept)
     roles = _roles(labels, serving, int(given.max()) + 1)
     masks = _masks(labels, roles, len(serving), _strata(net, partition, among), n_null, seed)
-    made = make_baseline(baseline, net, pairs, seed=seed)
+    made = make_baseline(baseline, net, pairs, seed=seed, partition=partition)
     values = _values(net, partition, masks, pairs, metrics, made, batch_size)
     tasks = np.unique(pairs.task)
     sizes = partition.nodes(net)["size"]

@@ -79,7 +79,8 @@ def faithfulness(
     chosen: dict[str, Any] = {"selection": selection, "options": options, "prune": prune, "ablation": ablation}
     chosen |= {"complement": complement, "n_random": n_random, "random": random, "seed": seed}
     plan = plan_circuits(net, graph, sizes, **chosen)
-    made = make_baseline(baseline, net, pairs, reference=reference, seed=seed)
+    nodes = plan.frame.partition
+    made = make_baseline(baseline, net, pairs, reference=reference, seed=seed, partition=nodes)
     settings: dict[str, Any] = {"ablation": ablation, "baseline": made, "batch_size": batch_size, "seed": seed}
     settings["norm_scale"] = norm_scale
     values = circuit_scores(net, plan.frame, plan.masks, pairs, metrics, **settings)

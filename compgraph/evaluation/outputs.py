@@ -7,8 +7,6 @@ A run that another call made before is taken from a cache: a folder of files nam
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +19,7 @@ import torch
 from compgraph import store
 from compgraph.ablation.baselines import Baseline
 from compgraph.ablation.run import run_masks
+from compgraph.array_cache import cache_key
 from compgraph.data.batches import Batch
 from compgraph.errors import DataError
 from compgraph.evaluation.planning import PlannedCircuits
@@ -254,11 +253,6 @@ def open_outputs(manifest: str | Path) -> CircuitOutputs:
     return CircuitOutputs(store.open(manifest, KIND))
 
 
-def run_key(**parts: Any) -> str:
-    """What the runs of one call have in common, as a digest: network, data, baseline, ablation, partition, code."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
 def cache_for(
     folder: str | Path,
     net: Network,
@@ -269,7 +263,7 @@ def cache_for(
     norm_scale: str = "exact",
 ) -> RunCache:
     """The cache of the runs of one network on some examples."""
-    key = run_key(
+    key = cache_key(
         network=net.digest,
         dtype=str(net.dtype),
         device=net.device.type,

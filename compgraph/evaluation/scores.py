@@ -66,7 +66,7 @@ def circuit_scores(
         A metric or baseline the data cannot serve, or a metric that is not finite.
     """
     measures = [get_metric(name) for name in metrics]
-    made = make_baseline(baseline, net, pairs, seed=seed)
+    made = make_baseline(baseline, net, pairs, seed=seed, partition=frame.partition)
     values = np.empty((1 + len(masks), len(metrics), pairs.n))
     whole = net.architecture.site("logits").n_units * torch.finfo(net.dtype).bits // 8 * pairs.n
     size = batch_size if batch_size or len(masks) * whole <= MEMORY else EXAMPLES

@@ -38,6 +38,17 @@ _open: list[Passes] = []
 
 
 @contextmanager
+def uncounted() -> Iterator[None]:
+    """Count nothing while the body of the ``with`` runs: work that an earlier call may have done already."""
+    held = _open[:]
+    _open.clear()
+    try:
+        yield
+    finally:
+        _open[:] = held
+
+
+@contextmanager
 def count_passes() -> Iterator[Passes]:
     """Count the passes made while the body of the ``with`` runs; counts may be nested."""
     found = Passes()

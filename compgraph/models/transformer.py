@@ -144,18 +144,18 @@ class Transformer:
         return hooks.units
 
     def resume(self, after: str, stream: Tensor, before: Tensor, context: Context, positions: Tensor | None) -> Tensor:
-        """Logits of a pass that starts behind an attention or MLP site.
+        """Logits of a pass that starts behind a site.
 
         Parameters
         ----------
         after
-            The site behind which the pass starts.
+            The attention or MLP site behind which the pass starts, or `embed`.
         stream
             [batch, time, d_model], the site's write included.
         before
             The stream that the site's block started from (a parallel block's MLP reads it).
         """
-        steps = self.steps[self.steps.index(after) + 1 :]
+        steps = self.steps if after == "embed" else self.steps[self.steps.index(after) + 1 :]
         hooks = Hooks({}, frozenset(), frozenset(), None)
         if positions is None:
             logits = self._finish(self._advance(stream, before, steps, context, hooks), None, hooks).logits

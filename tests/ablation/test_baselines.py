@@ -138,14 +138,15 @@ def test_batches_do_not_matter_and_seeds_do(name):
     assert moved == (name in ("resample", "noise"))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "optimal"])
 @pytest.mark.parametrize("variant", ONE_PER_FAMILY)
 def test_circuits_and_node_ablation_equal_brute_force(variant, name):
     net = tiny_network(variant, dtype=torch.float64)
     pairs = make_pairs(4, padded=True)
     pairs = PromptPairs(pairs.clean, None, pairs.answers, pairs.distractors, mask=np.ones_like(pairs.mask))
     for partition in (Partition.heads(net), cutting(net, dead=0)):
-        baseline = make_baseline(name, net, pairs, seed=2)
+        options = {"steps": 2} if name == "optimal" else {}
+        baseline = make_baseline(name, net, pairs, seed=2, partition=partition, options=options)
         full = ComputationalGraph.from_architecture(net, partition)
         mask = np.random.default_rng(0).random(full.n_edges) < 0.6
         base = baseline.units(net, batch_of(net, pairs, np.arange(pairs.n)), everything(net))
@@ -154,7 +155,7 @@ def test_circuits_and_node_ablation_equal_brute_force(variant, name):
             expected = brute.run(
                 torch.from_numpy(pairs.clean), torch.from_numpy(pairs.positions), base, torch.from_numpy(mask * 1.0)
             )
-        found = run_graph(net, full.subgraph(mask), pairs, baseline=name, seed=2)
+        found = run_graph(net, full.subgraph(mask), pairs, baseline=baseline)
         np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-9)
         found = run_graph(net, full, pairs, baseline=baseline)
         model = net.run(torch.from_numpy(pairs.clean), positions=torch.from_numpy(pairs.positions)).logits
@@ -166,8 +167,9 @@ def test_circuits_and_node_ablation_equal_brute_force(variant, name):
     keep[heads.node_slice("attn.1").start] = False
     full = ComputationalGraph.from_architecture(net, heads)
     cut = full.subgraph(keep[full.source])
-    logits = ablate_nodes(net, heads, [keep], pairs, baseline=name, seed=2)[0]
-    np.testing.assert_allclose(logits.numpy(), run_graph(net, cut, pairs, baseline=name, seed=2).numpy(), atol=1e-9)
+    baseline = make_baseline(name, net, pairs, seed=2, partition=heads, options=options)
+    logits = ablate_nodes(net, heads, [keep], pairs, baseline=baseline)[0]
+    np.testing.assert_allclose(logits.numpy(), run_graph(net, cut, pairs, baseline=baseline).numpy(), atol=1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from compgraph.ablation.baselines import make_baseline
 from compgraph.ablation.run import ablate_nodes, run_circuits, run_graph
 from compgraph.architectural import architectural_edges
+from compgraph.data.batches import batch_of
 from compgraph.data.prompts import PromptPairs
 from compgraph.errors import DataError, GraphError
 from compgraph.graph import ComputationalGraph
@@ -247,3 +249,41 @@ def test_node_ablation_where_patterns_are_nodes(variant, baseline):
         found = run_graph(net, alone, pairs, ablation="node", baseline=baseline)
         expected = run_graph(net, cut, pairs, baseline=baseline)
         np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-9, err_msg=full.nodes["name"][node])
+
+
+@pytest.mark.parametrize("baseline", ["counterfactual", "zero", "mean"])
+@pytest.mark.parametrize("variant", [*ONE_PER_FAMILY, "chain"])
+def test_directions_and_complements_of_node_ablation_are_explicit_passes(variant, baseline):
+    """Which nodes hold their baseline value, in a pass whose units are replaced site by site."""
+    if variant == "chain":
+        net, pairs, partition = chain(), Images(n=3), Partition.channels(chain())
+    else:
+        net, pairs = tiny_network(variant, dtype=torch.float64), make_pairs(n=3, t=5, padded=True)
+        partition = Partition.heads(net)
+    full = ComputationalGraph.from_architecture(net, partition)
+    mask = np.isin(np.arange(full.n_edges), np.random.default_rng(4).choice(full.n_edges, 3, replace=False))
+    circuit = full.subgraph(mask)
+    inside = np.zeros(partition.n_nodes, bool)
+    inside[full.source[mask]] = inside[full.target[mask]] = True
+    outside = ~inside
+    outside[full.inputs] = outside[full.outputs] = True
+    assert not inside.all() and not outside.all()
+    batch = batch_of(net, pairs, np.arange(3))
+    sites = [site.name for site in net.architecture.node_sites[:-1]]
+    base = make_baseline(baseline, net, pairs).units(net, batch, sites)
+
+    def explicit(keep):
+        edit = {}
+        for site in sites:
+            kept = torch.from_numpy(keep[partition.node_index(site)])
+            edit[site] = lambda units, site=site, kept=kept: torch.where(kept, units, base[site])
+            if baseline == "zero" and site.startswith("mlp") and not kept.any():
+                edit[f"{site}/write"] = torch.zeros_like
+        return net.run(batch.clean, batch.mask, positions=batch.positions, edit=edit).logits
+
+    for direction in ("denoise", "noise"):
+        for complement in (False, True):
+            options = {"ablation": "node", "direction": direction, "complement": complement}
+            found = run_graph(net, circuit, pairs, baseline=baseline, **options)
+            expected = explicit(outside if (direction == "noise") != complement else inside)
+            np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=0, atol=1e-10)

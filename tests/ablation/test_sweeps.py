@@ -200,3 +200,31 @@ def test_refuses_unknown_options():
             Images(n=2),
             norm_scale="frozen",
         )
+
+
+def test_versions_are_made_where_they_are_read():
+    """At the scored positions unless a key or value reads more, in any of the circuits; and added up or taken away."""
+    net, pairs = tiny_network("gpt2", dtype=torch.float64), make_pairs(n=3, t=5)
+    full = ComputationalGraph.from_architecture(net, Partition.heads(net))
+    names = full.nodes["name"]
+    path = {("embed", "mlp.0"), ("mlp.0", "logits"), ("mlp.0", "mlp.1"), ("mlp.1", "logits")}
+    ends = list(zip(names[full.source], names[full.target], strict=True))
+    late = np.array([end in path for end in ends])
+    key = np.array([full.channels[c] == "k" for c in full.channel])
+    read = key & np.array([end == ("mlp.0", "attn.1/head.0") for end in ends])
+    out = np.array([end == ("attn.1/head.0", "logits") for end in ends])
+    assert read.sum() == out.sum() == 1
+    frame = CircuitMasks(net, Partition.heads(net), True)
+    runner = StreamRunner(net, frame.partition)
+
+    def made(*masks):
+        plan = runner.prepare([frame.kept(mask) for mask in masks], True)
+        return plan, [(site.shape.name, site.shape.narrow) for site in plan.sites]
+
+    assert made(late)[1] == [("mlp.0", True), ("mlp.1", True)]
+    assert made(late | read | out)[1] == [("mlp.0", False), ("attn.1", True), ("mlp.1", True)]
+    assert made(late, late | read | out)[1] == [("mlp.0", False), ("attn.1", True), ("mlp.1", True)]
+    assert made(np.ones(full.n_edges, bool))[0].n_totals == 1
+    together = run_circuits(net, [full.subgraph(m) for m in (late, late | read | out)], pairs)
+    for logits, mask in zip(together, (late, late | read | out), strict=True):
+        np.testing.assert_allclose(logits, run_graph(net, full.subgraph(mask), pairs), atol=1e-12)

@@ -115,6 +115,27 @@ def test_a_text_has_neither_counterfactuals_nor_answers(entry: str, said: str) -
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("baseline: mean, baseline_options: {steps: 3}", "'mean' has no option 'steps'; its options: none"),
+        ("baseline: optimal, baseline_options: {steps: 0}", "steps is 0; it must be at least 1"),
+        ("baseline: optimal, baseline_options: {learning_rate: a}", "learning_rate is 'a'; it must be of type float"),
+        ("baseline: optimal, baseline_options: {metric: accuracy}", "there is no loss 'accuracy'"),
+    ],
+)
+def test_options_of_a_baseline(entry: str, said: str) -> None:
+    for section in ("effective", "ablation"):
+        with pytest.raises(ConfigError) as caught:
+            small(f"{MODELS}{DATA}{section}: {{a: {{{entry}}}}}")
+        assert said in str(caught.value)
+
+
+def test_attributions_have_no_nodes_to_learn_a_baseline_for() -> None:
+    with pytest.raises(ConfigError, match="there is no baseline 'optimal'"):
+        small(MODELS + DATA + "attributions: {a: {baseline: optimal}}")
+
+
 def test_all_mistakes_between_sections_are_reported_together() -> None:
     with pytest.raises(ConfigError, match="3 errors"):
         small(MODELS + DATA + "effective: {a: {models: [x], metric: accuracy}}\nsbm: {b: {graphs: [effective.c]}}")

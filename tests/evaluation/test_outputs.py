@@ -10,12 +10,13 @@ import torch
 
 from compgraph import store
 from compgraph.ablation.baselines import make_baseline
+from compgraph.array_cache import cache_key
 from compgraph.connectivity.effective import effective_connectivity
 from compgraph.errors import DataError, StoreError
 from compgraph.evaluation import outputs
 from compgraph.evaluation.curve import curve_of
 from compgraph.evaluation.faithfulness import faithfulness
-from compgraph.evaluation.outputs import open_outputs, run_key, write_outputs
+from compgraph.evaluation.outputs import open_outputs, write_outputs
 from compgraph.evaluation.planning import plan_circuits
 from compgraph.evaluation.run_cache import RunCache
 from compgraph.partition import Partition
@@ -73,7 +74,7 @@ def test_circuits_with_the_same_edges_are_run_once(setting):
 
 def test_a_new_size_runs_only_what_is_new(tmp_path, setting, monkeypatch):
     net, pairs, _ = setting
-    key = run_key(network=net.digest, data="data")
+    key = cache_key(network=net.digest, data="data")
     seen = []
     plain = outputs.run_masks
 
@@ -90,7 +91,7 @@ def test_a_new_size_runs_only_what_is_new(tmp_path, setting, monkeypatch):
     fresh, _ = kept(tmp_path / "c", setting, [0.1, 0.2, 0.4])
     values = [open_outputs(path).values(pairs, ["kl"]) for path in (second, fresh)]
     np.testing.assert_allclose(*values, atol=1e-6)
-    other = RunCache(tmp_path / "cache", run_key(network=net.digest, data="other"))
+    other = RunCache(tmp_path / "cache", cache_key(network=net.digest, data="other"))
     kept(tmp_path / "d", setting, [0.1, 0.4], cache=other)
     assert other.found == 0
     again = RunCache(tmp_path / "cache", key)
@@ -100,7 +101,7 @@ def test_a_new_size_runs_only_what_is_new(tmp_path, setting, monkeypatch):
 
 
 def test_torn_and_damaged_runs_are_run_again(tmp_path, setting):
-    key = run_key(data="data")
+    key = cache_key(data="data")
     kept(tmp_path / "a", setting, [0.1, 0.4], cache=RunCache(tmp_path / "cache", key))
     torn, damaged, _ = sorted((tmp_path / "cache").rglob("*.run"))
     torn.write_bytes(torn.read_bytes()[:-5])

@@ -19,7 +19,9 @@ datasets:
 effective:
   own: {{partition: heads, baseline: mean, datasets: [prompts]}}
   borrowed: {{partition: heads, baseline: position-mean, baseline_data: others, datasets: [prompts], bootstrap: 20}}
+  learned: {{partition: heads, baseline: optimal, baseline_options: {{steps: 3}}, datasets: [prompts]}}
 ablation:
+  held: {{baseline: optimal, baseline_options: {{steps: 3}}, datasets: [prompts], graphs: [effective.learned]}}
   noisy: {{baseline: noise, seed: 3, datasets: [prompts], graphs: [effective.own], sizes: [0.5]}}
   another: {{baseline: resample, baseline_data: others, datasets: [prompts], graphs: [effective.own], sizes: [0.5]}}
 evaluation:
@@ -54,6 +56,21 @@ def test_results_say_where_the_baseline_came_from(results: Path) -> None:
         assert inputs["baseline_data"] == others.digest, name
     table = pd.read_parquet(place / "evaluation/curves@noisy@effective.own.parquet")
     assert table["value"].notna().all()
+
+
+def test_constants_are_learned_once_and_never_from_what_is_tested(results: Path) -> None:
+    place = results / "stream/main/prompts"
+    graph = ComputationalGraph.load(place / "effective/learned.graph")
+    assert graph.attributes["baseline_steps"] == 3
+    said = store.open(place / "ablation/held@effective.learned.json").summary
+    assert said["baseline"] == "optimal"
+    assert said["baseline_data"].startswith("sha256:")
+    logs = results / "logs/stream/main/prompts"
+    learning = {
+        name: "learns the constants" in (logs / f"{name}.log").read_text()
+        for name in ("effective/learned", "ablation/held@effective.learned")
+    }
+    assert learning == {"effective/learned": True, "ablation/held@effective.learned": False}
 
 
 def test_a_plan_says_what_is_wrong(tmp_path: Path, models: Path, call: Run) -> None:

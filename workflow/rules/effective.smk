@@ -19,10 +19,11 @@ rule effective:
         rois=roi_flag("effective"),
         flags=flags("effective"),
         code=code("effective"),
+        cache=f"{STUDY.config.run.results}/cache",
     log:
         "<results>/logs/{model}/{checkpoint}/{dataset}/effective/{name}.log",
     benchmark:
         "<results>/benchmarks/{model}/{checkpoint}/{dataset}/effective/{name}.tsv"
     shell:
-        "compgraph effective {input.model} {input.data} {params.rois} {params.baseline} --output {output.manifest} {params.flags} "
+        "compgraph effective {input.model} {input.data} {params.rois} {params.baseline} --cache {params.cache} --output {output.manifest} {params.flags} "
         "--code {params.code} --device {DEVICE} --threads {threads} --log-file {log} --quiet"

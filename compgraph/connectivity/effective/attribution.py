@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import Baseline, Units, make_baseline, silent_sites
+from compgraph.ablation.baselines import Baseline, Units, check_nodes, make_baseline, silent_sites
 from compgraph.catalogue import EFFECTIVE, load, load_cost
 from compgraph.connectivity.effective.chains import ChainScorer
 from compgraph.connectivity.effective.checks import check_gradient, check_question, explain_not_finite
@@ -114,7 +114,9 @@ def effective_connectivity(
     check_gradient(entry, metric or entry.metric, options)
     partition.check_causal(net)
     # Where the baseline plays no part the data need not have what it is made from.
-    made = make_baseline(baseline if entry.takes_baseline else "zero", net, pairs, reference=reference, seed=seed)
+    used = baseline if entry.takes_baseline else "zero"
+    made = make_baseline(used, net, pairs, reference=reference, seed=seed, partition=partition)
+    check_nodes(made, partition)
     setting = Setting(
         net,
         pairs,

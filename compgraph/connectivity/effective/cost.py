@@ -85,9 +85,7 @@ class Question:
     @property
     def preparation(self) -> float:
         """Passes that the baseline makes once, over the data that its means are of."""
-        baseline = self.setting.baseline
-        data = None if baseline.consistent else getattr(baseline, "data", None)
-        return 0.0 if data is None else float(data.n) / self.n
+        return float(getattr(self.setting.baseline, "preparation", 0)) / self.n
 
     @property
     def reference(self) -> int:

@@ -61,7 +61,7 @@ def _again(given: Given, samples: int, batch_size: int | None, seed: int) -> lis
     made, graph, pairs = given.made_by, given.the_graph, given.examples("chosen")
     if made.get("method") not in EFFECTIVE:
         raise DataError("stability makes a graph again, and the parameters of this one are not known")
-    if made["baseline"] != "counterfactual" and given.reference is not None:
+    if given.reference is not None or graph.attributes.get("baseline_data", "own") != "own":
         raise DataError("stability cannot make a graph again whose baseline was taken from other data")
     if not 2 <= samples <= pairs.n:
         raise DataError(f"samples is {samples}; with {pairs.n} examples it must be between 2 and {pairs.n}")

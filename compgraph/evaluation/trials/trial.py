@@ -88,7 +88,8 @@ class Given:
 
     def baseline(self, name: str, pairs: Any, seed: int) -> Baseline:
         """What removed edges and nodes carry."""
-        return make_baseline(name, self.net, pairs, reference=self.reference, seed=seed)
+        nodes = None if self.graph is None else self.partition
+        return make_baseline(name, self.net, pairs, reference=self.reference, seed=seed, partition=nodes)
 
     def circuit(self, size: float, selection: str, options: Mapping[str, Any]) -> ComputationalGraph | None:
         """The pruned circuit of a size; None where no path is left."""
