@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 BOTH = ("transformer", "sequential")
@@ -81,7 +81,7 @@ class Entry:
     takes_baseline : bool
         For attributions: whether it compares with a baseline.
     serves_features : bool
-        For effective methods: whether it serves networks with dictionaries (`compgraph.dictionaries`).
+        For structural and effective methods: whether it serves networks with dictionaries (`compgraph.dictionaries`).
     takes_reference : bool
         For baselines: whether means, covariances or samples can come from other data.
     lower_is_better : bool
@@ -180,6 +180,12 @@ ATTRIBUTIONS: Table = _table(
     ),
 )
 
+_KEEP = (
+    Option("keep", 0, "Keep only so many of each target's edges, the strongest, and sums of the others.", minimum=0),
+    Option("keep_overall", 0, "Keep (besides) the strongest edges of the whole, so many.", minimum=0),
+)
+_ROTATED = Option("rotated", 20, "Random rotations behind z and p, 0 for none.", minimum=0)
+
 STRUCTURAL: Table = _table(
     Entry(
         "composition",
@@ -187,6 +193,16 @@ STRUCTURAL: Table = _table(
         "norm of the product of what one part writes and the other reads, over the product of norms",
         "compute",
         serves=TRANSFORMER,
+        serves_features=True,
+        options=(
+            Option(
+                "norm",
+                "frobenius",
+                "Of all singular values, of the largest alone (spectral), or the cosine of the first directions (top).",
+                choices=("frobenius", "spectral", "top"),
+            ),
+            replace(_ROTATED, help="Random rotations behind z and p of spectral (others: exact), 0 for none."),
+        ),
     ),
     Entry(
         "weight-norm",
@@ -194,6 +210,50 @@ STRUCTURAL: Table = _table(
         "norm of the weights between two parts of neighbouring layers",
         "compute",
         serves=SEQUENTIAL,
+        options=(_ROTATED,),
+    ),
+    Entry(
+        "path-norm",
+        "compgraph.connectivity.structural.path_norm",
+        "share of the squared path norm that passes through an edge, its root",
+        "compute",
+        serves=SEQUENTIAL,
+        options=(_ROTATED,),
+    ),
+    Entry(
+        "subspace",
+        "compgraph.connectivity.structural.subspace",
+        "how much the other part reads of the singular direction it reads best",
+        "compute",
+        serves=TRANSFORMER,
+        serves_features=True,
+        options=(Option("components", 3, "Directions to name for each edge.", minimum=1),),
+    ),
+    Entry(
+        "input-output",
+        "compgraph.connectivity.structural.input_output",
+        "what a unit writes times what another reads, or their cosine",
+        "compute",
+        serves=TRANSFORMER,
+        serves_features=True,
+        options=(
+            Option("score", "cosine", "The product, or the cosine.", choices=("cosine", "product")),
+            Option("via", "in", "What a neuron of a gated MLP reads: the projection that is multiplied (in), or the gate.", choices=("in", "gate")),
+            *_KEEP,
+        ),
+        arguments=("matrix",),
+    ),
+    Entry(
+        "virtual-circuits",
+        "compgraph.connectivity.structural.virtual_circuits",
+        "token-to-token maps of heads: copying, matching, attention by position",
+        "compute",
+        serves=TRANSFORMER,
+        serves_features=True,
+        options=(
+            Option("positions", 64, "Length of the sequence for attention by position.", minimum=2),
+            _ROTATED,
+        ),
     ),
 )
 
@@ -208,10 +268,6 @@ FUNCTIONAL: Table = _table(
 
 _STEPS = Option("steps", 5, "Points on the path.", minimum=1)
 _GRAD_DROP = Option("grad_drop", False, "Mean absolute score over backward passes that skip a layer each.")
-_KEEP = (
-    Option("keep", 0, "Keep only so many of each target's edges, the strongest, and sums of the others.", minimum=0),
-    Option("keep_overall", 0, "Keep (besides) the strongest edges of the whole, so many.", minimum=0),
-)
 
 _SERIES = (
     Option("signal", "norm", "A node's number at a token position.", choices=("norm", "mean", "pc")),

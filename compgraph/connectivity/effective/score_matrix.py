@@ -57,18 +57,44 @@ class ScoreMatrix:
         StoreError
             The disk is too small or cannot be written.
         """
-        if self.dtype not in DTYPES:
-            raise DataError(f"matrix: dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
-        path, inputs = Path(self.path), {"model": setting.net.digest}
+        inputs = {"model": setting.net.digest}
         inputs["clean"] = data_digest(setting.pairs, "clean")
         if setting.pairs.corrupted is not None:
             inputs["corrupted"] = data_digest(setting.pairs, "corrupted")
         parameters = {**about, "dtype": self.dtype, "partition": setting.partition.digest}
         made = Provenance("effective", parameters, setting.seed, inputs, code_digest([__name__]))
-        with store.create(path, KIND, f"{path.stem}.zarr", made) as draft:
-            writer = MatrixWriter(draft.path, self.dtype, layout)
+        with self.sealed(MatrixPlan(layout.partition, layout.channels, dict(_shapes(layout))), made) as writer:
             yield writer
-            draft.summary.update(n_scores=writer.n_scores, dtype=self.dtype, n_nodes=layout.partition.n_nodes)
+
+    @contextmanager
+    def sealed(self, plan: MatrixPlan, made: Provenance) -> Iterator[MatrixWriter]:
+        """A result of any method being written; it is sealed when the body ends well. Raises as `writer`."""
+        if self.dtype not in DTYPES:
+            raise DataError(f"matrix: dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
+        path = Path(self.path)
+        with store.create(path, KIND, f"{path.stem}.zarr", made) as draft:
+            writer = MatrixWriter(draft.path, self.dtype, plan)
+            yield writer
+            draft.summary.update(n_scores=writer.n_scores, dtype=self.dtype, n_nodes=plan.partition.n_nodes)
+
+
+@dataclass(frozen=True)
+class MatrixPlan:
+    """What a matrix holds.
+
+    Attributes
+    ----------
+    partition
+        The nodes, patterns among them.
+    channels
+        Of the graph.
+    arrays
+        Name (`array_name`) of every array that is not empty -> its shape and that of its chunks.
+    """
+
+    partition: Partition
+    channels: tuple[str, ...]
+    arrays: Mapping[str, tuple[tuple[int, int], tuple[int, int]]]
 
 
 class MatrixWriter:
@@ -80,22 +106,21 @@ class MatrixWriter:
         Of the store, which is made.
     dtype
         On disk.
-    layout
+    plan
         Sites, channels and blocks: a chunk is a block.
     """
 
-    def __init__(self, path: Path, dtype: str, layout: UnitLayout) -> None:
+    def __init__(self, path: Path, dtype: str, plan: MatrixPlan) -> None:
         import zarr
 
         self.path, self.dtype = path, np.dtype(dtype)
         self.arrays: dict[str, Any] = {}
-        planned = dict(_shapes(layout))
-        self.n_scores = sum(int(np.prod(shape)) for shape, _ in planned.values())
+        self.n_scores = sum(int(np.prod(shape)) for shape, _ in plan.arrays.values())
         store.require_space(path, self.n_scores * self.dtype.itemsize, "the matrix of all scores")
-        zarr.create_group(path, attributes={"dtype": dtype, "channels": list(layout.channels)})
-        for name, (shape, chunks) in planned.items():
+        zarr.create_group(path, attributes={"dtype": dtype, "channels": list(plan.channels)})
+        for name, (shape, chunks) in plan.arrays.items():
             self._create(name, shape, chunks)
-        layout.partition.save(path / "partition")
+        plan.partition.save(path / "partition")
 
     def _create(self, name: str, shape: tuple[int, int], chunks: tuple[int, int]) -> None:
         import zarr
@@ -125,7 +150,7 @@ class MatrixWriter:
             values = scores.cpu().numpy().astype(self.dtype)
         if not np.isfinite(values).all() and bool(torch.isfinite(scores).all()):
             raise DataError(f"matrix: a score of {source} -> {site} is too large for {self.dtype}; use float32")
-        array = self.arrays[_name(site, channel, source)]
+        array = self.arrays[array_name(site, channel, source)]
         array[row : row + len(values), column : column + values.shape[1]] = values
 
 
@@ -154,7 +179,7 @@ class StoredScores:
         """
         import zarr
 
-        name = _name(target, channel, source)
+        name = array_name(target, channel, source)
         if f"{name}/zarr.json" not in self.result.manifest["files"]:
             via = f" by channel {channel!r}" if channel else ""
             raise StoreError(f"{self.result.manifest_path} holds no scores of edges {source} -> {target}{via}")
@@ -173,7 +198,7 @@ def open_score_matrix(path: str | Path) -> StoredScores:
     return StoredScores(store.open(path, KIND))
 
 
-def _name(target: str, channel: str, source: str) -> str:
+def array_name(target: str, channel: str, source: str) -> str:
     return f"{target}/{channel or 'all'}/{source}"
 
 
@@ -185,7 +210,7 @@ def _shapes(layout: UnitLayout) -> Iterator[tuple[str, tuple[tuple[int, int], tu
                 shape = side.units.n_nodes, source.units.n_nodes
                 if all(shape):
                     (a, b), (c, d) = target_slices(layout, side)[0], source.tiles[0]
-                    yield _name(side.site, side.channel, source.site), (shape, (b - a, d - c))
+                    yield array_name(side.site, side.channel, source.site), (shape, (b - a, d - c))
         if site in layout.scorer.served:
             shape = layout.scorer.served[site].shape[0], layout.scorer.served[site].shape[1]
-            yield _name(site, "", pattern_of(site)), (shape, shape)
+            yield array_name(site, "", pattern_of(site)), (shape, shape)
