@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 BOTH = ("transformer", "sequential")
@@ -184,7 +184,7 @@ _KEEP = (
     Option("keep", 0, "Keep only so many of each target's edges, the strongest, and sums of the others.", minimum=0),
     Option("keep_overall", 0, "Keep (besides) the strongest edges of the whole, so many.", minimum=0),
 )
-_ROTATED = Option("rotated", 20, "Random rotations behind z and p, 0 for none.", minimum=0)
+_ROTATED = Option("rotated", 50, "Random rotations behind z and p, 0 for none.", minimum=0)
 
 STRUCTURAL: Table = _table(
     Entry(
@@ -201,7 +201,7 @@ STRUCTURAL: Table = _table(
                 "Of all singular values, of the largest alone (spectral), or the cosine of the first directions (top).",
                 choices=("frobenius", "spectral", "top"),
             ),
-            replace(_ROTATED, help="Random rotations behind z and p of spectral (others: exact), 0 for none."),
+            Option("rotated", 20, "Rotations behind z and p of spectral, 0 for none; others need none.", minimum=0),
         ),
     ),
     Entry(
@@ -252,7 +252,7 @@ STRUCTURAL: Table = _table(
         serves_features=True,
         options=(
             Option("positions", 64, "Length of the sequence for attention by position.", minimum=2),
-            _ROTATED,
+            Option("rotated", 20, "Random rotations behind z of the scores, 0 for none.", minimum=0),
         ),
     ),
 )

@@ -130,7 +130,8 @@ class Draws:
         spread = np.maximum(second - mean**2, 0)
         live = spread > FLAT * (mean + self.reference) ** 2
         cubes = (third - 3 * mean * second + 2 * mean**3)[live] / spread[live] ** 1.5
-        skewness = float(cubes.mean()) if live.any() else 0.0
+        small = (self.n * (self.n - 1)) ** 0.5 / max(1, self.n - 2)  # few draws show less skewness than there is
+        skewness = small * float(cubes.mean()) if live.any() else 0.0
         variance = spread * (self.n + 1) / (self.n - 1)
         return Moments(self.reference + mean, variance, skewness * variance**1.5)
 

@@ -207,7 +207,7 @@ def _by_position(net: Transformer, positions: int) -> tuple[Tensor, Context]:
         positions = min(positions, len(net.weights.positions))
     tokens = torch.zeros(1, positions, dtype=torch.int64, device=net.device)
     context = net.context(tokens)
-    mean = net.weights.embedding.float().mean(0).to(net.dtype) * net.spec.embed_scale
+    mean = net.weights.embedding.double().mean(0).to(net.dtype) * net.spec.embed_scale
     return net.add_positions(mean.expand(1, positions, -1), context), context
 
 
