@@ -27,7 +27,6 @@ HEADS = {
     "frobenius": ("composition", {"norm": "frobenius"}),
     "top": ("composition", {"norm": "top"}),
     "spectral": ("composition", {"norm": "spectral", "rotated": 0}),
-    "spectral-null": ("composition", {"norm": "spectral", "rotated": 5}),
     "subspace": ("subspace", {}),
 }
 

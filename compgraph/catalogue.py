@@ -238,7 +238,12 @@ STRUCTURAL: Table = _table(
         serves_features=True,
         options=(
             Option("score", "cosine", "The product, or the cosine.", choices=("cosine", "product")),
-            Option("via", "in", "What a neuron of a gated MLP reads: the projection that is multiplied (in), or the gate.", choices=("in", "gate")),
+            Option(
+                "via",
+                "in",
+                "What a neuron of a gated MLP reads: the projection that is multiplied (in), or the gate.",
+                choices=("in", "gate"),
+            ),
             *_KEEP,
         ),
         arguments=("matrix",),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from compgraph.dictionaries import attach, sparse_autoencoder
 from compgraph.dictionaries.attached import FeatureTransformer
+from compgraph.partition import Partition
 
 
 def featured(net):
@@ -17,6 +19,16 @@ def featured(net):
         encoder, rows = torch.randn(width, 5, dtype=net.dtype), torch.randn(5, width, dtype=net.dtype)
         made[site] = sparse_autoencoder(space, encoder, rows)
     return attach(net, made)
+
+
+def by_feature(net):
+    """Features one by one and errors as parts of sites with dictionaries, other sites whole."""
+    return Partition.from_labels(
+        {
+            s.name: np.minimum(np.arange(s.n_units), s.n_features) if s.n_features else np.zeros(s.n_units, int)
+            for s in net.architecture.node_sites
+        }
+    )
 
 
 class Dense:

@@ -10,7 +10,7 @@ from compgraph.connectivity.structural import structural_connectivity
 from compgraph.errors import GraphError, ModelError
 from compgraph.partition import Partition
 from tests.connectivity.effective.test_eap import SPLITTABLE, chain
-from tests.connectivity.structural.dense import Dense, ends, featured
+from tests.connectivity.structural.dense import Dense, by_feature, ends, featured
 from tests.models.tiny import ONE_PER_FAMILY, tiny_network
 
 
@@ -56,11 +56,7 @@ def test_parts_finer_than_heads_equal_dense_matrices(variant, norm):
 @pytest.mark.parametrize("variant", ["gpt2", "llama", "gemma2"])
 def test_features_equal_dense_matrices(variant):
     net = featured(tiny_network(variant, dtype=torch.float64))
-    labels = {
-        site.name: np.minimum(np.arange(site.n_units), site.n_features) if site.n_features else np.zeros(site.n_units, int)
-        for site in net.architecture.node_sites
-    }
-    graph = structural_connectivity(net, Partition.from_labels(labels))
+    graph = structural_connectivity(net, by_feature(net))
     checked = 0
     for k, a, b in ends(net, graph):
         assert graph.weight[k] == pytest.approx(expected(a, b, "frobenius"), abs=1e-10)

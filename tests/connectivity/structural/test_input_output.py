@@ -11,7 +11,7 @@ from compgraph.connectivity.structural import cosines, edges, structural_connect
 from compgraph.errors import DataError, GraphError
 from compgraph.multiple_testing import benjamini_hochberg
 from compgraph.partition import Partition
-from tests.connectivity.structural.dense import Dense, featured
+from tests.connectivity.structural.dense import Dense, by_feature, featured
 from tests.models.tiny import ONE_PER_FAMILY, tiny_network
 
 
@@ -24,7 +24,8 @@ def vectors(net, via):
         if site.kind == "attn":
             read = torch.cat(dense.heads(site.name, "v"), 1)
         else:
-            read = dense.gained(block.w_gate if via == "gate" and block.w_gate is not None else block.w_in, block.mlp_norm)
+            gate = via == "gate" and block.w_gate is not None
+            read = dense.gained(block.w_gate if gate else block.w_in, block.mlp_norm)
         found[site.name] = dense.rows(site.name) @ dense.centre, (read @ encoder).T
     return found
 
@@ -54,11 +55,7 @@ def test_units_equal_products_of_their_vectors(variant, score):
 @pytest.mark.parametrize("variant", ["gpt2", "llama"])
 def test_features_equal_products_of_their_vectors(variant):
     net = featured(tiny_network(variant, dtype=torch.float64))
-    labels = {
-        s.name: np.minimum(np.arange(s.n_units), s.n_features) if s.n_features else np.zeros(s.n_units, int)
-        for s in net.architecture.node_sites
-    }
-    table = structural_connectivity(net, Partition.from_labels(labels), "input-output", score="product").edges
+    table = structural_connectivity(net, by_feature(net), "input-output", score="product").edges
     found = vectors(net, "in")
     for source, target, channel in (("mlp.0", "mlp.1", ""), ("attn.0", "attn.1", "v"), ("mlp.0", "attn.1", "v")):
         some = table[(table.channel == channel) & table.source.str.startswith(source)]

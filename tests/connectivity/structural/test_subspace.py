@@ -9,7 +9,7 @@ import torch
 from compgraph.connectivity.structural import structural_connectivity
 from compgraph.errors import GraphError
 from compgraph.partition import Partition
-from tests.connectivity.structural.dense import ends, featured
+from tests.connectivity.structural.dense import by_feature, ends, featured
 from tests.models.tiny import ONE_PER_FAMILY, tiny_network
 
 
@@ -30,12 +30,7 @@ def test_equals_the_decomposition_of_dense_matrices(variant):
 
 def test_features_write_one_direction_each():
     net = featured(tiny_network("gpt2", dtype=torch.float64))
-    part = Partition.from_labels(
-        {
-            s.name: np.minimum(np.arange(s.n_units), s.n_features) if s.n_features else np.zeros(s.n_units, int)
-            for s in net.architecture.node_sites
-        }
-    )
+    part = by_feature(net)
     graph = structural_connectivity(net, part, "subspace")
     edges = graph.edges
     single = edges[(edges.source == "mlp.0/roi.1") & (edges.channel == "v")]
