@@ -184,7 +184,7 @@ _KEEP = (
     Option("keep", 0, "Keep only so many of each target's edges, the strongest, and sums of the others.", minimum=0),
     Option("keep_overall", 0, "Keep (besides) the strongest edges of the whole, so many.", minimum=0),
 )
-_ROTATED = Option("rotated", 50, "Random rotations behind z and p, 0 for none.", minimum=0)
+_ROTATED = Option("rotated", 20, "Random rotations behind z and p where no formula gives them; 0: none.", minimum=0)
 
 STRUCTURAL: Table = _table(
     Entry(
@@ -198,10 +198,10 @@ STRUCTURAL: Table = _table(
             Option(
                 "norm",
                 "frobenius",
-                "Of all singular values, of the largest alone (spectral), or the cosine of the first directions (top).",
+                "Of all singular values (frobenius), the largest (spectral); or the cosine of first directions (top).",
                 choices=("frobenius", "spectral", "top"),
             ),
-            Option("rotated", 20, "Rotations behind z and p of spectral, 0 for none; others need none.", minimum=0),
+            _ROTATED,
         ),
     ),
     Entry(
@@ -257,7 +257,7 @@ STRUCTURAL: Table = _table(
         serves_features=True,
         options=(
             Option("positions", 64, "Length of the sequence for attention by position.", minimum=2),
-            Option("rotated", 20, "Random rotations behind z of the scores, 0 for none.", minimum=0),
+            _ROTATED,
         ),
     ),
 )

@@ -9,7 +9,8 @@ normalised Frobenius score is s² = tr(M Q N Qᵀ), whose first three moments ar
     E (s² - 1/d)³ = 8 d tr(M0³) tr(N0³) / ((d - 1)(d + 2)(d - 2)(d + 4))
 
 since traceless symmetric matrices are an irreducible representation with one quadratic and one cubic invariant.
-Tails are those of the gamma distribution (Pearson type III) with these three moments; of two single vectors they are
+Tails are those of the gamma distribution (Pearson type III) with these three moments (`Draws`: estimated ones, for
+scores without closed forms); of two single vectors they are
 exact, s² having the distribution Beta(1/2, (d - 1)/2). The gamma's support is unbounded and that of s² is not, so
 that far tails are too long rather than too short.
 """
@@ -67,11 +68,15 @@ class Spectrum:
 
 @dataclass
 class Moments:
-    """Mean, variance and third central moment of squared scores under the null; arrays of one shape."""
+    """Mean, variance and third central moment of squared scores under the null; arrays of one shape.
+
+    `freedom`: degrees of freedom that the variance was estimated with; infinite where it is exact.
+    """
 
     mean: Array
     variance: Array
     third: Array
+    freedom: float = np.inf
 
     @classmethod
     def haar(cls, one: Spectrum, other: Spectrum, dimension: int) -> Moments:
@@ -91,11 +96,17 @@ class Moments:
             return np.where(self.variance > FLAT * self.mean**2, z, np.nan)
 
     def upper(self, squares: Array) -> Array:
-        """Probability of a squared score at least as large, by the gamma with these moments; NaN as `z`."""
+        """Probability of a squared score at least as large, by the gamma with these moments; NaN as `z`.
+
+        If they were estimated, the normal deviate with the gamma's probability is taken for one of Student's t.
+        """
         z = self.z(squares)
         with np.errstate(divide="ignore", invalid="ignore"):
             skewness = self.third / self.variance**1.5
-        return pearson_tail(z, skewness)
+        p = pearson_tail(z, skewness)
+        if np.isinf(self.freedom):
+            return p
+        return np.asarray(special.stdtr(self.freedom, special.ndtri(np.maximum(p, np.finfo(float).tiny))), np.float64)
 
 
 class Draws:
@@ -133,7 +144,7 @@ class Draws:
         small = (self.n * (self.n - 1)) ** 0.5 / max(1, self.n - 2)  # few draws show less skewness than there is
         skewness = small * float(cubes.mean()) if live.any() else 0.0
         variance = spread * (self.n + 1) / (self.n - 1)
-        return Moments(self.reference + mean, variance, skewness * variance**1.5)
+        return Moments(self.reference + mean, variance, skewness * variance**1.5, self.n - 1)
 
 
 def _traceless(spectrum: Spectrum, d: float) -> tuple[Array, Array]:

@@ -24,7 +24,7 @@ from compgraph.models.sequential import Sequential
 from compgraph.partition import Partition
 
 
-def compute(net: Sequential, partition: Partition, *, rotated: int = 50, seed: int = 0) -> ComputationalGraph:
+def compute(net: Sequential, partition: Partition, *, rotated: int = 20, seed: int = 0) -> ComputationalGraph:
     """Roots of the shares of the squared path norm.
 
     Parameters

@@ -22,7 +22,7 @@ from compgraph.models.sequential import Sequential
 from compgraph.partition import Partition
 
 
-def compute(net: Sequential, partition: Partition, *, rotated: int = 50, seed: int = 0) -> ComputationalGraph:
+def compute(net: Sequential, partition: Partition, *, rotated: int = 20, seed: int = 0) -> ComputationalGraph:
     """Scale-free weight norms between the parts of neighbouring sites.
 
     Parameters

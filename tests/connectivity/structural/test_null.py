@@ -149,6 +149,6 @@ def test_the_nominal_share_of_a_random_chain_is_significant(method):
         for parameter in module.parameters():
             torch.nn.init.normal_(parameter)
         net = from_module(module, (6, 8, 8))
-        p.append(structural_connectivity(net, Partition.channels(net), method, rotated=30).columns["p"])
+        p.append(structural_connectivity(net, Partition.channels(net), method).columns["p"])
     p = np.concatenate(p)
     assert 0.02 < (p[~np.isnan(p)] < 0.05).mean() < 0.085
