@@ -266,9 +266,10 @@ class Ends:
             return None
         one = self.net.dictionaries[site]
         rows, _, post = self.net.inner.decoder(site)
+        rows, encoder = _wide(rows), _wide(one.encoder)
         described = torch.eye(one.width, dtype=rows.dtype) if one.space == "hidden" else _gained(rows, post)
-        read = described @ one.encoder
-        return _wide(read if one.complete else torch.cat([read, described], 1))
+        read = described @ encoder
+        return read if one.complete else torch.cat([read, described], 1)
 
     def _encoded(self, site: str, rows: Tensor) -> Tensor:
         encoder = self._encoder(site)
