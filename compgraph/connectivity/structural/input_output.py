@@ -10,7 +10,8 @@ Gurnee et al. 2024, "Universal Neurons in GPT2 Language Models", for the cosine)
 w_gate with `via="gate"`), units of attention by their values; features read and write as `vectors` says.
 
 Nodes that have several vectors (embed, logits, a head's pattern by its queries and keys, ROIs, a dictionary's error)
-have the root of the sum of squares over pairs of vectors, the cosine with Frobenius norms of both: not signed.
+have the root of the sum of squares over pairs of vectors, the cosine with Frobenius norms of both (neurons counting
+by their lengths, `vectors`): not signed.
 
 Null (`null`): of single vectors z = cos √d and the two-sided p are exact, of others z and p are those of the squared
 cosine.
@@ -94,7 +95,7 @@ def compute(
         if number < 0:
             raise GraphError(f"input-output: {name} is {number}; it must be at least 0")
     check_partition(net, partition)
-    ends = Ends(net, partition, whole=False, via=via)
+    ends = Ends(net, partition, whole=False, via=via, lengths=score == "cosine")
     about = {"method": "input-output", "score": score, "via": via}
     pair = Cosines(ends.dimension, product=score == "product")
     if not (keep or keep_overall or matrix):

@@ -8,13 +8,17 @@ B Bᵀ), no more of them than its units or the width.
 | --- | --- | --- |
 | embed | W_E | |
 | attention | W_V W_O | q: W_Q W_Kᵀ, k: W_K W_Qᵀ, v: W_V W_O |
-| MLP | W_out | [W_in, W_gate] |
+| MLP, neuron by neuron | |w_in| w_out | |w_out| w_in |
+| gated MLP | |w_in| |w_gate| w_out | |w_out| [|w_gate| w_in, |w_in| w_gate] |
 | logits | | W_U |
+
+A neuron counts by the lengths of all of its vectors, as a head by its whole maps: what it computes does not change
+when a factor goes from one of them to another (of the two that a gated neuron multiplies; of ReLU neurons).
 
 Gains of norms are folded into the weights (of the norm in front into readers, of a norm behind into writers), and all
 that reads or writes the stream is centred where norms centre, the far side of a head's maps too: what norms remove
-counts nowhere. Biases, the norms' scales and rotary rotations are left out: queries and
-keys are compared at equal positions.
+counts nowhere. Biases, the norms' scales and rotary rotations are left out: queries and keys are compared at equal
+positions.
 
 Features of a dictionary write their decoder rows. What their encoder reads is followed back through the site: through
 the values and, in an MLP, through neurons taken as linear. Coordinates of the error read what the site's own do.
@@ -37,7 +41,7 @@ from compgraph.models.transformer import Transformer
 from compgraph.partition import Partition
 from compgraph.patterns import pattern_of, splits_heads
 
-Via = Literal["both", "in", "gate"]
+Via = Literal["in", "gate"]
 
 
 @dataclass
@@ -119,12 +123,16 @@ class Ends:
         Whether the vectors stand for the whole map of a part (see above). Else they are, unit by unit, what the unit
         writes and what it reads, as far as it has one vector for that: what its inputs or its outputs weigh does not
         count, and a feature of an attention site reads through all heads at one position.
+    lengths
+        Whether a neuron counts by the lengths of all of its vectors (see above).
     via
-        What a neuron of a gated MLP reads: `in`, `gate`, or `both`.
+        What a neuron of a gated MLP reads, unless `whole`: by `in` or by `gate`.
     """
 
-    def __init__(self, net: Transformer, partition: Partition, *, whole: bool = True, via: Via = "both") -> None:
-        self.net, self.partition, self.whole, self.via = net, partition, whole, via
+    def __init__(
+        self, net: Transformer, partition: Partition, *, whole: bool = True, via: Via = "in", lengths: bool = True
+    ) -> None:
+        self.net, self.partition, self.whole, self.via, self.lengths = net, partition, whole, via, lengths
         self.spec = net.spec
         self.dimension = net.spec.d_model - (net.spec.norm == "layer")
         self.split = {
@@ -147,7 +155,10 @@ class Ends:
         if site == "embed":
             return self._embed()
         rows = self._written(site)
-        if not (site.startswith("attn.") and self.whole):
+        if site.startswith("mlp."):
+            read = torch.cat(self._neurons(site), 1).norm(dim=1, keepdim=True)
+            return self._of(site, rows * read if self.lengths else rows)
+        if not self.whole:
             return self._of(site, rows)
         values, group = self._folded(site, self._inner(site), rows)
         return Vectors.of(values, group // self.spec.n_heads, self.partition.n_parts(site))
@@ -180,13 +191,24 @@ class Ends:
         return Vectors.of(self._centred(masked), torch.arange(n).repeat_interleave(len(factor)), n)
 
     def _mlp(self, site: str) -> Vectors:
+        rows = self._neurons(site)
+        if self.lengths:
+            lengths = self._written(site).norm(dim=1, keepdim=True)
+            rows = [one * lengths for one in rows]
+        return self._of(site, torch.cat(rows), len(rows))
+
+    def _neurons(self, site: str) -> list[Tensor]:
+        """What units of an MLP read, [units, d_model] for each of the projections that count."""
         block = self._block(site)
         assert block.w_in is not None
-        via = "in" if block.w_gate is None else self.via
-        inner = {"in": block.w_in, "gate": block.w_gate}
-        found = [w for name, w in inner.items() if w is not None and via in ("both", name)]
-        rows = [self._encoded(site, self._centred(_gained(_wide(w).T, block.mlp_norm))) for w in found]
-        return self._of(site, torch.cat(rows), len(rows))
+        up = self._centred(_gained(_wide(block.w_in).T, block.mlp_norm))
+        if block.w_gate is None:
+            return [self._encoded(site, up)]
+        gate = self._centred(_gained(_wide(block.w_gate).T, block.mlp_norm))
+        if self.lengths:
+            up, gate = up * gate.norm(dim=1, keepdim=True), gate * up.norm(dim=1, keepdim=True)
+        rows = [up, gate] if self.whole else [{"in": up, "gate": gate}[self.via]]
+        return [self._encoded(site, one) for one in rows]
 
     def _attention(self, site: str) -> Iterator[tuple[str, str, Vectors]]:
         block = self._block(site)
@@ -236,7 +258,7 @@ class Ends:
         """
         labels, n_heads = self._labels(site), self.spec.n_heads
         group = labels * n_heads
-        if self._encoder(site) is None:
+        if not self._has_dictionary(site):
             group = group + torch.arange(n_heads).repeat_interleave(self.spec.d_head)
         order = torch.where(labels < 0, -1, group).argsort(stable=True)[int((labels < 0).sum()) :]
         counts = torch.bincount(group[order], minlength=self.partition.n_parts(site) * n_heads)

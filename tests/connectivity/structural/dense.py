@@ -79,6 +79,15 @@ class Dense:
         parts = [encoder[h * width : (h + 1) * width][:, units] for h in range(len(values))]
         return [v @ e @ self.rows(site)[units] @ self.centre for v, e in zip(values, parts, strict=True)]
 
+    def neurons(self, site):
+        """What units of an MLP read [d_model, units], of gated ones by both factors of the product."""
+        block = self.block(site)
+        up = self.gained(block.w_in, block.mlp_norm)
+        if block.w_gate is None:
+            return [up @ self.encoder(site)]
+        gate = self.gained(block.w_gate, block.mlp_norm)
+        return [w @ self.encoder(site) for w in (up * gate.norm(dim=0), gate * up.norm(dim=0))]
+
     def writer(self, site, units):
         """[inputs, d_model], centred."""
         if site == "embed":
@@ -86,7 +95,8 @@ class Dense:
             mask[units] = 1
             return (self.net.weights.embedding * mask) @ self.centre
         if site.startswith("mlp"):
-            return self.rows(site)[units] @ self.centre
+            written = self.rows(site)[units] @ self.centre
+            return torch.cat(self.neurons(site)).norm(dim=0)[units, None] * written
         return torch.cat(self.value_maps(site, units))
 
     def reader(self, site, channel, units):
@@ -94,9 +104,8 @@ class Dense:
         if site == "logits":
             return self.gained(self.net.weights.unembedding.T, self.net.weights.final_norm)
         if site.startswith("mlp"):
-            block = self.block(site)
-            found = [self.gained(w, block.mlp_norm) for w in (block.w_in, block.w_gate) if w is not None]
-            return torch.cat([w @ self.encoder(site)[:, units] for w in found], 1)
+            lengths = (self.rows(site) @ self.centre).norm(dim=1)[units]
+            return torch.cat([read[:, units] * lengths for read in self.neurons(site)], 1)
         if channel == "v":
             return torch.cat(self.value_maps(site, units), 1)
         site, d_head = site.removesuffix(".pattern"), self.net.spec.d_head

@@ -48,6 +48,10 @@ def changed(net):
         block.mlp_norm = _scaled(block.mlp_norm, scale)
         block.w_in = block.w_in / scale[:, None]
         block.w_gate = None if block.w_gate is None else block.w_gate / scale[:, None]
+        if block.w_gate is not None or spec.activation == "relu":  # between a neuron's vectors
+            scale = random(spec.d_mlp).exp()
+            block.w_in, block.w_out = block.w_in * scale, block.w_out / scale[:, None]
+            block.b_in = None if block.b_in is None else block.b_in * scale
         if spec.norm == "layer":  # writers shifted along what norms remove, readers along what never comes in
             block.w_o = block.w_o + random(*block.w_o.shape[:2], 1)
             block.w_out = block.w_out + random(len(block.w_out), 1)
@@ -69,7 +73,7 @@ def _scaled(norm, scale):
     return NormWeights(norm.gain * scale, None if norm.bias is None else norm.bias * scale)
 
 
-@pytest.fixture(scope="module", params=ONE_PER_FAMILY)
+@pytest.fixture(scope="module", params=[*ONE_PER_FAMILY, "gpt2-untied"])
 def pair(request):
     net = tiny_network(request.param, dtype=torch.float64)
     other = changed(net)
@@ -81,6 +85,9 @@ def pair(request):
 
 @pytest.mark.parametrize(("method", "options"), METHODS)
 def test_symmetries_of_the_function_change_no_score(pair, method, options):
+    rescaled = pair[0].weights.blocks[0].w_gate is not None or pair[0].spec.activation == "relu"
+    if options.get("score") == "product" and rescaled:
+        pytest.skip("products depend on the scale of single neurons, which is free where another factor undoes it")
     before, after = (structural_connectivity(net, Partition.heads(net), method, **options) for net in pair)
     np.testing.assert_allclose(after.weight, before.weight, rtol=1e-8, atol=1e-9)
     if options.get("norm") != "spectral":  # whose rotations meet other bases of the same maps
@@ -90,8 +97,8 @@ def test_symmetries_of_the_function_change_no_score(pair, method, options):
             np.testing.assert_allclose(after.node_columns[name], before.node_columns[name], rtol=1e-6, atol=1e-8)
 
 
-def test_neurons_are_unchanged_by_centring_and_gains(pair):
-    part = [Partition.mixed(net, {"mlp.*": "units", "attn.*": "heads"}) for net in pair]
-    graphs = [structural_connectivity(n, p, "input-output", score="product") for n, p in zip(pair, part, strict=True)]
+def test_cosines_of_neurons_are_unchanged(pair):
+    part = Partition.mixed(pair[0], {"mlp.*": "units", "attn.*": "heads"})
+    graphs = [structural_connectivity(net, part, "input-output") for net in pair]
     assert graphs[0].weight.min() < 0  # signed
     np.testing.assert_allclose(graphs[1].weight, graphs[0].weight, rtol=1e-8, atol=1e-9)
