@@ -69,7 +69,8 @@ class Streamed:
                 self._remember(before, len(self.channels), writers[before])
                 if self.ends.split.get(site):
                     self._patterns(site, matrix)
-                sources = {name: writers[name] for name in self.net.architecture.reads[site]}
+                reads = self.net.architecture.reads[site]
+                sources = {name: writers[name] for name in reads if writers[name].vectors.n_parts}
                 for target, channel, vectors in self.ends.readers(site):
                     reader = self.pair.reader(vectors)
                     self._remember(target, self.channels.index(channel), reader)
@@ -111,7 +112,7 @@ class Streamed:
         """Edges from the patterns of a site into its parts."""
         edges = torch.from_numpy(served_parts(self.net.architecture.site(site), self.ends.partition))
         scores = torch.where(edges, self.ends.served(site), 0.0)
-        if matrix is not None:
+        if matrix is not None and scores.numel():
             matrix.add(scores, (site, "", 0), (pattern_of(site), 0))
         target, source = (self.partition.node_slice(s).start for s in (site, pattern_of(site)))
         self.kept.add(scores, target, 0, source, edges)
