@@ -52,6 +52,7 @@ _PUBLIC = {
     "stability": "compgraph.evaluation.stability",
     "structural_connectivity": "compgraph.connectivity.structural.dispatch",
     "task_separability": "compgraph.evaluation.separability",
+    "virtual_circuits": "compgraph.connectivity.structural.virtual_circuits",
 }
 """Public name -> module that holds it."""
 

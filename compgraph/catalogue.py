@@ -195,6 +195,12 @@ ATTRIBUTIONS: Table = _table(
     ),
 )
 
+_KEEP = (
+    Option("keep", 0, "Keep only so many of each target's edges, the strongest, and sums of the others.", minimum=0),
+    Option("keep_overall", 0, "Keep (besides) the strongest edges of the whole, so many.", minimum=0),
+)
+_ROTATED = Option("rotated", 20, "Random rotations behind z and p where no formula gives them; 0: none.", minimum=0)
+
 STRUCTURAL: Table = _table(
     Entry(
         "composition",
@@ -202,6 +208,15 @@ STRUCTURAL: Table = _table(
         "norm of the product of what one part writes and the other reads, over the product of norms",
         "compute",
         serves=TRANSFORMER,
+        options=(
+            Option(
+                "norm",
+                "frobenius",
+                "Of all singular values (frobenius), the largest (spectral); or the cosine of first directions (top).",
+                choices=("frobenius", "spectral", "top"),
+            ),
+            _ROTATED,
+        ),
     ),
     Entry(
         "weight-norm",
@@ -209,6 +224,52 @@ STRUCTURAL: Table = _table(
         "norm of the weights between two parts of neighbouring layers",
         "compute",
         serves=SEQUENTIAL,
+        options=(_ROTATED,),
+    ),
+    Entry(
+        "path-norm",
+        "compgraph.connectivity.structural.path_norm",
+        "share of the squared path norm that passes through an edge, its root",
+        "compute",
+        serves=SEQUENTIAL,
+        options=(_ROTATED,),
+    ),
+    Entry(
+        "subspace",
+        "compgraph.connectivity.structural.subspace",
+        "how much the other part reads of the singular direction it reads best",
+        "compute",
+        serves=TRANSFORMER,
+        options=(Option("components", 3, "Directions to name for each edge.", minimum=1),),
+    ),
+    Entry(
+        "input-output",
+        "compgraph.connectivity.structural.input_output",
+        "what a unit writes times what another reads, or their cosine",
+        "compute",
+        serves=TRANSFORMER,
+        options=(
+            Option("score", "cosine", "The product, or the cosine.", choices=("cosine", "product")),
+            Option(
+                "via",
+                "in",
+                "What a neuron of a gated MLP reads: the projection that is multiplied (in), or the gate.",
+                choices=("in", "gate"),
+            ),
+            *_KEEP,
+        ),
+        arguments=("matrix",),
+    ),
+    Entry(
+        "virtual-circuits",
+        "compgraph.connectivity.structural.virtual_circuits",
+        "token-to-token maps of heads: copying, matching, attention by position",
+        "compute",
+        serves=TRANSFORMER,
+        options=(
+            Option("positions", 64, "Length of the sequence for attention by position.", minimum=2),
+            _ROTATED,
+        ),
     ),
 )
 
@@ -223,10 +284,6 @@ FUNCTIONAL: Table = _table(
 
 _STEPS = Option("steps", 5, "Points on the path.", minimum=1)
 _GRAD_DROP = Option("grad_drop", False, "Mean absolute score over backward passes that skip a layer each.")
-_KEEP = (
-    Option("keep", 0, "Keep only so many of each target's edges, the strongest, and sums of the others.", minimum=0),
-    Option("keep_overall", 0, "Keep (besides) the strongest edges of the whole, so many.", minimum=0),
-)
 
 _SERIES = (
     Option("signal", "norm", "A node's number at a token position.", choices=("norm", "mean", "pc")),

@@ -130,7 +130,7 @@ def _group(branches: Mapping[str, type[Section]], title: str, used: Collection[s
         label = next((key for key in TAGS if key in model.model_fields), "")
         own = [_with_default(key, field) for key, field in model.model_fields.items() if key not in TAGS]
         own = [said for said in own if said not in shared.values()]
-        if own and used and tag not in used:
+        if used and tag not in used:
             others.append(tag)
         elif own:
             lines += _wrapped(f"{label}: {tag}", own)
@@ -142,7 +142,8 @@ def _group(branches: Mapping[str, type[Section]], title: str, used: Collection[s
         yield from _wrapped(f"{label}: {', '.join(tags)}", [])
     yield from lines
     if others:
-        yield from _wrapped(f"with options of their own (docs/configuration.md): {', '.join(others)}", [])
+        named = list(_wrapped(f"others (docs/configuration.md): {', '.join(others)}", []))
+        yield from named if len(named) == 1 else _wrapped(f"{len(others)} others: docs/configuration.md", [])
 
 
 def _wrapped(title: str, words: list[str]) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from compgraph import catalogue
 from compgraph.config.base import Entry, PartitionChoice, Seed, method_models, method_tag, union
@@ -15,6 +16,22 @@ class StructuralEntry(Entry):
         "modules", description="Nodes: modules, heads, channels, units, rois.<name>, or one of these per site pattern."
     )
     seed: Seed = Field(0, description="Seed, where the method draws.")
+
+    @model_validator(mode="after")
+    def _check_rotated(self) -> StructuralEntry:
+        if getattr(self, "rotated", 0) == 1:
+            raise PydanticCustomError("rule", "rotated is 1; it must be 0, or at least 2 for a variance")
+        return self
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> StructuralEntry:
+        if getattr(self, "method", "") == "virtual-circuits" and self.partition != "heads":
+            raise PydanticCustomError(
+                "rule",
+                "virtual-circuits describes heads: partition must be heads, not {partition}",
+                {"partition": str(self.partition)},
+            )
+        return self
 
 
 METHODS = method_models(catalogue.STRUCTURAL, StructuralEntry)

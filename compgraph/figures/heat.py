@@ -15,6 +15,8 @@ from compgraph.figures.matrix import frame
 
 GAP = 0.06
 LINE_INCHES = 0.11
+BRIGHTNESS = np.array([0.299, 0.587, 0.114])
+"""Of red, green and blue to the eye (ITU-R BT.601)."""
 
 
 def spoken(name: object) -> str:
@@ -92,9 +94,9 @@ def annotated(
     texts = {(i, j): form(float(v)) for (i, j), v in np.ndenumerate(matrix) if np.isfinite(v)}
     if size < 4.5 or any(style.text_width(text, size) > wide - 0.04 for text in texts.values()):
         return
-    span = limits[1] - limits[0]
+    shades = axes.images[-1].to_rgba(matrix)[..., :3] @ BRIGHTNESS
     for (i, j), text in texts.items():
-        dark = (matrix[i, j] - limits[0]) / span > 0.55 if span else False
+        dark = shades[i, j] < 0.6
         axes.text(
             j + 0.5, i + 0.53, text, ha="center", va="center", fontsize=size, color="white" if dark else style.INK
         )

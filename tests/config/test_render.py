@@ -73,7 +73,9 @@ def test_options_of_the_methods_in_use_are_listed_and_the_names_of_the_rest() ->
     part = render({"effective": {"a": {"method": "acdc"}}}).split("# effective: ")[1].split("\n\n")[0]
     assert "method: acdc - metric: kl, tau: 0.01" in part
     assert "qk_fix" not in part
-    assert "with options of their own (docs/configuration.md): eap, " in part
+    assert "16 others: docs/configuration.md" in part
+    few = render({"structural": {"a": {"method": "composition"}}}).split("# structural: ")[1].split("\n\n")[0]
+    assert "others (docs/configuration.md): weight-norm, " in few
 
 
 def test_the_default_study_is_a_page() -> None:

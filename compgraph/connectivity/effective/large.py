@@ -23,14 +23,13 @@ import torch
 
 from compgraph.connectivity.effective.attribution import MEMORY_PER_BATCH, attribute, gradient_passes
 from compgraph.connectivity.effective.chain_blocks import ChainBlocks, ChainUnitScorer
+from compgraph.connectivity.effective.kept import Kept
 from compgraph.connectivity.effective.passes import Passes, Scorer
-from compgraph.connectivity.effective.score_blocks import Block, ScoreBlocks
-from compgraph.connectivity.effective.score_matrix import MatrixWriter, ScoreMatrix
-from compgraph.connectivity.effective.score_summary import Histogram, NodeSums
+from compgraph.connectivity.effective.score_blocks import ScoreBlocks
+from compgraph.connectivity.effective.score_matrix import ScoreMatrix
 from compgraph.connectivity.effective.scratch import RowStore
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.connectivity.effective.stream_blocks import StreamBlocks, stream_scorer_of
-from compgraph.connectivity.effective.strongest_edges import EdgeNumbers, Edges, StrongestOverall, StrongestPerTarget
 from compgraph.connectivity.effective.unit_scorer import UnitScorer
 from compgraph.data.batches import batches
 from compgraph.errors import DataError, GraphError
@@ -133,12 +132,14 @@ def strongest_edges(
         for batch in track(batches(net, pairs, size), description=method, total=-(-n // size), unit="batch"):
             blocks.add(gradient_passes(setting, blocks.scorer, batch, passes, measure), batch)
         with torch.no_grad():
-            found = _Found(blocks, keep, keep_overall, writer)
+            kept = Kept(blocks.partition, blocks.channels, keep, keep_overall, writer)
             with progress(f"{method}: scores", len(blocks.sites), "sites") as shown:
                 for site in blocks.sites:
-                    found.add_site(site)
+                    for block in blocks.into(site):
+                        kept.add(block)
+                    kept.close()
                     shown.advance(1)
-    return found.graph({**about, "keep": keep, "keep_overall": keep_overall})
+    return _graph(blocks, kept, {**about, "keep": keep, "keep_overall": keep_overall})
 
 
 def _check(setting: Setting, keep: int, keep_overall: int) -> None:
@@ -166,57 +167,19 @@ def blocks_of(setting: Setting, store: RowStore) -> ScoreBlocks:
     return StreamBlocks(setting, store, MEMORY)
 
 
-class _Found:
-    """What is kept of all scores."""
-
-    def __init__(self, blocks: ScoreBlocks, keep: int, keep_overall: int, writer: MatrixWriter | None) -> None:
-        self.blocks, self.writer = blocks, writer
-        n = blocks.partition.n_nodes
-        self.numbers = EdgeNumbers(n, len(blocks.channels))
-        self.per_target = StrongestPerTarget(keep, self.numbers) if keep else None
-        self.overall = StrongestOverall(keep_overall, self.numbers) if keep_overall else None
-        self.sums, self.histogram = NodeSums(n), Histogram()
-
-    def add_site(self, site: str) -> None:
-        """All edges into a site."""
-        for block in self.blocks.into(site):
-            if self.writer is not None:
-                self.writer.add(block)
-            self._add(block)
-            if self.per_target is not None and block.edges is not None:
-                self.per_target.restart()
-        if self.per_target is not None:
-            self.per_target.close()
-
-    def _add(self, block: Block) -> None:
-        scores, absolute = block.scores, block.scores.abs()
-        try:
-            self.histogram.add(scores if block.edges is None else scores[block.edges])
-        except DataError as error:
-            raise DataError(f"scores of edges into {block.site} are not finite") from error
-        target = self.blocks.partition.node_slice(block.site).start + block.into
-        source = self.blocks.partition.node_slice(block.source).start + block.out_of
-        self.sums.add(scores, absolute, target, source)
-        if block.edges is not None:
-            absolute = torch.where(block.edges, absolute, -1)
-        for reducer in (self.per_target, self.overall):
-            if reducer is not None:
-                reducer.add(scores, absolute, target, self.blocks.channels.index(block.channel), source)
-
-    def graph(self, about: dict[str, Any]) -> ComputationalGraph:
-        """The edges kept, with what is known of the others."""
-        pieces = [] if self.per_target is None else self.per_target.pieces
-        kept = Edges.joined([*pieces, *([] if self.overall is None else [self.overall.edges()])])
-        source, target, channel = self.numbers.columns(kept.number)
-        return ComputationalGraph(
-            self.blocks.partition,
-            source,
-            target,
-            channel,
-            kept.score,
-            channels=self.blocks.channels,
-            kind="effective",
-            architecture=self.blocks.architecture,
-            attributes=about | {"n_edges_scored": self.histogram.n, "histogram": self.histogram.about()},
-            node_columns=self.sums.columns(),
-        )
+def _graph(blocks: ScoreBlocks, kept: Kept, about: dict[str, Any]) -> ComputationalGraph:
+    """The edges kept, with what is known of the others."""
+    edges = kept.edges()
+    source, target, channel = kept.numbers.columns(edges.number)
+    return ComputationalGraph(
+        blocks.partition,
+        source,
+        target,
+        channel,
+        edges.score,
+        channels=blocks.channels,
+        kind="effective",
+        architecture=blocks.architecture,
+        attributes=about | kept.about(),
+        node_columns=kept.sums.columns(),
+    )

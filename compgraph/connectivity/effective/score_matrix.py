@@ -55,18 +55,45 @@ class ScoreMatrix:
         StoreError
             The disk is too small or cannot be written.
         """
-        if self.dtype not in DTYPES:
-            raise DataError(f"matrix: dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
-        path, inputs = Path(self.path), {"model": setting.net.digest}
+        inputs = {"model": setting.net.digest}
         inputs["clean"] = data_digest(setting.pairs, "clean")
         if setting.pairs.corrupted is not None:
             inputs["corrupted"] = data_digest(setting.pairs, "corrupted")
         parameters = {**about, "dtype": self.dtype, "partition": setting.partition.digest}
         made = Provenance("effective", parameters, setting.seed, inputs, code_digest([__name__]))
-        with store.create(path, KIND, f"{path.stem}.zarr", made) as draft:
-            writer = MatrixWriter(draft.path, self.dtype, blocks)
+        arrays = {array_name(one.site, one.channel, one.source): (one.shape, one.block) for one in blocks.extents()}
+        with self.sealed(MatrixPlan(blocks.partition, blocks.channels, arrays), made) as writer:
             yield writer
-            draft.summary.update(n_scores=writer.n_scores, dtype=self.dtype, n_nodes=blocks.partition.n_nodes)
+
+    @contextmanager
+    def sealed(self, plan: MatrixPlan, made: Provenance) -> Iterator[MatrixWriter]:
+        """A result of any method being written; it is sealed when the body ends well. Raises as `writer`."""
+        if self.dtype not in DTYPES:
+            raise DataError(f"matrix: dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
+        path = Path(self.path)
+        with store.create(path, KIND, f"{path.stem}.zarr", made) as draft:
+            writer = MatrixWriter(draft.path, self.dtype, plan)
+            yield writer
+            draft.summary.update(n_scores=writer.n_scores, dtype=self.dtype, n_nodes=plan.partition.n_nodes)
+
+
+@dataclass(frozen=True)
+class MatrixPlan:
+    """What a matrix holds.
+
+    Attributes
+    ----------
+    partition
+        The nodes, patterns among them.
+    channels
+        Of the graph.
+    arrays
+        Name (`array_name`) of every array that is not empty -> its shape and that of its chunks.
+    """
+
+    partition: Partition
+    channels: tuple[str, ...]
+    arrays: Mapping[str, tuple[tuple[int, int], tuple[int, int]]]
 
 
 class MatrixWriter:
@@ -78,22 +105,21 @@ class MatrixWriter:
         Of the store, which is made.
     dtype
         On disk.
-    blocks
+    plan
         Sites, channels and blocks: a chunk is a block.
     """
 
-    def __init__(self, path: Path, dtype: str, blocks: ScoreBlocks) -> None:
+    def __init__(self, path: Path, dtype: str, plan: MatrixPlan) -> None:
         import zarr
 
         self.path, self.dtype = path, np.dtype(dtype)
         self.arrays: dict[str, Any] = {}
-        planned = {_name(one.site, one.channel, one.source): one for one in blocks.extents()}
-        self.n_scores = sum(int(np.prod(one.shape)) for one in planned.values())
+        self.n_scores = sum(int(np.prod(shape)) for shape, _ in plan.arrays.values())
         store.require_space(path, self.n_scores * self.dtype.itemsize, "the matrix of all scores")
-        zarr.create_group(path, attributes={"dtype": dtype, "channels": list(blocks.channels)})
-        for name, one in planned.items():
-            self._create(name, one.shape, one.block)
-        blocks.partition.save(path / "partition")
+        zarr.create_group(path, attributes={"dtype": dtype, "channels": list(plan.channels)})
+        for name, (shape, chunks) in plan.arrays.items():
+            self._create(name, shape, chunks)
+        plan.partition.save(path / "partition")
 
     def _create(self, name: str, shape: tuple[int, int], chunks: tuple[int, int]) -> None:
         import zarr
@@ -124,7 +150,7 @@ class MatrixWriter:
             edges = f"{block.source} -> {block.site}"
             raise DataError(f"matrix: a score of {edges} is too large for {self.dtype}; use float32")
         row, column = block.into, block.out_of
-        array = self.arrays[_name(block.site, block.channel, block.source)]
+        array = self.arrays[array_name(block.site, block.channel, block.source)]
         array[row : row + len(values), column : column + values.shape[1]] = values
 
 
@@ -153,7 +179,7 @@ class StoredScores:
         """
         import zarr
 
-        name = _name(target, channel, source)
+        name = array_name(target, channel, source)
         if f"{name}/zarr.json" not in self.result.manifest["files"]:
             via = f" by channel {channel!r}" if channel else ""
             raise StoreError(f"{self.result.manifest_path} holds no scores of edges {source} -> {target}{via}")
@@ -172,5 +198,5 @@ def open_score_matrix(path: str | Path) -> StoredScores:
     return StoredScores(store.open(path, KIND))
 
 
-def _name(target: str, channel: str, source: str) -> str:
+def array_name(target: str, channel: str, source: str) -> str:
     return f"{target}/{channel or 'all'}/{source}"

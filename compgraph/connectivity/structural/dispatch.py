@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from compgraph.catalogue import STRUCTURAL, load
 from compgraph.errors import GraphError, ModelError
 from compgraph.graph import ComputationalGraph
@@ -10,31 +12,36 @@ from compgraph.partition import Partition
 
 
 def structural_connectivity(
-    net: Network, partition: Partition, method: str | None = None, *, seed: int = 0
+    net: Network, partition: Partition, method: str | None = None, *, seed: int = 0, **options: Any
 ) -> ComputationalGraph:
     """Structural connectivity: from the weights alone.
 
     Parameters
     ----------
     net
-        Transformer or chain.
+        Transformer (dictionaries attached or not) or chain.
     partition
         The nodes.
     method
-        A registered method: `composition` (transformers) or `weight-norm` (chains); None takes the first that
-        serves this kind of network.
+        A registered method (`compgraph.catalogue.STRUCTURAL`): `composition`, `subspace`, `input-output` or
+        `virtual-circuits` of transformers, `weight-norm` or `path-norm` of chains; None takes the first that serves
+        this kind of network.
     seed
-        For methods that draw.
+        For methods that draw, if only their null.
+    options
+        Of the method.
 
     Returns
     -------
     ComputationalGraph
-        Every edge the architecture allows.
+        Every edge the architecture allows (of `virtual-circuits` those from the input or to the output; fewer too
+        where only the strongest are kept), with the columns `z` (of the score under the method's null), `p` (a score
+        at least as large) and `p_adjusted` (Benjamini & Hochberg 1995). Where there is no null they are NaN.
 
     Raises
     ------
     GraphError, ModelError
-        Unknown method, or one that does not serve this kind of network.
+        Unknown method or option, or one that does not serve this kind of network; what the method says.
     """
     serving = [name for name, entry in STRUCTURAL.items() if net.kind in entry.serves]
     method = method or serving[0]
@@ -44,7 +51,9 @@ def structural_connectivity(
         raise ModelError(
             f"structural method {method!r} does not serve {net.kind} networks; valid are {', '.join(serving)}"
         )
-    if any(site.n_features for site in net.architecture.sites):
-        raise ModelError(f"structural method {method!r} does not serve networks with dictionaries")
-    graph: ComputationalGraph = load(STRUCTURAL[method])(net, partition, seed=seed)
+    entry = STRUCTURAL[method]
+    valid = [*(option.name for option in entry.options), *entry.arguments]
+    if unknown := sorted(set(options) - set(valid)):
+        raise GraphError(f"structural method {method!r} has no option {unknown[0]!r}; its options: {', '.join(valid)}")
+    graph: ComputationalGraph = load(entry)(net, partition, seed=seed, **options)
     return graph

@@ -9,9 +9,7 @@ import pytest
 import torch
 
 from compgraph.connectivity.effective import effective_connectivity, feature_products, features, products
-from compgraph.connectivity.structural.dispatch import structural_connectivity
 from compgraph.dictionaries import attach, identity, pca
-from compgraph.errors import ModelError
 from compgraph.models.parameters import from_transformers
 from compgraph.models.transformer import Transformer
 from compgraph.partition import Partition
@@ -197,9 +195,3 @@ def test_blocks_batches_and_examples_in_any_order(monkeypatch):
     for size in (1, 2, 5):
         parts = effective_connectivity(net, pairs, partition, batch_size=size)
         np.testing.assert_allclose(parts.weight, whole.weight, rtol=0, atol=1e-12 * scale)
-
-
-def test_structural_methods_do_not_serve_them():
-    net = with_features(tiny_network("gpt2"), {"mlp.0": "write"})
-    with pytest.raises(ModelError, match="structural method 'composition' does not serve networks with dictionaries"):
-        structural_connectivity(net, Partition.units(net))

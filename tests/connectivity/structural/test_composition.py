@@ -1,91 +1,96 @@
-"""Composition against dense matrices, and its invariances."""
+"""Composition against dense matrices."""
 
 from __future__ import annotations
-
-import copy
 
 import numpy as np
 import pytest
 import torch
 
 from compgraph.connectivity.structural import structural_connectivity
-from compgraph.errors import ModelError
+from compgraph.errors import GraphError, ModelError
 from compgraph.partition import Partition
 from tests.connectivity.effective.test_eap import SPLITTABLE, chain
-from tests.models.tiny import tiny_network
+from tests.connectivity.structural.dense import Dense, by_feature, ends, featured
+from tests.models.tiny import ONE_PER_FAMILY, tiny_network
 
 
-def dense(net, node_site, head=None):
-    """(writer, {channel: reader}) of a head, MLP, embed or logits as explicit matrices."""
-    spec, weights = net.spec, net.weights
-    eye = torch.eye(spec.d_model, dtype=net.dtype)
-    centre = eye - 1 / spec.d_model if spec.norm == "layer" else eye
+def some_parts(net) -> Partition:
+    """Two parts across heads at attention (so that patterns are nodes), parts of unequal size at MLPs."""
+    labels = {}
+    for site in net.architecture.node_sites:
+        values = np.zeros(site.n_units, int)
+        if site.kind == "attn":
+            values = np.arange(site.n_units) % 2
+        elif site.kind == "mlp":
+            values[:3], values[3] = 1, -1
+        labels[site.name] = values
+    return Partition.from_labels(labels)
 
-    def gained(matrix, norm):
-        return centre @ (matrix if norm.gain is None else norm.gain[:, None] * matrix)
 
-    if node_site == "embed":
-        return weights.embedding @ centre, {}
-    if node_site == "logits":
-        return None, {"": gained(weights.unembedding.T, weights.final_norm)}
-    block = weights.blocks[int(node_site.split(".")[1])]
-    rows, _, post = net.decoder(node_site)
-    rows = rows * (1 if post is None else post.gain)
-    if head is None:
-        readers = [block.w_in] + ([] if block.w_gate is None else [block.w_gate])
-        return rows @ centre, {"": gained(torch.cat(readers, 1), block.mlp_norm)}
-    group = spec.n_heads // spec.n_kv_heads
-    g = [1 if n is None else n.gain for n in (block.q_norm, block.k_norm)]
-    q, k, v = block.w_q[head] * g[0], block.w_k[head // group] * g[1], block.w_v[head // group]
-    own = rows.unflatten(0, (spec.n_heads, -1))[head]
-    gain = torch.ones(spec.d_model, dtype=net.dtype) if block.attn_norm.gain is None else block.attn_norm.gain
-    q, k, v = (gain[:, None] * m for m in (q, k, v))
-    readers = {"q": centre @ q @ k.T, "k": centre @ k @ q.T, "v": centre @ v @ block.w_o[head]}
-    return v @ own @ centre, readers
+def expected(a, b, norm):
+    if norm == "top":
+        return abs(float(torch.linalg.svd(a).Vh[0] @ torch.linalg.svd(b).U[:, 0]))
+    order = "fro" if norm == "frobenius" else 2
+    sizes = [torch.linalg.matrix_norm(x, ord=order) for x in (a @ b, a, b)]
+    return float(sizes[0] / (sizes[1] * sizes[2]))
 
 
 @pytest.mark.parametrize("variant", SPLITTABLE)
-def test_equals_dense_matrices(variant):
+def test_frobenius_equals_dense_matrices(variant):
     net = tiny_network(variant, dtype=torch.float64)
     graph = structural_connectivity(net, Partition.heads(net))
-    nodes = graph.node_columns
-    for s, t, c, w in zip(graph.source, graph.target, graph.channel, graph.weight, strict=True):
-        ends = []
-        for node in (s, t):
-            site = nodes["site"][node]
-            ends.append(dense(net, site, int(nodes["label"][node]) if site.startswith("attn") else None))
-        a, b = ends[0][0], ends[1][1][graph.channels[c]]
-        assert w == pytest.approx(float((a @ b).norm() / (a.norm() * b.norm())), abs=1e-10)
+    for k, a, b in ends(net, graph):
+        assert graph.weight[k] == pytest.approx(expected(a, b, "frobenius"), abs=1e-10)
+
+
+@pytest.mark.parametrize("variant", ONE_PER_FAMILY)
+@pytest.mark.parametrize("norm", ["frobenius", "spectral", "top"])
+def test_parts_finer_than_heads_equal_dense_matrices(variant, norm):
+    net = tiny_network(variant, dtype=torch.float64)
+    for part in (some_parts(net), Partition.heads(net)):
+        graph = structural_connectivity(net, part, norm=norm, rotated=0)
+        for k, a, b in ends(net, graph):
+            assert graph.weight[k] == pytest.approx(expected(a, b, norm), abs=1e-10)
+
+
+@pytest.mark.parametrize("variant", ["gpt2", "llama", "gemma2"])
+def test_features_equal_dense_matrices(variant):
+    net = featured(tiny_network(variant, dtype=torch.float64))
+    graph = structural_connectivity(net, by_feature(net))
+    checked = 0
+    for k, a, b in ends(net, graph):
+        assert graph.weight[k] == pytest.approx(expected(a, b, "frobenius"), abs=1e-10)
+        checked += 1
+    assert checked > 200
+
+
+def test_patterns_have_the_share_of_values_that_come_through_their_head():
+    net = tiny_network("gpt2", dtype=torch.float64)
+    graph = structural_connectivity(net, some_parts(net))
+    nodes, maps = graph.node_columns, Dense(net).value_maps("attn.1", list(range(1, 24, 2)))
+    total = sum(float(m.square().sum()) for m in maps)
+    table = graph.edges.query("target == 'attn.1/roi.1' and channel == ''")
+    np.testing.assert_allclose(table.weight, [float(m.norm()) / total**0.5 for m in maps], atol=1e-12)
+    assert table.p.isna().all() and len(nodes["name"]) == graph.n_nodes
 
 
 def test_module_scores_add_squares_of_heads():
     net = tiny_network("gpt2", dtype=torch.float64)
-    fine, coarse = (structural_connectivity(net, p) for p in (Partition.heads(net), Partition.modules(net)))
-    assert coarse.weight.min() > 0 and coarse.weight.max() <= 1
-    value = coarse.edges.query("source == 'attn.0' and target == 'logits'").weight.item()
-    heads = range(net.spec.n_heads)
-    a = torch.cat([dense(net, "attn.0", h)[0] for h in heads])
-    b = dense(net, "logits")[1][""]
-    assert value == pytest.approx(float((a @ b).norm() / (a.norm() * b.norm())), abs=1e-10)
-    assert fine.n_edges > coarse.n_edges
+    graph = structural_connectivity(net, Partition.modules(net))
+    assert graph.weight.min() > 0 and graph.weight.max() <= 1
+    for k, a, b in ends(net, graph):
+        assert graph.weight[k] == pytest.approx(expected(a, b, "frobenius"), abs=1e-10)
 
 
-def test_unchanged_by_symmetries_of_the_function():
-    net = tiny_network("gpt2", dtype=torch.float64)
-    before = structural_connectivity(net, Partition.heads(net)).weight
-    changed = copy.deepcopy(net)
-    block = changed.weights.blocks[1]
-    rotation = torch.linalg.qr(torch.randn(block.w_v.shape[2], block.w_v.shape[2], dtype=net.dtype)).Q
-    block.w_v, block.w_o = block.w_v @ rotation, rotation.T @ block.w_o
-    block.w_out = block.w_out + torch.randn(len(block.w_out), 1, dtype=net.dtype)  # a shift of all coordinates
-    block.attn_norm.gain = block.attn_norm.gain * 2
-    block.w_q, block.w_k, block.w_v = block.w_q / 2, block.w_k / 2, block.w_v / 2
-    np.testing.assert_allclose(structural_connectivity(changed, Partition.heads(net)).weight, before, atol=1e-12)
-
-
-def test_methods_serve_their_kind_of_network():
+def test_methods_and_options_are_checked():
     net = tiny_network("gpt2")
     with pytest.raises(ModelError, match="weight-norm"):
         structural_connectivity(net, Partition.heads(net), "weight-norm")
     with pytest.raises(ModelError, match="composition"):
         structural_connectivity(chain(), Partition.channels(chain()), "composition")
+    with pytest.raises(GraphError, match="no option 'keep'; its options: norm, rotated"):
+        structural_connectivity(net, Partition.heads(net), keep=3)
+    with pytest.raises(GraphError, match="norm 'nuclear' is not known; valid are frobenius, spectral, top"):
+        structural_connectivity(net, Partition.heads(net), norm="nuclear")
+    with pytest.raises(GraphError, match="rotated is 1"):
+        structural_connectivity(net, Partition.heads(net), norm="spectral", rotated=1)

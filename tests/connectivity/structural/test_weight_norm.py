@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from compgraph.architecture import transformer_architecture
-from compgraph.connectivity.structural import weight_norm
+from compgraph.connectivity.structural import chains, weight_norm
 from compgraph.errors import GraphError, ModelError
 from compgraph.models.modules import build_module, from_module
 from compgraph.models.sequential import Sequential
@@ -77,7 +77,7 @@ def expected(net: Sequential, part: Partition) -> dict[tuple[str, str], float]:
 
 @pytest.mark.parametrize("word", ["modules", "channels", "units"])
 def test_against_the_definition(cnn: Sequential, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weight_norm, "BATCH_UNITS", 1000)  # several batches of parts
+    monkeypatch.setattr(chains, "BATCH_UNITS", 1000)  # several batches of parts
     part = getattr(Partition, word)(cnn)
     graph = weight_norm.compute(cnn, part)
     found = {(row.source, row.target): row.weight for row in graph.edges.itertuples()}

@@ -1,0 +1,68 @@
+"""The share of a chain's path norm that passes through an edge.
+
+The squared path norm of a network sums, over all paths from an input unit to an output unit, the products of the
+squared weights on the path (Neyshabur, Tomioka & Srebro 2015, "Norm-Based Capacity Control in Neural Networks", with
+p = 2). Of it passes from unit i to unit j, with s as in `chains` and t_j² the sum over paths from j to the outputs,
+
+    φ_ji = s_i² w_ji² t_j² / (sum over all paths)
+
+The weight of an edge from part A to part B is the root of the sum of φ over their units. Squares sum to 1 over the
+edges between two sites. Rescaling of hidden ReLU units changes no path, hence nothing. Poolings average squares over
+their windows, as for `weight-norm`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from compgraph.connectivity.structural.chains import SquaredStage, chain_graph, check, squared_stages
+from compgraph.graph import ComputationalGraph
+from compgraph.models.sequential import Sequential
+from compgraph.partition import Partition
+
+
+def compute(net: Sequential, partition: Partition, *, rotated: int = 20, seed: int = 0) -> ComputationalGraph:
+    """Roots of the shares of the squared path norm.
+
+    Parameters
+    ----------
+    net, partition, rotated, seed
+        As for `weight-norm`. The null turns the weights of one layer at a time.
+
+    Returns
+    -------
+    ComputationalGraph
+        As of `weight-norm`; attribute `path_norm`, the root of the sum over all paths.
+
+    Raises
+    ------
+    ModelError
+        If the network is not sequential.
+    GraphError
+        If the partition is of another network; fewer than 0 rotations, or a single one.
+    """
+    check(net, partition, "path-norm", rotated)
+    stages = squared_stages(net)
+    behind, norm = {}, float(stages[-1].total.sum().sqrt())
+    onward = torch.ones_like(stages[-1].total)
+    for one in reversed(stages):
+        behind[one.stage.site] = onward
+        onward = one.back(onward)
+    return chain_graph(
+        net,
+        partition,
+        stages,
+        {site: partial(_weights, onward=t) for site, t in behind.items()},
+        rotated=rotated,
+        seed=seed,
+        attributes={"method": "path-norm", "path_norm": norm},
+    )
+
+
+def _weights(one: SquaredStage, *, onward: Tensor) -> Tensor:
+    """t_j² over the sum of all paths through the stage."""
+    whole = one.total @ onward
+    return onward / whole if whole > 0 else torch.zeros_like(onward)
