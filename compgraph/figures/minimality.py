@@ -69,6 +69,11 @@ def draw(edges: pd.DataFrame, circuit: pd.DataFrame, *, width: style.Width = "do
     axes.set_xscale("log")
     axes.set_xlim(least, 2 * float(max(x.max(), chance)) if len(positive) else 1.0)
     axes.xaxis.set_minor_formatter(NullFormatter())
+    if (loss < least).any():
+        axes.annotate(
+            "0" if (loss <= 0).any() else "less", (0, 0), (0, -6), "axes fraction", "offset points",
+            ha="center", va="top", fontsize=style.SMALL, annotation_clip=False,
+        )  # fmt: skip
     axes.axvspan(least, max(chance, least), color=style.FAINT, alpha=0.6, linewidth=0, zorder=0)
     needed = shown["needed"].to_numpy(bool)
     for own, colour, face in ((needed, style.PALETTE[0], style.PALETTE[0]), (~needed, style.PALETTE[1], "white")):
