@@ -27,7 +27,7 @@ from compgraph.evaluation.profiles import NONE, Labelled, Labels, node_blocks
 from compgraph.metrics import get_metric
 from compgraph.models.network import Network
 from compgraph.partition import Partition
-from compgraph.statistics.testing import benjamini_hochberg
+from compgraph.multiple_testing import benjamini_hochberg
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,6 +13,7 @@ from compgraph import catalogue
 from compgraph.communities.optimise import run_seeds
 from compgraph.errors import ConfigError
 from compgraph.graph import ComputationalGraph
+from compgraph.multiple_testing import benjamini_hochberg
 from compgraph.progress import track
 from compgraph.statistics.measures import Measure
 from compgraph.statistics.nulls import NULLS
@@ -158,13 +159,3 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     table.insert(COLUMNS.index("q"), "q", benjamini_hochberg(table["p"].to_numpy(np.float64)))
     numbers = ["value", "null_mean", "null_sd", "low", "high", "z", "p", "q"]
     return table.astype(dict.fromkeys(numbers, "float64") | {"n_nulls": "int64"})
-
-
-def benjamini_hochberg(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Adjusted p over the finite ones: q_(k) = min over j >= k of p_(j) n / j; NaN stays NaN."""
-    q = np.full(len(p), np.nan)
-    finite = np.flatnonzero(np.isfinite(p))
-    order = finite[np.argsort(p[finite], kind="stable")]
-    steps = p[order] * len(order) / np.arange(1, len(order) + 1)
-    q[order] = np.minimum.accumulate(steps[::-1])[::-1]
-    return q
