@@ -197,12 +197,100 @@ STRUCTURAL: Table = _table(
     ),
 )
 
+_FUNCTIONAL = "compgraph.connectivity.functional"
+
 FUNCTIONAL: Table = _table(
+    Entry("pearson", f"{_FUNCTIONAL}.pearson", "correlation over the data, streamed in one pass", "compute"),
+    Entry("covariance", f"{_FUNCTIONAL}.covariance", "covariance, in the units of what was recorded", "compute"),
+    Entry("spearman", f"{_FUNCTIONAL}.spearman", "correlation of ranks, which heavy tails cannot dominate", "compute"),
     Entry(
-        "pearson",
-        "compgraph.connectivity.functional.pearson",
-        "correlation of activations over the data, streamed in one pass",
+        "partial",
+        f"{_FUNCTIONAL}.partial",
+        "correlation of two nodes given all the others, from a regularised precision matrix",
         "compute",
+        options=(
+            Option(
+                "estimator",
+                "ledoit-wolf",
+                "How the precision is regularised.",
+                choices=("ledoit-wolf", "oas", "empirical", "graphical-lasso"),
+            ),
+            Option("penalty", 0.0, "Of the graphical lasso; 0 chooses it along a path.", minimum=0.0),
+        ),
+    ),
+    Entry(
+        "mutual-information",
+        f"{_FUNCTIONAL}.mutual_information",
+        "mutual information in nats",
+        "compute",
+        options=(
+            Option(
+                "estimator",
+                "gaussian-copula",
+                "Estimator; nearest neighbours are for small sets.",
+                choices=("gaussian-copula", "nearest-neighbour"),
+            ),
+            Option("neighbours", 3, "Of a sample, for nearest-neighbour.", minimum=1),
+            Option("seed", 0, "Seed of the noise that parts equal values, for nearest-neighbour.", minimum=0),
+        ),
+    ),
+    Entry(
+        "lagged",
+        f"{_FUNCTIONAL}.lagged",
+        "strongest correlation over distances along the text",
+        "compute",
+        serves=TRANSFORMER,
+        options=(Option("lags", 4, "Largest distance in positions.", minimum=1),),
+    ),
+    Entry(
+        "coherence",
+        f"{_FUNCTIONAL}.coherence",
+        "shared rhythms along the text, whatever their phases",
+        "compute",
+        serves=TRANSFORMER,
+        options=(
+            Option("window", 16, "Positions of a window.", minimum=4),
+            Option("low", 0.0, "Frequencies above this, in cycles per position.", minimum=0.0),
+            Option("high", 0.5, "Frequencies up to this.", minimum=0.0),
+        ),
+    ),
+    Entry(
+        "cka",
+        f"{_FUNCTIONAL}.cka",
+        "linear centred kernel alignment of nodes of many units",
+        "compute",
+        options=(Option("debiased", True, "Use the unbiased estimate."),),
+    ),
+    Entry(
+        "cca",
+        f"{_FUNCTIONAL}.cca",
+        "mean squared canonical correlation of nodes of many units",
+        "compute",
+        options=(Option("debiased", True, "Take off what independent nodes would have."),),
+    ),
+    Entry(
+        "rsa",
+        f"{_FUNCTIONAL}.rsa",
+        "rank correlation of the distances that two nodes put between items",
+        "compute",
+        options=(
+            Option("conditions", "item", "Column of the item table whose values are compared."),
+            Option("most", 500, "Conditions to use at most.", minimum=4),
+            Option("distance", "euclidean", "Between patterns.", choices=("euclidean", "correlation")),
+            Option("permutations", 0, "Relabellings of the conditions behind p-values; 0 for none.", minimum=0),
+            Option("seed", 0, "Seed of the draws.", minimum=0),
+        ),
+    ),
+    Entry(
+        "coactivation",
+        f"{_FUNCTIONAL}.coactivation",
+        "which sparse features are active together",
+        "compute",
+        options=(
+            Option("measure", "phi", "Weight of an edge.", choices=("phi", "pmi", "lift")),
+            Option("active_above", 0.0, "A node is active where one of its units exceeds this."),
+            Option("min_count", 1, "Fewest joint rows of an edge.", minimum=1),
+        ),
     ),
 )
 

@@ -35,3 +35,10 @@ def test_names() -> None:
     assert adjust(p, "none").tolist() == p.tolist()
     with pytest.raises(ValueError, match="'holm' is not known; valid are bh, by, none"):
         adjust(p, "holm")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("correction", ["bh", "by"])
+def test_unlisted_tests_count_as_ones(correction: str) -> None:
+    p = np.array([0.001, 0.02, 0.3])
+    whole = adjust(np.concatenate([p, np.ones(7)]), correction)  # type: ignore[arg-type]
+    np.testing.assert_allclose(adjust(p, correction, n_tests=10), whole[:3])  # type: ignore[arg-type]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from compgraph.connectivity.memory import available_memory as _available
 from compgraph.errors import DataError
 
-BYTES_PER_PAIR = 100
-"""Four float64 copies of the square of sums at the end, and the columns of the edges, per pair of nodes."""
+BYTES_PER_PAIR = 200
+"""Five float64 copies of the square of sums at the end, and the columns of the edges, per pair of nodes."""
 
 
 def check_memory(n_nodes: int, available: int | None = None) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Matrix = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 
 class JointMoments:
@@ -69,6 +70,98 @@ class JointMoments:
 
         # In place: `_upper` is in Fortran order, which BLAS overwrites without a copy.
         dsyrk(scale, np.ascontiguousarray(rows).T, beta=1.0, c=self._upper, lower=0, overwrite_c=1)
+
+
+class LaggedRows:
+    """Pairs of rows of one item whose positions differ by k, however the rows come in blocks.
+
+    Parameters
+    ----------
+    n_lags
+        The largest k.
+    """
+
+    def __init__(self, n_lags: int) -> None:
+        self.n_lags = n_lags
+        self._tail: tuple[Matrix, Integers, Integers] | None = None
+
+    def pairs(self, values: Matrix, item: Integers, position: Integers) -> Iterator[tuple[int, Matrix, Matrix]]:
+        """For each lag k: earlier and later rows [pairs, n] of which the later is new. Blocks follow each other."""
+        new = len(values)
+        if self._tail is not None:
+            values = np.concatenate([self._tail[0], values])
+            item, position = np.concatenate([self._tail[1], item]), np.concatenate([self._tail[2], position])
+        old = len(values) - new
+        for k in range(1, min(self.n_lags, len(values) - 1) + 1):
+            begin = max(old - k, 0)
+            near, far = slice(begin, len(values) - k), slice(begin + k, len(values))
+            paired = (item[near] == item[far]) & (position[far] - position[near] == k)
+            if paired.all():
+                yield k, values[near], values[far]
+            elif paired.any():
+                yield k, values[near][paired], values[far][paired]
+        keep = slice(max(len(values) - self.n_lags, 0), None)
+        self._tail = values[keep].copy(), item[keep].copy(), position[keep].copy()
+
+
+class LagSums:
+    """Autocovariances of n signals along the positions of an item, up to a number of positions apart.
+
+    For lag k, over the pairs of rows of one item whose positions differ by k: their number, and per signal the sums
+    of both ends and of their product. They add up over passes, whatever the blocks.
+
+    Parameters
+    ----------
+    n_signals, n_lags
+        Columns of every block, and the largest lag.
+    """
+
+    def __init__(self, n_signals: int, n_lags: int) -> None:
+        self.n_lags = n_lags
+        self.count = np.zeros(n_lags, np.int64)
+        self.first, self.second, self.product = (np.zeros((n_lags, n_signals)) for _ in range(3))
+        self._rows = LaggedRows(n_lags)
+
+    def add(self, values: Matrix, item: Integers, position: Integers) -> None:
+        """Add rows that follow those added before."""
+        for k, a, b in self._rows.pairs(values, item, position):
+            self.count[k - 1] += len(a)
+            self.first[k - 1] += a.sum(axis=0)
+            self.second[k - 1] += b.sum(axis=0)
+            self.product[k - 1] += np.einsum("ij,ij->j", a, b)
+
+    def merge(self, other: LagSums) -> None:
+        """Add what another pass has seen, of other items."""
+        self.count += other.count
+        self.first += other.first
+        self.second += other.second
+        self.product += other.product
+
+    def autocorrelation(self, mean: Matrix, variance: Matrix) -> Matrix:
+        """Of each signal at lags 1 to n_lags [n_lags, n_signals], around its overall mean; 0 where no pair was seen."""
+        count = np.maximum(self.count, 1)[:, None]
+        centred = self.product - mean * (self.first + self.second) + self.count[:, None] * mean**2
+        scale = np.where(variance > 0, variance, 1.0)
+        return np.where(self.count[:, None] > 0, centred / count / scale, 0.0)
+
+
+class Tails:
+    """Fourth powers of units: how much a few rows weigh in their variance."""
+
+    def __init__(self, n_units: int) -> None:
+        self.count = 0
+        self.fourth = np.zeros(n_units)
+
+    def add(self, values: Matrix) -> None:
+        """Add rows of centred units [rows, n_units]."""
+        squares = values * values
+        self.fourth += np.einsum("ij,ij->j", squares, squares)
+        self.count += len(values)
+
+    def kurtosis(self, spread: Matrix) -> Matrix:
+        """Mean fourth power of each unit in standard deviations; 3 for a normal distribution."""
+        kurtosis: Matrix = self.fourth / max(self.count, 1) / spread**4
+        return kurtosis
 
 
 def blocks(chunks: Iterable[Matrix], rows: int) -> Iterator[Matrix]:
