@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -163,7 +164,7 @@ def _units(buffer: Recording) -> dict[str, int]:
 
 
 def chosen_sites(pool: Pool, partition: Partition, sites: Sequence[str] | None) -> list[str]:
-    """Sites to use, in the order of the partition: those asked for, or all that the buffers have.
+    """Sites to use, in the order of the partition: those asked for (names or patterns), or all that the buffers have.
 
     Raises
     ------
@@ -182,10 +183,13 @@ def chosen_sites(pool: Pool, partition: Partition, sites: Sequence[str] | None) 
                 f"{listed(partition.sites)}; add some of them to `activations.sites`"
             )
         return found
+    wanted: list[str] = []
     for site in sites:
-        if site not in recorded:
+        matching = [name for name in partition.sites if name in recorded and fnmatchcase(name, site)]
+        wanted += matching or [site]
+        if not matching and site not in recorded:
             raise DataError(
                 f"functional: site {site!r} was not recorded; add it to `activations.sites` (the buffer has "
                 f"{listed(recorded)})"
             )
-    return list(partition.restrict(sites).sites)
+    return list(partition.restrict(wanted).sites)

@@ -39,7 +39,7 @@ class Setting:
     partition
         The nodes.
     sites
-        Sites to use; None for those of the partition that were recorded.
+        Sites to use, names or patterns; None for those of the partition that were recorded.
     positions
         First position and the one after the last; None for all.
     confounds
