@@ -26,6 +26,7 @@ _PUBLIC = {
     "circuit_tests": "compgraph.evaluation.circuit_tests",
     "class_ablation": "compgraph.evaluation.class_ablation",
     "combine_scores": "compgraph.circuits.ensemble",
+    "compare_graphs": "compgraph.statistics.compare",
     "effective_connectivity": "compgraph.connectivity.effective.attribution",
     "faithfulness": "compgraph.evaluation.faithfulness",
     "find_communities": "compgraph.communities.find",

@@ -81,10 +81,10 @@ def network_statistics(
     nulls = {} if unfit else _null_values(seen, defined, null, n_nulls, seed)
     rows = [
         {"measure": name, "value": values[name], "null": null, "reason": reasons[name]}
-        | _compare(values[name], nulls.get(name), reasons[name] or unfit)
+        | against_nulls(values[name], nulls.get(name), reasons[name] or unfit)
         for name in names
     ]
-    return _table(rows)
+    return table_of(rows)
 
 
 def unfit_null(graph: ComputationalGraph, null: str) -> str:
@@ -137,7 +137,7 @@ def _null_values(
     return {name: np.array(values) for name, values in found.items()}
 
 
-def _compare(value: float, nulls: npt.NDArray[np.float64] | None, reason: str) -> dict[str, Any]:
+def against_nulls(value: float, nulls: npt.NDArray[np.float64] | None, reason: str) -> dict[str, Any]:
     """Where a value lies among its nulls."""
     if nulls is None or not np.isfinite(nulls).all():
         why = reason or "the measure is undefined for some of the null graphs"
@@ -152,7 +152,7 @@ def _compare(value: float, nulls: npt.NDArray[np.float64] | None, reason: str) -
     return row | {"z": (value - mean) / spread, "p": min(1.0, 2 * min(above, below))}
 
 
-def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def table_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "q"])
