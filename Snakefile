@@ -55,6 +55,7 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/communities.smk"
 include: "workflow/rules/sbm.smk"
 include: "workflow/rules/statistics.smk"
+include: "workflow/rules/comparison.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 

@@ -748,6 +748,14 @@ FIGURES: Table = _table(
     _figure("effective", "effective", "the strongest effective edges, drawn by level"),
     _figure("faithfulness", "evaluation", "faithfulness against the share of edges kept", per="place"),
     _figure("blocks", "sbm", "the weight matrix sorted by block", reads=("graph",)),
+    Entry(
+        "three-connectivities",
+        "compgraph.figures.three_connectivities",
+        "kinds of connectivity against each other, with what chance gives",
+        "draw",
+        stage="comparison",
+        reads=("graphs",),
+    ),
     _figure("emergence", "statistics", "what changes during training", per="model", reads=("evaluation", "sbm")),
 )
 
@@ -771,6 +779,7 @@ STAGES: Table = _table(
     _stage("communities", "communities", "Communities of a graph."),
     _stage("sbm", "sbm", "Stochastic block model of a graph.", requires=("graph_tool",)),
     _stage("statistics", "statistics", "Network statistics of a graph."),
+    _stage("comparison", "comparison", "Every two of some graphs, edge by edge."),
     _stage("figure", "figure", "Draw one figure."),
     _stage("report", "report", "One HTML page of every figure and how it was made."),
 )

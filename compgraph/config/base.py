@@ -26,6 +26,7 @@ RESERVED = frozenset(
         "rois",
         "ablation",
         "evaluation",
+        "comparison",
         "communities",
         "sbm",
         "statistics",

@@ -19,6 +19,7 @@ from compgraph.config import structural as _structural
 from compgraph.config.ablation import Ablation
 from compgraph.config.activations import Activations
 from compgraph.config.base import NAME_PATTERN, RESERVED, Section
+from compgraph.config.comparison import Comparison
 from compgraph.config.datasets import DATASET_KINDS, Data
 from compgraph.config.evaluation import Evaluation
 from compgraph.config.figures import Figures
@@ -66,6 +67,7 @@ class Config(Section):
     communities: dict[Name, _communities.Communities] = Field({}, description="Groups of nodes tied together.")
     sbm: dict[Name, Sbm] = Field({}, description="Stochastic block models.")
     statistics: dict[Name, Statistics] = Field({}, description="Numbers that describe a graph.")
+    comparison: dict[Name, Comparison] = Field({}, description="Kinds of connectivity against each other.")
     figures: Figures = Field(Figures(), description="Which results are drawn.")
     report: Report = Field(Report(), description="One page for the whole study.")
     run: Run = Field(Run(), description="Where and with what; changes no result.")
@@ -87,6 +89,7 @@ ENTRY_MODELS: dict[str, Mapping[str, type[Section]]] = {
     "communities": _communities.METHODS,
     "sbm": {"": Sbm},
     "statistics": {"": Statistics},
+    "comparison": {"": Comparison},
 }
 """Models of the entries of each section that fans out, by method, kind or source."""
 

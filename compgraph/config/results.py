@@ -27,6 +27,7 @@ PAYLOADS = {
     "communities": ".parquet",
     "sbm": ".blocks",
     "statistics": ".parquet",
+    "comparison": ".parquet",
     "figure": ".figure",
 }
 """Ending of the payload beside the manifest of each stage's results."""

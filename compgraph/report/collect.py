@@ -20,7 +20,12 @@ NOT_RESULTS = ("logs", "benchmarks", "report", "cache")
 FILES = {"PDF": "figure.pdf", "SVG": "figure.svg", "CSV": "data.csv"}
 ALL = "all"
 """Stands for the checkpoint in the place of a figure that shows all of them."""
-FIGURE_GROUPS = {"faithfulness": "evaluation", "blocks": "sbm", "emergence": "training"}
+FIGURE_GROUPS = {
+    "faithfulness": "evaluation",
+    "blocks": "sbm",
+    "emergence": "training",
+    "three-connectivities": "comparison",
+}
 
 
 @dataclass(frozen=True)

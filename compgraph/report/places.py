@@ -17,6 +17,7 @@ READERS = (
     "communities",
     "sbm",
     "statistics",
+    "comparison",
 )
 
 
