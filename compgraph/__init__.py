@@ -50,6 +50,7 @@ _PUBLIC = {
     "record_attributions": "compgraph.attribution.record",
     "run_graph": "compgraph.ablation.run",
     "select_circuit": "compgraph.circuits.select",
+    "sparsify": "compgraph.circuits.sparsify",
     "stability": "compgraph.evaluation.stability",
     "structural_connectivity": "compgraph.connectivity.structural.dispatch",
     "task_separability": "compgraph.evaluation.separability",

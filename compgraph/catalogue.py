@@ -587,6 +587,48 @@ SELECTIONS: Table = _table(
 )
 """From a scored graph to a circuit; see `compgraph.select_circuit`."""
 
+_SPARSIFY = "compgraph.circuits.sparsify"
+_LEVEL = Option("level", 0.05, "Largest p of a kept edge.", minimum=0.0)
+
+SPARSIFICATIONS: Table = _table(
+    Entry("significance", _SPARSIFY, "edges with a small adjusted p-value", "significance", options=(_LEVEL,)),
+    Entry(
+        "top-share",
+        _SPARSIFY,
+        "a share of the edges, the strongest",
+        "top_share",
+        options=(Option("share", 0.1, "Share of the edges to keep.", minimum=0.0),),
+    ),
+    Entry(
+        "nearest",
+        _SPARSIFY,
+        "each node's strongest edges",
+        "nearest",
+        options=(
+            Option("k", 10, "Edges of a node.", minimum=1),
+            Option("mutual", False, "Only edges among the strongest of both ends."),
+        ),
+    ),
+    Entry(
+        "disparity",
+        _SPARSIFY,
+        "edges that carry more of a node's strength than chance would give one",
+        "disparity",
+        options=(_LEVEL,),
+    ),
+    Entry(
+        "spanning-trees",
+        _SPARSIFY,
+        "maximum spanning trees, and the strongest of the other edges",
+        "spanning_trees",
+        options=(
+            Option("trees", 1, "Spanning trees without common edges.", minimum=1),
+            Option("share", 0.0, "Share of the edges to add, the strongest.", minimum=0.0),
+        ),
+    ),
+)
+"""From any graph to a sparser one; see `compgraph.sparsify`."""
+
 
 def _metric(
     name: str, summary: str, *, reference: bool = False, differentiable: bool = True, lower: bool = False

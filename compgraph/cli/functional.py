@@ -17,6 +17,7 @@ from compgraph.cli.console import TO_BE_GIVEN, Call, output_option, rois_option,
 @output_option
 def command(call: Call, buffer: Path, rois: Path | None, output: Path, entry: Any) -> None:
     """BUFFER is the manifest of recorded activations or attributions."""
+    from compgraph.circuits import sparsify
     from compgraph.cli.inputs import build_partition
     from compgraph.cli.saving import method_options, save_graph
     from compgraph.config.functional import SHARED
@@ -28,4 +29,6 @@ def command(call: Call, buffer: Path, rois: Path | None, output: Path, entry: An
     options = method_options(catalogue.FUNCTIONAL[entry.method], entry)
     options |= {name: getattr(entry, name) for name in SHARED}
     graph = functional_connectivity(recorded, partition, entry.method, **options)
+    if entry.sparsify is not None:
+        graph = sparsify(graph, entry.sparsify, **entry.sparsify_options)
     save_graph(call, graph, output, {recorded.result.kind: recorded.result, **inputs})

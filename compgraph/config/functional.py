@@ -7,7 +7,16 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from compgraph import catalogue
-from compgraph.config.base import BufferEntry, PartitionChoice, Words, method_models, method_tag, union
+from compgraph.config.base import (
+    BufferEntry,
+    Options,
+    PartitionChoice,
+    Words,
+    method_models,
+    method_tag,
+    one_of,
+    union,
+)
 
 Window = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)]
 """First position and the one after the last."""
@@ -42,6 +51,10 @@ class FunctionalEntry(BufferEntry):
     correction: Literal["bh", "by", "none"] = Field(
         "bh", description="Adjusts p-values: Benjamini-Hochberg, Benjamini-Yekutieli."
     )
+    sparsify: Annotated[str, one_of(catalogue.SPARSIFICATIONS, "sparsification")] | None = Field(
+        None, description="Keep fewer edges, by this rule; all if not given."
+    )
+    sparsify_options: Options = Field({}, description="Options of that rule (level, share, k, mutual, trees).")
     threshold: Annotated[float, Field(ge=0)] | None = Field(
         None, description="Keep edges with a weight of at least this magnitude; all if not given."
     )
