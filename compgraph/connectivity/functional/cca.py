@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from compgraph.connectivity.functional.pairs import pair_graph
+from compgraph.connectivity.functional.pairs import graph_of_matrix
 from compgraph.connectivity.functional.setting import Setting
 from compgraph.connectivity.functional.signals import Matrix
 from compgraph.connectivity.functional.site_blocks import node_starts, site_products
@@ -65,7 +65,7 @@ def compute(setting: Setting, *, debiased: bool = True) -> ComputationalGraph:
                 shared = (shared - chance) / (1 - chance)
             weight[at, to] = weight[to, at] = shared
     dimensions = [size[k] for k in nodes.tolist()]
-    return pair_graph(prepared, "cca", weight, nodes, {"debiased": debiased, "dimensions": dimensions})
+    return graph_of_matrix(prepared, "cca", weight, nodes, {"debiased": debiased, "dimensions": dimensions})
 
 
 def _whitening(products: Matrix) -> Matrix:

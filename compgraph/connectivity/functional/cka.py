@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from compgraph.connectivity.functional.pairs import pair_graph
+from compgraph.connectivity.functional.pairs import graph_of_matrix
 from compgraph.connectivity.functional.setting import Setting
 from compgraph.connectivity.functional.signals import Matrix, Signals
 from compgraph.connectivity.functional.site_blocks import centres, node_starts, site_products
@@ -53,7 +53,7 @@ def compute(setting: Setting, *, debiased: bool = True) -> ComputationalGraph:
     varies = own > 1e-12 * np.abs(hsic).max()
     hsic, own = hsic[np.ix_(varies, varies)], own[varies]
     weight = hsic / np.sqrt(own) / np.sqrt(own)[:, None]
-    return pair_graph(prepared, "cka", weight, nodes[varies], {"debiased": debiased})
+    return graph_of_matrix(prepared, "cka", weight, nodes[varies], {"debiased": debiased})
 
 
 def _norms(signals: Signals, nodes: np.ndarray) -> tuple[Matrix, Matrix]:

@@ -73,7 +73,7 @@ def compute(
     lift = n * both / (a * b)
     weight = {"phi": phi, "lift": lift, "pmi": np.log(lift)}[measure]
     columns: dict[str, Any] = {"count": both.astype(np.int64)}
-    about = prepared.attributes("coactivation") | {
+    about: dict[str, Any] = {
         "measure": measure, "active_above": active_above, "min_count": min_count,
     }  # fmt: skip
     if setting.samples != "none":
@@ -83,7 +83,9 @@ def compute(
         adjusted, found = judged(setting, p, tests)
         columns |= {"z": z, "p": p, "p_adjusted": adjusted, "effective_n": effective}
         about |= found
-    return graph_of_pairs(prepared, prepared.signals.nodes[varies], source, target, weight, columns, about)
+    return graph_of_pairs(
+        prepared, "coactivation", prepared.signals.nodes[varies], source, target, weight, columns, about
+    )
 
 
 class Counts:

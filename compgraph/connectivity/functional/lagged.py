@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from compgraph.connectivity.functional.memory import check_memory
 from compgraph.connectivity.functional.moments import Moments, moments_of
@@ -44,8 +47,8 @@ def compute(setting: Setting, *, lags: int = 4) -> ComputationalGraph:
     best, lag = _strongest(r)
     source, target = upper(len(best))
     weight, at = best[source, target], lag[source, target]
-    columns = {"lag": at.astype(np.int32)}
-    about = moments.prepared.attributes("lagged") | {"lags": lags, "heavy_tailed_units": moments.heavy}
+    columns: dict[str, npt.NDArray[Any]] = {"lag": at.astype(np.int32)}
+    about = {"lags": lags, "heavy_tailed_units": moments.heavy}
     if setting.samples != "none":
         share = counts[np.abs(at)] / moments.count
         effective = effective_samples(moments, source, target) * share
@@ -54,7 +57,7 @@ def compute(setting: Setting, *, lags: int = 4) -> ComputationalGraph:
         adjusted, found = judged(setting, p)
         columns |= {"z": z, "p": p, "p_adjusted": adjusted, "effective_n": effective}
         about |= found
-    return graph_of_pairs(moments.prepared, moments.nodes, source, target, weight, columns, about)
+    return graph_of_pairs(moments.prepared, "lagged", moments.nodes, source, target, weight, columns, about)
 
 
 def cross_correlations(moments: Moments, lags: int) -> tuple[Matrix, Matrix]:

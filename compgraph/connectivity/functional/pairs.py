@@ -45,40 +45,37 @@ def graph_of_moments(
         What the method has to say.
     """
     about = {"heavy_tailed_units": moments.heavy} | dict(attributes or {})
-    tested = {} if r is None else {"r": r, "controlled": controlled}
-    return pair_graph(moments.prepared, method, weight, moments.nodes, about, moments=moments, **tested)
+    source, target = upper(len(weight))
+    columns: dict[str, Matrix] = {}
+    if r is not None and moments.prepared.setting.samples != "none":
+        columns, tests = _tests(moments, r[source, target], source, target, controlled)
+        about |= tests
+    return graph_of_pairs(
+        moments.prepared, method, moments.nodes, source, target, weight[source, target], columns, about
+    )
 
 
-def pair_graph(
+def graph_of_matrix(
     prepared: Prepared,
     method: str,
     weight: Matrix,
     nodes: npt.NDArray[np.int64],
     attributes: Mapping[str, Any],
-    *,
-    moments: Moments | None = None,
-    r: Matrix | None = None,
-    controlled: int = 0,
 ) -> ComputationalGraph:
-    """Graph of a matrix [m, m] over nodes of the partition."""
+    """Graph of a matrix [m, m] over nodes of the partition, without tests."""
     source, target = upper(len(nodes))
-    values, columns = weight[source, target], {}
-    about = prepared.attributes(method) | dict(attributes)
-    setting = prepared.setting
-    if moments is not None and r is not None and setting.samples != "none":
-        columns, tests = _tests(moments, r[source, target], source, target, controlled)
-        about |= tests
-    return graph_of_pairs(prepared, nodes, source, target, values, columns, about)
+    return graph_of_pairs(prepared, method, nodes, source, target, weight[source, target], {}, attributes)
 
 
 def graph_of_pairs(
     prepared: Prepared,
+    method: str,
     nodes: npt.NDArray[np.int64],
     source: npt.NDArray[Any],
     target: npt.NDArray[Any],
     weight: Matrix,
     columns: Mapping[str, npt.NDArray[Any]],
-    attributes: dict[str, Any],
+    attributes: Mapping[str, Any],
 ) -> ComputationalGraph:
     """Graph over some nodes of the partition, from edges numbered among them, of which those under the threshold go."""
     threshold = prepared.setting.threshold
@@ -89,7 +86,8 @@ def graph_of_pairs(
     partition = prepared.setting.partition
     names, present = partition.node_names, set(nodes.tolist())
     every = (k for site in prepared.sites for k in range(partition.n_nodes)[partition.node_slice(site)])
-    attributes["excluded_nodes"] = [names[k] for k in every if k not in present]
+    about = prepared.attributes(method) | dict(attributes)
+    about["excluded_nodes"] = [names[k] for k in every if k not in present]
     architecture = prepared.signals.pool.architecture
     return ComputationalGraph(
         {name: values[nodes] for name, values in partition.nodes(architecture).items()},
@@ -99,7 +97,7 @@ def graph_of_pairs(
         weight,
         directed=False,
         kind="functional",
-        attributes=attributes,
+        attributes=about,
         columns=columns,
         partition=prepared.partition,
         architecture=architecture,

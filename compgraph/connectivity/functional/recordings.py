@@ -25,7 +25,11 @@ class Recording(Protocol):
     """What is read of a buffer (`ActivationBuffer`, `NodeAttributions`)."""
 
     architecture: Architecture
-    n_chunks: int
+
+    @property
+    def n_chunks(self) -> int:
+        """Number of pieces in which `chunks` hands out the rows."""
+        ...
 
     @property
     def n_rows(self) -> int:

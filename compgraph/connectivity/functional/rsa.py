@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.spatial.distance import pdist
 from scipy.stats import rankdata
@@ -53,7 +55,7 @@ def compute(
     nodes, ranks = nodes[varies], ranks[varies] / norm[varies, None]
     weight = ranks @ ranks.T
     source, target = upper(len(nodes))
-    about = prepared.attributes("rsa") | {
+    about: dict[str, Any] = {
         "conditions": conditions, "n_conditions": len(patterns), "distance": distance, "seed": seed,
     }  # fmt: skip
     values, columns = weight[source, target], {}
@@ -62,7 +64,7 @@ def compute(
         adjusted, found = judged(setting, p)
         columns = {"p": p, "p_adjusted": adjusted}
         about |= {"permutations": permutations} | found
-    return graph_of_pairs(prepared, nodes, source, target, values, columns, about)
+    return graph_of_pairs(prepared, "rsa", nodes, source, target, values, columns, about)
 
 
 def _patterns(prepared: Prepared, conditions: str, most: int, seed: int) -> Matrix:

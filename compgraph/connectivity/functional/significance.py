@@ -12,7 +12,10 @@ the degrees of freedom that confounds cost.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from compgraph.connectivity.functional.moments import Moments
 from compgraph.connectivity.functional.signals import Matrix
@@ -20,7 +23,7 @@ from compgraph.connectivity.functional.signals import Matrix
 ALMOST_ONE = 1 - 1e-15
 
 
-def effective_samples(moments: Moments, source: Matrix, target: Matrix) -> Matrix:
+def effective_samples(moments: Moments, source: npt.NDArray[Any], target: npt.NDArray[Any]) -> Matrix:
     """Effective number of samples behind each pair of signals [pairs]."""
     n = float(moments.count)
     if moments.autocorrelation is None or moments.pairs_at_lag is None:
