@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from compgraph.connectivity.functional.memory import check_memory
 from compgraph.connectivity.functional.ranks import Kind
 from compgraph.connectivity.functional.setting import Prepared, Setting, check_two, class_means
 from compgraph.connectivity.functional.signals import Matrix
-from compgraph.connectivity.functional.streaming import JointMoments, LagSums, Tails
+from compgraph.connectivity.functional.streaming import JointMoments, LagSums, Sums, Tails
 
 SILENT = 1e-20
 """A signal whose variance is at most this, in units of its units' variance, is a sum that cancels, not a signal."""
@@ -92,35 +92,43 @@ def moments_of(setting: Setting, *, standardise: bool = True, transform: Kind | 
     prepared = setting.prepare(standardise=standardise, transform=transform)
     signals = prepared.signals
     check_memory(len(signals.nodes))
-    gathered = JointMoments(len(signals.nodes))
-    tails = {site: Tails(len(plan.mean)) for site, plan in prepared.plans.items()}
-    lags: LagSums | None = None
-    if setting.part == "between":
-        gathered.add(class_means(prepared))
-    else:
-        lags = _lags(prepared)
-        item, position = (prepared.item, prepared.position) if lags is not None else (None, None)
-        for start, block in signals.blocks(tails=tails):
-            if lags is not None and item is not None and position is not None:
-                stop = start + len(block)
-                lags.add(block, item[start:stop], position[start:stop])
-            gathered.add(block)
-    covariance = gathered.covariance()
+    kept = signals.pool.sums
+    sums = gather(prepared) if kept is None else kept.matching(prepared, standardise, transform)
+    covariance = sums.joint.covariance()
     scale = np.ones(len(signals.nodes)) if transform is not None else signals.scale
     variance = np.diag(covariance)
     varies = variance > SILENT * scale**2
     check_two(signals.nodes[varies], prepared.sites, "signals")
-    known = None if lags is None else lags.autocorrelation(gathered.mean, variance)[:, varies]
+    lags = sums.lags if setting.samples == "autocorrelation" else None
+    known = None if lags is None else lags.autocorrelation(sums.joint.mean, variance)[:, varies]
     return Moments(
         prepared=prepared,
-        count=gathered.count,
-        mean=gathered.mean[varies],
+        count=sums.joint.count,
+        mean=sums.joint.mean[varies],
         covariance=covariance if varies.all() else covariance[np.ix_(varies, varies)],
         varies=varies,
         autocorrelation=known,
         pairs_at_lag=None if lags is None else lags.count,
-        heavy=_heavy(prepared, tails) if setting.part != "between" else {},
+        heavy=_heavy(prepared, sums.tails),
     )
+
+
+def gather(prepared: Prepared) -> Sums:
+    """Go through the samples once."""
+    signals = prepared.signals
+    joint = JointMoments(len(signals.nodes))
+    tails = {site: Tails(len(plan.mean)) for site, plan in prepared.plans.items()}
+    if prepared.setting.part == "between":
+        joint.add(class_means(prepared))
+        return Sums(joint, None, {})
+    lags = _lags(prepared)
+    item, position = (prepared.item, prepared.position) if lags is not None else (None, None)
+    for start, block in signals.blocks(tails=tails):
+        if lags is not None and item is not None and position is not None:
+            stop = start + len(block)
+            lags.add(block, item[start:stop], position[start:stop])
+        joint.add(block)
+    return Sums(joint, lags, tails)
 
 
 def _lags(prepared: Prepared) -> LagSums | None:
@@ -131,10 +139,12 @@ def _lags(prepared: Prepared) -> LagSums | None:
     return None if longest < 2 else LagSums(len(prepared.signals.nodes), min(longest - 1, prepared.setting.max_lag))
 
 
-def _heavy(prepared: Prepared, tails: dict[str, Tails]) -> dict[str, Any]:
+def _heavy(prepared: Prepared, tails: Mapping[str, Tails]) -> dict[str, Any]:
     """Site -> how many units are heavy-tailed, and the heaviest with their kurtosis."""
     found: dict[str, Any] = {}
     for site, plan in prepared.plans.items():
+        if site not in tails:
+            continue
         kurtosis = tails[site].kurtosis(plan.spread)
         heavy = np.flatnonzero(kurtosis > HEAVY)
         if len(heavy) == 0:

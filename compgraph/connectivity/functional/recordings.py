@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compgraph.architecture import Architecture
+from compgraph.connectivity.functional.streaming import Sums
 from compgraph.data.moments import Moments
 from compgraph.errors import DataError
 from compgraph.granularity import listed
@@ -56,6 +57,14 @@ class Recording(Protocol):
 
     def variance(self, site: str) -> npt.NDArray[np.floating[Any]]:
         """Variance of each unit over all rows."""
+        ...
+
+
+class KeptSums(Protocol):
+    """Sums over rows that are no longer at hand (`compgraph.connectivity.functional.parts`)."""
+
+    def matching(self, prepared: Any, standardise: bool, transform: Any) -> Sums:
+        """The sums, if they are of these signals."""
         ...
 
 
@@ -116,6 +125,11 @@ class Pool:
         """Sites that every buffer has, in the order of the first."""
         others = [set(buffer.sites["site"]) for buffer in self.buffers[1:]]
         return [str(site) for site in self.buffers[0].sites["site"] if all(site in other for other in others)]
+
+    @property
+    def sums(self) -> KeptSums | None:
+        """What was gathered before, where the pool is made of that instead of rows."""
+        return getattr(self.buffers[0], "kept", None)
 
     def moments(self, site: str) -> Moments:
         """Moments of a site's units over all rows, from what the buffers keep; nothing is read."""

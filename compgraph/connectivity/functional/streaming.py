@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,18 @@ class JointMoments:
         if other.count:
             self._upper += other._upper
             self._shift(other.count, other.mean)
+
+    @property
+    def upper(self) -> Matrix:
+        """Centred second moments, not divided: the upper triangle of [n_signals, n_signals]."""
+        return np.triu(self._upper)
+
+    @classmethod
+    def of(cls, count: int, mean: Matrix, upper: Matrix) -> JointMoments:
+        """Moments that were kept."""
+        moments = cls(len(mean))
+        moments.count, moments.mean, moments._upper = count, mean, np.asfortranarray(upper)
+        return moments
 
     def covariance(self) -> Matrix:
         """Symmetric covariance [n_signals, n_signals], divided by the number of rows."""
@@ -131,11 +144,14 @@ class LagSums:
             self.product[k - 1] += np.einsum("ij,ij->j", a, b)
 
     def merge(self, other: LagSums) -> None:
-        """Add what another pass has seen, of other items."""
-        self.count += other.count
-        self.first += other.first
-        self.second += other.second
-        self.product += other.product
+        """Add what another pass has seen, of other items; either may know more lags."""
+        longer, shorter = (self, other) if self.n_lags >= other.n_lags else (other, self)
+        n = shorter.n_lags
+        for name in ("count", "first", "second", "product"):
+            total = getattr(longer, name).copy()
+            total[:n] += getattr(shorter, name)
+            setattr(self, name, total)
+        self.n_lags = longer.n_lags
 
     def autocorrelation(self, mean: Matrix, variance: Matrix) -> Matrix:
         """Of each signal at lags 1 to n_lags [n_lags, n_signals], around its overall mean; 0 where no pair was seen."""
@@ -162,6 +178,36 @@ class Tails:
         """Mean fourth power of each unit in standard deviations; 3 for a normal distribution."""
         kurtosis: Matrix = self.fourth / max(self.count, 1) / spread**4
         return kurtosis
+
+
+@dataclass
+class Sums:
+    """All that one pass keeps: sums that add up over parts of the data.
+
+    Attributes
+    ----------
+    joint
+        Second moments of the signals.
+    lags
+        Their autocovariances; None where rows stand alone.
+    tails
+        Site -> fourth powers of its units.
+    """
+
+    joint: JointMoments
+    lags: LagSums | None
+    tails: dict[str, Tails]
+
+    def merge(self, other: Sums) -> None:
+        """Add those of other items."""
+        self.joint.merge(other.joint)
+        if self.lags is None:
+            self.lags = other.lags
+        elif other.lags is not None:
+            self.lags.merge(other.lags)
+        for site, tails in self.tails.items():
+            tails.fourth += other.tails[site].fourth
+            tails.count += other.tails[site].count
 
 
 def blocks(chunks: Iterable[Matrix], rows: int) -> Iterator[Matrix]:
