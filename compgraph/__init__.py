@@ -33,6 +33,7 @@ _PUBLIC = {
     "find_rois": "compgraph.rois.find",
     "fit_sbm": "compgraph.communities.sbm",
     "functional_connectivity": "compgraph.connectivity.functional.connect",
+    "functional_contrast": "compgraph.connectivity.functional.contrast",
     "granger_over_training": "compgraph.connectivity.effective.granger",
     "knock_in_out": "compgraph.evaluation.knock_out",
     "load_images": "compgraph.data.images",

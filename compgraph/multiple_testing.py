@@ -41,7 +41,7 @@ def benjamini_hochberg(p: Vector, n_tests: int | None = None) -> Vector:
     """
     q = np.full(len(p), np.nan)
     finite = np.flatnonzero(np.isfinite(p))
-    order = finite[np.argsort(p[finite], kind="stable")]
+    order = finite[np.argsort(p[finite])]  # equal p-values get equal q in any order
     steps = p[order] * (n_tests or len(order)) / np.arange(1, len(order) + 1)
     q[order] = np.minimum(np.minimum.accumulate(steps[::-1])[::-1], 1.0)
     return q

@@ -283,7 +283,7 @@ class _Scaled:
 
 
 def _scaled(buffers: Recording | Sequence[Recording], scale: Scale) -> list[Recording]:
-    return [_Scaled(buffer, scale) for buffer in Pool.of(buffers).buffers]  # type: ignore[misc]
+    return [_Scaled(buffer, scale) for buffer in Pool.of(buffers).buffers]
 
 
 def _digest(values: npt.NDArray[Any]) -> str:
