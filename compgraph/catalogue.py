@@ -200,7 +200,14 @@ STRUCTURAL: Table = _table(
 _FUNCTIONAL = "compgraph.connectivity.functional"
 
 FUNCTIONAL: Table = _table(
-    Entry("pearson", f"{_FUNCTIONAL}.pearson", "correlation over the data, streamed in one pass", "compute"),
+    Entry(
+        "pearson",
+        f"{_FUNCTIONAL}.pearson",
+        "correlation over the data, streamed in one pass",
+        "compute",
+        options=(Option("keep", 0, "Keep only so many of each node's edges, in blocks; 0 for all pairs.", minimum=0),),
+        arguments=("matrix",),
+    ),
     Entry("covariance", f"{_FUNCTIONAL}.covariance", "covariance, in the units of what was recorded", "compute"),
     Entry("spearman", f"{_FUNCTIONAL}.spearman", "correlation of ranks, which heavy tails cannot dominate", "compute"),
     Entry(

@@ -199,11 +199,14 @@ def _unknown(place: tuple[str, ...], what: str, named: Iterable[str] | None, val
 def _compared(config: Config) -> Iterator[Problem]:
     """Graphs that are compared must be over the same nodes."""
     for name, entry in config.comparison.items():
+        named = entry.graphs or []
+        if len(named) < 2:
+            yield Problem(("comparison", name, "graphs"), f"at least 2 graphs are compared; there are {len(named)}")
         known = {}
-        for index, word in enumerate(entry.graphs):
+        for index, word in enumerate(named):
             stage, _, graph = word.partition(".")
             known[word] = getattr(config, stage)[graph].partition
-            first = entry.graphs[0]
+            first = named[0]
             if known[word] != known[first]:
                 why = f"'{word}' has the partition '{known[word]}' and '{first}' has '{known[first]}'"
                 yield Problem(("comparison", name, "graphs", index), f"{why}; compare graphs over the same nodes")

@@ -12,8 +12,8 @@ from compgraph.config.base import DataEntry, Seed, Words
 class Comparison(DataEntry):
     """One table per model, checkpoint and dataset: every two of some graphs over one partition."""
 
-    graphs: Annotated[Words, Field(min_length=2)] = Field(
-        description="Graphs to compare, as section.name (effective.heads), at least two, over the same nodes."
+    graphs: Words | None = Field(
+        None, description="Graphs to compare, as section.name (effective.heads): at least two, over the same nodes."
     )
     weights: Literal["magnitude", "signed"] = Field(
         "magnitude", description="What is compared: sums of |w| over channels, or sums of w."

@@ -160,7 +160,7 @@ class Study(Serving):
     def compared(self, result: Result) -> list[Result]:
         """The graphs that a comparison reads: those it names that are made at its place, in its order."""
         found = []
-        for word in self.entries("comparison")[result.name].graphs:
+        for word in self.entries("comparison")[result.name].graphs or ():
             stage, _, name = word.partition(".")
             dataset = "" if stage == "structural" else result.dataset
             graph = Result(stage, name, result.model, result.checkpoint, dataset)

@@ -18,7 +18,7 @@ import numpy as np
 from compgraph.connectivity.functional.pairs import graph_of_pairs, judged
 from compgraph.connectivity.functional.setting import Prepared, Setting
 from compgraph.connectivity.functional.signals import Matrix
-from compgraph.connectivity.functional.significance import fisher
+from compgraph.connectivity.functional.significance import effective_number, fisher
 from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
 from compgraph.partition import DEAD
@@ -78,7 +78,8 @@ def compute(
     }  # fmt: skip
     if setting.samples != "none":
         tests = len(varies) * (len(varies) - 1) // 2
-        effective = n / np.maximum(counts.inflation(varies, source, target), 1.0)
+        rho = counts.autocorrelation(varies)
+        effective = effective_number(counts.n, rho, counts.pairs, source, target)
         z, p = fisher(np.clip(phi, -1, 1), effective)
         adjusted, found = judged(setting, p, tests)
         columns |= {"z": z, "p": p, "p_adjusted": adjusted, "effective_n": effective}
@@ -161,15 +162,9 @@ class Counts:
             self.ends[k - 1] += np.asarray(a.sum(axis=0)).ravel() + np.asarray(b.sum(axis=0)).ravel()
             self.runs[k - 1] += np.asarray(a.multiply(b).sum(axis=0)).ravel()
 
-    def inflation(self, varies: np.ndarray, source: np.ndarray, target: np.ndarray) -> Matrix:
-        """1 + 2 sum over lags of (n_k / n) rho_i(k) rho_j(k) of each pair, as in `significance`."""
+    def autocorrelation(self, varies: np.ndarray) -> Matrix:
+        """Of the nodes' activity at each lag, float64 [lags, nodes that vary]; 0 where no pair of rows was seen."""
         share = self.single[varies] / self.n
-        total = np.ones(len(source))
-        for k in range(len(self.pairs)):
-            count = self.pairs[k]
-            if count == 0:
-                continue
-            covariance = self.runs[k, varies] / count - share * self.ends[k, varies] / count + share**2
-            rho = covariance / (share * (1 - share))
-            total += 2 * count / self.n * rho[source] * rho[target]
-        return total
+        count = np.maximum(self.pairs, 1)[:, None]
+        covariance = (self.runs[:, varies] - share * self.ends[:, varies]) / count + share**2
+        return np.where(self.pairs[:, None] > 0, covariance / (share * (1 - share)), 0.0)

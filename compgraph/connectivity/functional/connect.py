@@ -56,7 +56,7 @@ def functional_connectivity(
     if method not in catalogue.FUNCTIONAL:
         raise ConfigError(f"functional method {method!r} is not known; valid are {', '.join(catalogue.FUNCTIONAL)}")
     entry = catalogue.FUNCTIONAL[method]
-    own = [option.name for option in entry.options]
+    own = [*(option.name for option in entry.options), *entry.arguments]
     for name in options:
         if name not in (*own, *SHARED):
             raise ConfigError(

@@ -22,5 +22,6 @@ def check_memory(n_nodes: int, available: int | None = None) -> None:
     if free is not None and needed > free:
         raise DataError(
             f"functional: all pairs of {n_nodes} nodes need about {needed / 1e9:.1f} GB, and "
-            f"{free / 1e9:.1f} GB are free; use a coarser partition, or fewer sites at a time (`sites`)"
+            f"{free / 1e9:.1f} GB are free; use a coarser partition, fewer sites at a time (`sites`), or "
+            "pearson with `keep`, which works in blocks of two sites"
         )

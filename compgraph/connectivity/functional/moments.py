@@ -131,6 +131,25 @@ def gather(prepared: Prepared) -> Sums:
     return Sums(joint, lags, tails)
 
 
+def row_sums(prepared: Prepared) -> tuple[Matrix, Matrix, Matrix, npt.NDArray[np.int64]]:
+    """Mean and variance of every signal, its autocorrelations [lags, n], the pairs of rows at each lag; one pass."""
+    signals = prepared.signals
+    n = len(signals.nodes)
+    total, squares, lags = np.zeros(n), np.zeros(n), _lags(prepared)
+    item, position = (prepared.item, prepared.position) if lags is not None else (None, None)
+    for start, block in signals.blocks():
+        total += block.sum(axis=0)
+        squares += np.einsum("ij,ij->j", block, block)
+        if lags is not None and item is not None and position is not None:
+            stop = start + len(block)
+            lags.add(block, item[start:stop], position[start:stop])
+    mean = total / signals.n_rows
+    variance = np.maximum(squares / signals.n_rows - mean**2, 0.0)
+    if lags is None:
+        return mean, variance, np.zeros((0, n)), np.zeros(0, np.int64)
+    return mean, variance, lags.autocorrelation(mean, variance), lags.count
+
+
 def _lags(prepared: Prepared) -> LagSums | None:
     """Sums for the autocorrelation, where it is asked for and items have several rows."""
     if prepared.setting.samples != "autocorrelation":

@@ -204,10 +204,17 @@ def chosen_sites(pool: Pool, partition: Partition, sites: Sequence[str] | None) 
     wanted: list[str] = []
     for site in sites:
         matching = [name for name in partition.sites if name in recorded and fnmatchcase(name, site)]
-        wanted += matching or [site]
-        if not matching and site not in recorded:
+        # One list of patterns serves networks of several kinds; a name is meant.
+        pattern = bool(set("*?[") & set(site))
+        if not matching and not pattern and site not in recorded:
             raise DataError(
                 f"functional: site {site!r} was not recorded; add it to `activations.sites` (the buffer has "
                 f"{listed(recorded)})"
             )
+        wanted += matching if matching or pattern else [site]
+    if not wanted:
+        raise DataError(
+            f"functional: {listed(sites)} match no recorded site of the partition; the buffer has {listed(recorded)}: "
+            "add some of them to `activations.sites`"
+        )
     return list(partition.restrict(wanted).sites)

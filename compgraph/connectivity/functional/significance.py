@@ -33,6 +33,16 @@ def effective_samples(moments: Moments, source: npt.NDArray[Any], target: npt.ND
     return n / np.maximum(inflation[source, target], 1.0)
 
 
+def effective_number(
+    n: int, rho: Matrix, at_lag: npt.NDArray[np.int64], source: npt.NDArray[Any], target: npt.NDArray[Any]
+) -> Matrix:
+    """The same from autocorrelations [lags, m], without a square of signals: for a few of very many pairs."""
+    inflation = np.ones(len(source))
+    for own, count in zip(rho, at_lag, strict=True):
+        inflation += 2 * count / n * own[source] * own[target]
+    return n / np.maximum(inflation, 1.0)
+
+
 def fisher(r: Matrix, effective: Matrix, controlled: int = 0) -> tuple[Matrix, Matrix]:
     """z of correlations and its two-sided p-value; without a degree of freedom left z is 0 and p is 1."""
     from scipy.special import ndtr

@@ -27,10 +27,11 @@ def centres(signals: Signals) -> Matrix:
     return means
 
 
-def site_products(prepared: Prepared) -> Iterator[tuple[str, str, Matrix]]:
-    """For each pair of sites a <= b the centred products of their units, float64 [units of a, units of b].
+def site_products(prepared: Prepared, mean: Matrix | None = None) -> Iterator[tuple[str, str, Matrix]]:
+    """For each pair of sites a <= b the centred products of their signals, float64 [signals of a, signals of b].
 
-    As many pairs at once as fit into memory; one pass over the data for each such lot.
+    As many pairs at once as fit into memory; one pass over the data for each such lot. `mean` is that of the signals,
+    found in a pass of its own if not given.
 
     Raises
     ------
@@ -38,7 +39,7 @@ def site_products(prepared: Prepared) -> Iterator[tuple[str, str, Matrix]]:
         A single pair does not fit.
     """
     signals = prepared.signals
-    mean = centres(signals)
+    mean = centres(signals) if mean is None else mean
     columns, first = {}, 0
     for site, plan in signals.plans.items():
         columns[site] = slice(first, first + len(plan.nodes))

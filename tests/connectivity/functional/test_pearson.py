@@ -168,6 +168,9 @@ def test_sites_that_were_not_recorded() -> None:
     assert graph.attributes["sites_not_recorded"] == ["mlp.0"] and graph.n_nodes == 9
     with pytest.raises(DataError, match=r"'mlp\.0' was not recorded; add it to `activations\.sites`"):
         functional_connectivity(buffer, part, sites=["mlp.0"])
+    assert functional_connectivity(buffer, part, sites=["attn.*", "mlp.*"]).weight.tolist() == graph.weight.tolist()
+    with pytest.raises(DataError, match=r"attn\.\* match no recorded site of the partition; the buffer has mlp\.1"):
+        functional_connectivity(buffer, part, sites=["attn.*"])
     with pytest.raises(DataError, match=r"none of the partition's sites mlp\.0"):
         functional_connectivity(buffer, part.restrict(["mlp.0"]))
     with pytest.raises(GraphError, match=r"no site 'mlp\.1'; it has mlp\.0"):
@@ -210,5 +213,5 @@ def test_library_call() -> None:
         functional_connectivity(Memory(data), units(data), method="spearmint")
     with pytest.raises(DataError, match="threshold is -3; it must be a number of at least 0"):
         functional_connectivity(Memory(data), units(data), threshold=-3)
-    with pytest.raises(ConfigError, match="'pearson' has no option 'levle'; valid are sites, positions"):
+    with pytest.raises(ConfigError, match="'pearson' has no option 'levle'; valid are keep, matrix, sites"):
         functional_connectivity(Memory(data), units(data), levle=0.1)
