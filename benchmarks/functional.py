@@ -1,4 +1,4 @@
-"""Pearson over all pairs of units, against the bare float32 product on the same chunks plus reading them.
+"""Functional connectivity against the bare float32 product on the same chunks plus reading them, and other libraries.
 
     python -m benchmarks.functional
 
@@ -13,14 +13,18 @@ import os
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
-import tempfile  # noqa: E402 (the thread counts must be set before numpy is loaded)
+import resource  # noqa: E402 (the thread counts must be set before numpy is loaded)
+import tempfile  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
+from collections.abc import Callable, Iterable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
 import torch  # noqa: E402
+from sklearn.covariance import ledoit_wolf  # noqa: E402
 
+from compgraph.architecture import transformer_architecture  # noqa: E402
 from compgraph.connectivity.functional import functional_connectivity  # noqa: E402
 from compgraph.data.buffer_writer import record_activations  # noqa: E402
 from compgraph.data.buffers import ActivationBuffer, open_buffer  # noqa: E402
@@ -60,8 +64,34 @@ def bare_product(buffer: ActivationBuffer) -> np.ndarray:
     return total
 
 
-def main() -> None:
-    torch.set_num_threads(1)
+class Repeated:
+    """A recording of GPT-2 small's shape whose chunks are the same rows again and again: nothing is read."""
+
+    def __init__(self, n_chunks: int = 49, rows: int = 2048) -> None:
+        self.architecture = transformer_architecture(
+            "gpt2", n_layers=12, n_heads=12, d_head=64, d_model=768, d_mlp=3072, vocabulary=50257
+        )
+        rng = np.random.default_rng(0)
+        names = [site for site in self.architecture.sites if site.kind in ("attn", "mlp")]
+        self.data = {site.name: rng.standard_normal((rows, site.n_units), np.float32) for site in names}
+        self.sites = pd.DataFrame({"site": list(self.data)})
+        self.n_chunks, self.n_rows = n_chunks, n_chunks * rows
+        number = np.arange(self.n_rows)
+        self.items = pd.DataFrame({"item": number // 64, "position": number % 64})
+
+    def chunks(self, sites: Iterable[str]) -> Iterator[dict[str, np.ndarray]]:
+        for _ in range(self.n_chunks):
+            yield {site: self.data[site] for site in sites}
+
+    def mean(self, site: str) -> np.ndarray:
+        return self.data[site].mean(axis=0, dtype=np.float64)
+
+    def variance(self, site: str) -> np.ndarray:
+        return self.data[site].var(axis=0, dtype=np.float64)
+
+
+def layer() -> None:
+    """All pairs of units of one layer."""
     net = network()
     images = ImagePairs(np.random.default_rng(0).normal(size=(ROWS, 1, 8, 8)).astype(np.float32))
     with tempfile.TemporaryDirectory() as name:
@@ -72,18 +102,43 @@ def main() -> None:
         groups = Partition.from_labels({"linear.0": np.arange(UNITS) % 32})
         base = seconds(lambda: bare_product(buffer))
         read = seconds(lambda: [None for _ in buffer.chunks(["linear.0"])])
+        print(f"{ROWS:,} rows x {UNITS:,} units, {UNITS * (UNITS - 1) // 2:,} pairs")
+        print(f"{'read and float32 product':32} {base:6.2f} s   1.00   (reading alone {read / base:.2f})")
         graph = functional_connectivity(buffer, units)
-        fine = seconds(lambda: functional_connectivity(buffer, units))
-        coarse = seconds(lambda: functional_connectivity(buffer, groups))
+        for title, call in {
+            "pearson, without tests": lambda: functional_connectivity(buffer, units, samples="none"),
+            "pearson, with z, p, adjusted p": lambda: functional_connectivity(buffer, units),
+            "pearson, 32 groups of units": lambda: functional_connectivity(buffer, groups),
+            "spearman": lambda: functional_connectivity(buffer, units, "spearman", samples="none"),
+            "partial, Ledoit-Wolf": lambda: functional_connectivity(buffer, units, "partial"),
+        }.items():
+            spent = seconds(call, repeats=2)
+            print(f"{title:32} {spent:6.2f} s   {spent / base:.2f}")
         values = buffer.read("linear.0")
         whole = seconds(lambda: np.corrcoef(values.T), repeats=1)
+        shrunk = seconds(lambda: np.linalg.inv(ledoit_wolf(values.astype(np.float64))[0]), repeats=1)
         exact = np.corrcoef(values.T.astype(np.float64))[np.triu_indices(UNITS, 1)]
-    print(f"{ROWS:,} rows x {UNITS:,} units, {graph.n_edges:,} pairs")
-    print(f"read and float32 product    {base:6.2f} s   1.00   (reading alone {read / base:.2f})")
-    print(f"pearson, units              {fine:6.2f} s   {fine / base:.2f}")
-    print(f"pearson, 32 groups of units {coarse:6.2f} s   {coarse / base:.2f}")
-    print(f"numpy.corrcoef in memory    {whole:6.2f} s   {whole / base:.2f}")
+    print(f"{'numpy.corrcoef in memory':32} {whole:6.2f} s   {whole / base:.2f}")
+    print(f"{'scikit-learn ledoit_wolf, inverse':32} {shrunk:6.2f} s   {shrunk / base:.2f}")
     print(f"largest difference from numpy.corrcoef in float64: {np.abs(graph.weight - exact).max():.1e}")
+
+
+def large() -> None:
+    """Modules and heads of GPT-2 small's shape: 46,080 units, 100,352 rows."""
+    buffer = Repeated()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for name, partition in (("modules", Partition.modules(buffer)), ("heads", Partition.heads(buffer))):
+        start = time.process_time()
+        graph = functional_connectivity(buffer, partition, sites=["attn.*", "mlp.*"])
+        spent = time.process_time() - start
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        print(f"{buffer.n_rows:,} rows x 46,080 units by {name}: {graph.n_nodes} nodes, {spent:.1f} s, +{grown:.0f} MB")
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    layer()
+    large()
 
 
 if __name__ == "__main__":

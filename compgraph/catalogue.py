@@ -273,12 +273,107 @@ STRUCTURAL: Table = _table(
     ),
 )
 
+_FUNCTIONAL = "compgraph.connectivity.functional"
+
 FUNCTIONAL: Table = _table(
     Entry(
         "pearson",
-        "compgraph.connectivity.functional.pearson",
-        "correlation of activations over the data, streamed in one pass",
+        f"{_FUNCTIONAL}.pearson",
+        "correlation over the data, streamed in one pass",
         "compute",
+        options=(Option("keep", 0, "Keep only so many of each node's edges, in blocks; 0 for all pairs.", minimum=0),),
+        arguments=("matrix",),
+    ),
+    Entry("covariance", f"{_FUNCTIONAL}.covariance", "covariance, in the units of what was recorded", "compute"),
+    Entry("spearman", f"{_FUNCTIONAL}.spearman", "correlation of ranks, which heavy tails cannot dominate", "compute"),
+    Entry(
+        "partial",
+        f"{_FUNCTIONAL}.partial",
+        "correlation of two nodes given all the others, from a regularised precision matrix",
+        "compute",
+        options=(
+            Option(
+                "estimator",
+                "ledoit-wolf",
+                "How the precision is regularised.",
+                choices=("ledoit-wolf", "oas", "empirical", "graphical-lasso"),
+            ),
+            Option("penalty", 0.0, "Of the graphical lasso; 0 chooses it along a path.", minimum=0.0),
+        ),
+    ),
+    Entry(
+        "mutual-information",
+        f"{_FUNCTIONAL}.mutual_information",
+        "mutual information in nats",
+        "compute",
+        options=(
+            Option(
+                "estimator",
+                "gaussian-copula",
+                "Estimator; nearest neighbours are for small sets.",
+                choices=("gaussian-copula", "nearest-neighbour"),
+            ),
+            Option("neighbours", 3, "Of a sample, for nearest-neighbour.", minimum=1),
+            Option("seed", 0, "Seed of the noise that parts equal values, for nearest-neighbour.", minimum=0),
+        ),
+    ),
+    Entry(
+        "lagged",
+        f"{_FUNCTIONAL}.lagged",
+        "strongest correlation over distances along the text",
+        "compute",
+        serves=TRANSFORMER,
+        options=(Option("lags", 4, "Largest distance in positions.", minimum=1),),
+    ),
+    Entry(
+        "coherence",
+        f"{_FUNCTIONAL}.coherence",
+        "shared rhythms along the text, whatever their phases",
+        "compute",
+        serves=TRANSFORMER,
+        options=(
+            Option("window", 16, "Positions of a window.", minimum=4),
+            Option("low", 0.0, "Frequencies above this, in cycles per position.", minimum=0.0),
+            Option("high", 0.5, "Frequencies up to this.", minimum=0.0),
+        ),
+    ),
+    Entry(
+        "cka",
+        f"{_FUNCTIONAL}.cka",
+        "linear centred kernel alignment of nodes of many units",
+        "compute",
+        options=(Option("debiased", True, "Use the unbiased estimate."),),
+    ),
+    Entry(
+        "cca",
+        f"{_FUNCTIONAL}.cca",
+        "mean squared canonical correlation of nodes of many units",
+        "compute",
+        options=(Option("debiased", True, "Take off what independent nodes would have."),),
+    ),
+    Entry(
+        "rsa",
+        f"{_FUNCTIONAL}.rsa",
+        "rank correlation of the distances that two nodes put between items",
+        "compute",
+        options=(
+            Option("conditions", "item", "Column of the item table whose values are compared."),
+            Option("most", 500, "Conditions to use at most.", minimum=4),
+            Option("distance", "euclidean", "Between patterns.", choices=("euclidean", "correlation")),
+            Option("permutations", 0, "Relabellings of the conditions behind p-values; 0 for none.", minimum=0),
+            Option("seed", 0, "Seed of the draws.", minimum=0),
+        ),
+    ),
+    Entry(
+        "coactivation",
+        f"{_FUNCTIONAL}.coactivation",
+        "which sparse features are active together",
+        "compute",
+        options=(
+            Option("measure", "phi", "Weight of an edge.", choices=("phi", "pmi", "lift")),
+            Option("active_above", 0.0, "A node is active where one of its units exceeds this."),
+            Option("min_count", 1, "Fewest joint rows of an edge.", minimum=1),
+        ),
     ),
 )
 
@@ -564,6 +659,48 @@ SELECTIONS: Table = _table(
 )
 """From a scored graph to a circuit; see `compgraph.select_circuit`."""
 
+_SPARSIFY = "compgraph.circuits.sparsify"
+_LEVEL = Option("level", 0.05, "Largest p of a kept edge.", minimum=0.0)
+
+SPARSIFICATIONS: Table = _table(
+    Entry("significance", _SPARSIFY, "edges with a small adjusted p-value", "significance", options=(_LEVEL,)),
+    Entry(
+        "top-share",
+        _SPARSIFY,
+        "a share of the edges, the strongest",
+        "top_share",
+        options=(Option("share", 0.1, "Share of the edges to keep.", minimum=0.0),),
+    ),
+    Entry(
+        "nearest",
+        _SPARSIFY,
+        "each node's strongest edges",
+        "nearest",
+        options=(
+            Option("k", 10, "Edges of a node.", minimum=1),
+            Option("mutual", False, "Only edges among the strongest of both ends."),
+        ),
+    ),
+    Entry(
+        "disparity",
+        _SPARSIFY,
+        "edges that carry more of a node's strength than chance would give one",
+        "disparity",
+        options=(_LEVEL,),
+    ),
+    Entry(
+        "spanning-trees",
+        _SPARSIFY,
+        "maximum spanning trees, and the strongest of the other edges",
+        "spanning_trees",
+        options=(
+            Option("trees", 1, "Spanning trees without common edges.", minimum=1),
+            Option("share", 0.0, "Share of the edges to add, the strongest.", minimum=0.0),
+        ),
+    ),
+)
+"""From any graph to a sparser one; see `compgraph.sparsify`."""
+
 
 def _metric(
     name: str, summary: str, *, reference: bool = False, differentiable: bool = True, lower: bool = False
@@ -777,6 +914,14 @@ FIGURES: Table = _table(
     _against("n_nodes", "faithfulness against the number of nodes that the circuit has"),
     _against("mean_degree", "faithfulness against the circuit's mean degree"),
     _figure("blocks", "sbm", "the weight matrix sorted by block", reads=("graph",)),
+    Entry(
+        "three-connectivities",
+        "compgraph.figures.three_connectivities",
+        "kinds of connectivity against each other, with what chance gives",
+        "draw",
+        stage="comparison",
+        reads=("graphs",),
+    ),
     _figure_of_test("circuit-tests", "the five tests of a circuit, with their p-values", "tests"),
     _figure_of_test("minimality", "the loss without each edge of a circuit, against chance", "edges", "circuit"),
     _figure_of_test("knock-out", "circuits alone, and the network without them", "circuits"),
@@ -808,6 +953,7 @@ STAGES: Table = _table(
     _stage("sbm", "sbm", "Stochastic block model of a graph.", requires=("graph_tool",)),
     _stage("tests", "tests", "Test a circuit, blocks or regions against chance."),
     _stage("statistics", "statistics", "Network statistics of a graph."),
+    _stage("comparison", "comparison", "Every two of some graphs, edge by edge."),
     _stage("figure", "figure", "Draw one figure."),
     _stage("report", "report", "One HTML page of every figure and how it was made."),
 )

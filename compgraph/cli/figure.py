@@ -147,6 +147,17 @@ def _step(manifest: Path) -> int:
     raise DataError(f"{manifest} lies in no folder of a training checkpoint (step-000100)")
 
 
+def _compared(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
+    """The table of a comparison, and the graphs it was made from."""
+    from compgraph import store
+    from compgraph.cli.inputs import graph_name
+    from compgraph.graph import ComputationalGraph
+
+    table = store.read_table(_only(results, "comparison").path)
+    graphs = [result for result in results if result.kind == "graph"]
+    return [table, {graph_name(one.manifest_path): ComputationalGraph.load(one.path) for one in graphs}], {}
+
+
 def _only(results: list[Result], kind: str) -> Result:
     found = [result for result in results if result.kind == kind]
     if len(found) != 1:
@@ -161,5 +172,6 @@ _READERS: dict[str, Callable[[list[Result]], tuple[list[Any], dict[str, Any]]]] 
     "evaluation": _curves,
     "sbm": _blocks,
     "statistics": _emergence,
+    "comparison": _compared,
 }
 """How the arguments of a figure are read from the results of the stage it draws."""

@@ -17,12 +17,18 @@ from compgraph.cli.console import TO_BE_GIVEN, Call, output_option, rois_option,
 @output_option
 def command(call: Call, buffer: Path, rois: Path | None, output: Path, entry: Any) -> None:
     """BUFFER is the manifest of recorded activations or attributions."""
+    from compgraph.circuits import sparsify
     from compgraph.cli.inputs import build_partition
     from compgraph.cli.saving import method_options, save_graph
+    from compgraph.config.functional import SHARED
+    from compgraph.connectivity.functional import functional_connectivity
     from compgraph.data.buffers import open_buffer
 
     recorded = open_buffer(buffer)
     partition, inputs = build_partition(recorded, entry.partition, rois)
-    method = catalogue.FUNCTIONAL[entry.method]
-    graph = catalogue.load(method)(recorded, partition, **method_options(method, entry))
+    options = method_options(catalogue.FUNCTIONAL[entry.method], entry)
+    options |= {name: getattr(entry, name) for name in SHARED}
+    graph = functional_connectivity(recorded, partition, entry.method, **options)
+    if entry.sparsify is not None:
+        graph = sparsify(graph, entry.sparsify, **entry.sparsify_options)
     save_graph(call, graph, output, {recorded.result.kind: recorded.result, **inputs})

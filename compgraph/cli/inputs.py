@@ -98,6 +98,11 @@ def open_graph(manifest: Path) -> tuple[ComputationalGraph, store.Result]:
     return ComputationalGraph.load(result.path), result
 
 
+def graph_name(manifest: Path) -> str:
+    """What a graph is called beside others: `effective.heads`, from where its manifest lies."""
+    return f"{manifest.absolute().parent.name}.{manifest.stem}"
+
+
 def build_partition(
     net: Any, choice: str | dict[str, str], rois: Path | None
 ) -> tuple[Partition, dict[str, store.Result]]:

@@ -36,6 +36,7 @@ RESERVED = frozenset(
         "rois",
         "ablation",
         "evaluation",
+        "comparison",
         "communities",
         "sbm",
         "tests",

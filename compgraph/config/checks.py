@@ -44,6 +44,7 @@ def cross_check(config: Config) -> list[Problem]:
     problems += [*_references(config), *unknown_names(config), *_rois_references(study)]
     if problems:
         return problems
+    problems += [*_compared(config)]
     problems += [*_dataset_models(study), *_services(study), *_checkpoints(study), *_sites(study)]
     problems += problems or applies(study)
     return problems or [*_disk(study)]
@@ -210,7 +211,7 @@ def _baseline_options(place: tuple[str, ...], entry: Any) -> Iterator[Problem]:
 def _selecting(config: Config) -> Iterator[tuple[tuple[str, ...], str, Any]]:
     """(place, stage, entry) of everything that selects where it applies."""
     yield ("activations",), "activations", config.activations
-    for stage in ("attributions", *GRAPH_STAGES, "rois", *GRAPH_READERS, "evaluation", "tests"):
+    for stage in ("attributions", *GRAPH_STAGES, "rois", *GRAPH_READERS, "evaluation", "tests", "comparison"):
         for name, entry in getattr(config, stage).items():
             yield (stage, name), stage, entry
 
@@ -219,6 +220,22 @@ def _unknown(place: tuple[str, ...], what: str, named: Iterable[str] | None, val
     for index, word in enumerate(named or ()):
         if word not in valid:
             yield Problem((*place, index), describe_unknown(what, word, valid))
+
+
+def _compared(config: Config) -> Iterator[Problem]:
+    """Graphs that are compared must be over the same nodes."""
+    for name, entry in config.comparison.items():
+        named = entry.graphs or []
+        if len(named) < 2:
+            yield Problem(("comparison", name, "graphs"), f"at least 2 graphs are compared; there are {len(named)}")
+        known = {}
+        for index, word in enumerate(named):
+            stage, _, graph = word.partition(".")
+            known[word] = getattr(config, stage)[graph].partition
+            first = named[0]
+            if known[word] != known[first]:
+                why = f"'{word}' has the partition '{known[word]}' and '{first}' has '{known[first]}'"
+                yield Problem(("comparison", name, "graphs", index), f"{why}; compare graphs over the same nodes")
 
 
 def _rois_references(study: Study) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ from compgraph.config import tests as _tests
 from compgraph.config.ablation import Ablation
 from compgraph.config.activations import Activations
 from compgraph.config.base import NAME_PATTERN, RESERVED, Section
+from compgraph.config.comparison import Comparison
 from compgraph.config.datasets import DATASET_KINDS, Data
 from compgraph.config.evaluation import Evaluation
 from compgraph.config.figures import Figures
@@ -68,6 +69,7 @@ class Config(Section):
     sbm: dict[Name, Sbm] = Field({}, description="Stochastic block models.")
     tests: dict[Name, _tests.Tests] = Field({}, description="What circuits, blocks and regions are put to.")
     statistics: dict[Name, Statistics] = Field({}, description="Numbers that describe a graph.")
+    comparison: dict[Name, Comparison] = Field({}, description="Kinds of connectivity against each other.")
     figures: Figures = Field(Figures(), description="Which results are drawn.")
     report: Report = Field(Report(), description="One page for the whole study.")
     run: Run = Field(Run(), description="Where and with what; changes no result.")
@@ -90,6 +92,7 @@ ENTRY_MODELS: dict[str, Mapping[str, type[Section]]] = {
     "sbm": {"": Sbm},
     "tests": _tests.METHODS,
     "statistics": {"": Statistics},
+    "comparison": {"": Comparison},
 }
 """Models of the entries of each section that fans out, by method, kind or source."""
 

@@ -93,6 +93,8 @@ def _field(name: str, values: Mapping[str, Any], key: str) -> Any:
 
 TAGS = ("method", "kind", "architecture", "source")
 """Keys that choose which others an entry has, the most telling first."""
+UNSAID = ("models", "datasets", "graphs", "seed")
+"""Keys of nearly every entry, which the head of the file explains."""
 WIDTH = 118
 MOST = 12
 """Lines that the keys of a section's methods may fill."""
@@ -118,17 +120,16 @@ def _group(branches: Mapping[str, type[Section]], title: str, used: Collection[s
     several = len(branches) > 1 or list(branches) == [""]
     shared: dict[str, str] = {}
     for key in next(iter(branches.values())).model_fields:
-        if several and key not in TAGS and all(key in model.model_fields for model in branches.values()):
+        if several and key not in (*TAGS, *UNSAID) and all(key in model.model_fields for model in branches.values()):
             said = [_with_default(key, model.model_fields[key]) for model in branches.values()]
             shared[key] = max(said, key=said.count)
-    if shared:
-        yield from _wrapped(title, list(shared.values()))
     plain: dict[str, list[str]] = {}
     others: list[str] = []
     lines: list[str] = []
     for tag, model in branches.items():
         label = next((key for key in TAGS if key in model.model_fields), "")
-        own = [_with_default(key, field) for key, field in model.model_fields.items() if key not in TAGS]
+        said_here = {key: field for key, field in model.model_fields.items() if key not in TAGS}
+        own = [_with_default(key, field) for key, field in said_here.items() if not _unsaid(key, field)]
         own = [said for said in own if said not in shared.values()]
         if used and tag not in used:
             others.append(tag)
@@ -138,12 +139,27 @@ def _group(branches: Mapping[str, type[Section]], title: str, used: Collection[s
             plain.setdefault(label, []).append(tag)
     if used and len(lines) > MOST:
         others, lines = list(branches), []
+    head = list(_wrapped(title, list(shared.values()))) if shared else []
     for label, tags in plain.items():
-        yield from _wrapped(f"{label}: {', '.join(tags)}", [])
-    yield from lines
-    if others:
-        named = list(_wrapped(f"others (docs/configuration.md): {', '.join(others)}", []))
-        yield from named if len(named) == 1 else _wrapped(f"{len(others)} others: docs/configuration.md", [])
+        head += _wrapped(f"{label}: {', '.join(tags)}", [])
+    yield from _with_others([*head, *lines], others)
+
+
+def _with_others(lines: list[str], others: list[str]) -> Iterator[str]:
+    """The lines, and the names of other methods on a line or behind the last one; of many their number."""
+    if not others:
+        yield from lines
+        return
+    named = list(_wrapped(f"others (docs/configuration.md): {', '.join(others)}", []))
+    said = named[0].strip("# ") if len(named) == 1 else f"{len(others)} others: docs/configuration.md"
+    if lines and len(lines[-1]) + len(said) + 2 <= WIDTH:
+        yield from [*lines[:-1], f"{lines[-1]}; {said}"]
+    else:
+        yield from [*lines, f"#   {said}"]
+
+
+def _unsaid(key: str, field: Any) -> bool:
+    return key in UNSAID and field.default in (None, 0)
 
 
 def _wrapped(title: str, words: list[str]) -> Iterator[str]:

@@ -28,6 +28,7 @@ PAYLOADS = {
     "sbm": ".blocks",
     "tests": ".tables",
     "statistics": ".parquet",
+    "comparison": ".parquet",
     "figure": ".figure",
 }
 """Ending of the payload beside the manifest of each stage's results."""

@@ -78,11 +78,11 @@ class Study(Serving):
 
     @cached_property
     def _results(self) -> dict[Result, None]:
-        graphs = [result for stage in GRAPH_STAGES for result in self._graphs(stage)]
+        graphs = list(self._made_graphs)
         tests = list(results_of_tests(self, graphs))
         rois = list(self._rois([*graphs, *tests]))
         readers = [result for stage in GRAPH_READERS for result in self._readers(stage, graphs)]
-        readers += [*self._evaluations(readers), *tests]
+        readers += [*self._evaluations(readers), *tests, *self._comparisons()]
         buffers = list(self._buffers([*graphs, *rois, *tests]))
         made = [*buffers, *rois, *graphs, *readers]
         datasets = {(result.model, result.dataset): None for result in made if result.dataset}
@@ -154,6 +154,27 @@ class Study(Serving):
             for one in runs
             if self.evaluates(entry, one)
         ]
+
+    def _comparisons(self) -> Iterator[Result]:
+        for name, entry in self.entries("comparison").items():
+            for model, checkpoint, dataset in self.places("comparison", entry):
+                if len(self.compared(Result("comparison", name, model, checkpoint, dataset))) > 1:
+                    yield Result("comparison", name, model, checkpoint, dataset)
+
+    def compared(self, result: Result) -> list[Result]:
+        """The graphs that a comparison reads: those it names that are made at its place, in its order."""
+        found = []
+        for word in self.entries("comparison")[result.name].graphs or ():
+            stage, _, name = word.partition(".")
+            dataset = "" if stage == "structural" else result.dataset
+            graph = Result(stage, name, result.model, result.checkpoint, dataset)
+            if graph in self._made_graphs:
+                found.append(graph)
+        return found
+
+    @cached_property
+    def _made_graphs(self) -> dict[Result, None]:
+        return dict.fromkeys(result for stage in GRAPH_STAGES for result in self._graphs(stage))
 
     def evaluates(self, entry: Any, runs: Result) -> bool:
         """Whether an entry of ``evaluation`` applies to a result of ``ablation``."""
@@ -293,6 +314,14 @@ class Study(Serving):
         """The manifest of the buffer that an entry reads."""
         return self.path(self.buffer_of(Result(stage, name, model, checkpoint, dataset)))
 
+    def compared_paths(self, name: str, model: str, checkpoint: str, dataset: str) -> list[str]:
+        """Manifests of the graphs that a comparison reads."""
+        return [self.path(graph) for graph in self.compared(Result("comparison", name, model, checkpoint, dataset))]
+
+    def compared_payloads(self, name: str, model: str, checkpoint: str, dataset: str) -> list[str]:
+        """Their payloads."""
+        return [self.payload(graph) for graph in self.compared(Result("comparison", name, model, checkpoint, dataset))]
+
     def trained(self) -> list[str]:
         """Models that are trained here."""
         return [name for name, model in self.config.models.items() if not isinstance(model, Pretrained)]
@@ -328,7 +357,7 @@ class Study(Serving):
 
     @cached_property
     def _figure_inputs(self) -> dict[tuple[str, str], list[Result]]:
-        stages = (*GRAPH_STAGES, *GRAPH_READERS, "evaluation", "tests")
+        stages = (*GRAPH_STAGES, *GRAPH_READERS, "evaluation", "tests", "comparison")
         made = [result for result in self.results() if result.stage in stages]
         found = {}
         for figure in self.config.figures.names:
@@ -337,9 +366,10 @@ class Study(Serving):
                 found[(drawn.place, drawn.name)] = group + self._read_besides(figure, group, made)
         return found
 
-    @staticmethod
-    def _read_besides(figure: str, group: list[Result], made: list[Result]) -> list[Result]:
+    def _read_besides(self, figure: str, group: list[Result], made: list[Result]) -> list[Result]:
         first, reads = group[0], catalogue.FIGURES[figure].reads
+        if reads == ("graphs",):
+            return self.compared(first)
         if reads == ("graph",):
             stage, _, name = first.graph.partition(".")
             return [Result(stage, name, first.model, first.checkpoint, "" if stage == "structural" else first.dataset)]

@@ -26,8 +26,8 @@ from compgraph.evaluation.intervals import Floats, band, resamples, tail_p
 from compgraph.evaluation.profiles import NONE, Labelled, Labels, node_blocks
 from compgraph.metrics import get_metric
 from compgraph.models.network import Network
+from compgraph.multiple_testing import benjamini_hochberg
 from compgraph.partition import Partition
-from compgraph.statistics.testing import benjamini_hochberg
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from compgraph.evaluation.intervals import band, resamples
 from compgraph.evaluation.scores import rank_p
 from compgraph.metrics import lower_is_better
-from compgraph.statistics.testing import benjamini_hochberg
+from compgraph.multiple_testing import benjamini_hochberg
 
 if TYPE_CHECKING:
     import pandas as pd

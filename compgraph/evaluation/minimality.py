@@ -26,7 +26,7 @@ from compgraph.evaluation.random_circuits import Kind, Masks, sample_circuits
 from compgraph.evaluation.scores import Scores, circuit_scores, rank_p
 from compgraph.graph import ComputationalGraph
 from compgraph.models.network import Network
-from compgraph.statistics.testing import benjamini_hochberg
+from compgraph.multiple_testing import benjamini_hochberg
 
 if TYPE_CHECKING:
     import pandas as pd

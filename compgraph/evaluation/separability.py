@@ -29,9 +29,9 @@ from compgraph.attribution.scores import Attributed
 from compgraph.errors import DataError
 from compgraph.evaluation.intervals import Floats, band, tail_p
 from compgraph.evaluation.profiles import Labelled, Sign, block_profiles, node_blocks, tasks_of
+from compgraph.multiple_testing import benjamini_hochberg
 from compgraph.partition import Partition
 from compgraph.progress import track
-from compgraph.statistics.testing import benjamini_hochberg
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,6 +20,7 @@ GROUPS: dict[str, str] = {
     "structural": "Structural connectivity",
     "functional": "Functional connectivity",
     "effective": "Effective connectivity",
+    "comparison": "Kinds of connectivity compared",
     "evaluation": "Faithfulness of circuits",
     "communities": "Communities",
     "sbm": "Blocks",

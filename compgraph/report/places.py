@@ -18,6 +18,7 @@ READERS = (
     "sbm",
     "tests",
     "statistics",
+    "comparison",
 )
 
 

@@ -147,13 +147,13 @@ def effective_paths(view: View, seed: int) -> float:
     if not visits.any():
         raise UndefinedError("no path leads from the input to the output")
     visits /= visits.sum()
-    entropy = _entropy(visits)
+    total = entropy(visits)
     for node in order[::-1]:
         if visits[node] > 0 and into[node] > 0:
             step = weights[:, node] / into[node]
-            entropy += visits[node] * _entropy(step)
+            total += visits[node] * entropy(step)
             visits += visits[node] * step
-    return float(np.exp(entropy))
+    return float(np.exp(total))
 
 
 _CLUSTERING = "directed triangles on a layered graph count what the architecture allows"
@@ -193,6 +193,7 @@ def _edge_correlation(view: View, at_source: Floats, at_target: Floats) -> float
     return float((weight * x * y).sum() / spread)
 
 
-def _entropy(share: Floats) -> float:
+def entropy(share: Floats) -> float:
+    """Of shares that sum to 1, in nats."""
     positive = share[share > 0]
     return float(-(positive * np.log(positive)).sum())

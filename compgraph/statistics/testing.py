@@ -13,6 +13,7 @@ from compgraph import catalogue
 from compgraph.communities.optimise import run_seeds
 from compgraph.errors import ConfigError
 from compgraph.graph import ComputationalGraph
+from compgraph.multiple_testing import benjamini_hochberg
 from compgraph.progress import track
 from compgraph.statistics.measures import Measure
 from compgraph.statistics.nulls import NULLS
@@ -80,10 +81,10 @@ def network_statistics(
     nulls = {} if unfit else _null_values(seen, defined, null, n_nulls, seed)
     rows = [
         {"measure": name, "value": values[name], "null": null, "reason": reasons[name]}
-        | _compare(values[name], nulls.get(name), reasons[name] or unfit)
+        | against_nulls(values[name], nulls.get(name), reasons[name] or unfit)
         for name in names
     ]
-    return _table(rows)
+    return table_of(rows)
 
 
 def unfit_null(graph: ComputationalGraph, null: str) -> str:
@@ -136,7 +137,7 @@ def _null_values(
     return {name: np.array(values) for name, values in found.items()}
 
 
-def _compare(value: float, nulls: npt.NDArray[np.float64] | None, reason: str) -> dict[str, Any]:
+def against_nulls(value: float, nulls: npt.NDArray[np.float64] | None, reason: str) -> dict[str, Any]:
     """Where a value lies among its nulls."""
     if nulls is None or not np.isfinite(nulls).all():
         why = reason or "the measure is undefined for some of the null graphs"
@@ -151,20 +152,10 @@ def _compare(value: float, nulls: npt.NDArray[np.float64] | None, reason: str) -
     return row | {"z": (value - mean) / spread, "p": min(1.0, 2 * min(above, below))}
 
 
-def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def table_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "q"])
     table.insert(COLUMNS.index("q"), "q", benjamini_hochberg(table["p"].to_numpy(np.float64)))
     numbers = ["value", "null_mean", "null_sd", "low", "high", "z", "p", "q"]
     return table.astype(dict.fromkeys(numbers, "float64") | {"n_nulls": "int64"})
-
-
-def benjamini_hochberg(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Adjusted p over the finite ones: q_(k) = min over j >= k of p_(j) n / j; NaN stays NaN."""
-    q = np.full(len(p), np.nan)
-    finite = np.flatnonzero(np.isfinite(p))
-    order = finite[np.argsort(p[finite], kind="stable")]
-    steps = p[order] * len(order) / np.arange(1, len(order) + 1)
-    q[order] = np.minimum.accumulate(steps[::-1])[::-1]
-    return q

@@ -39,6 +39,14 @@ datasets:
          "the partition 'heads' does not serve a sequential network such as 'net'"),
         (MODELS + DATA + "effective: {a: {partition: channels, models: [tf]}}",
          "the partition 'channels' does not serve a transformer such as 'tf'"),
+        (MODELS + DATA + "effective: {a: {partition: heads}, b: {}}\n"
+         "comparison: {c: {graphs: [effective.a, effective.b]}}",
+         "comparison.c.graphs[1] (line 9): 'effective.b' has the partition 'modules' and 'effective.a' has 'heads'; "
+         "compare graphs over the same nodes"),
+        (MODELS + DATA + "effective: {a: {}}\ncomparison: {c: {graphs: [effective.a]}}",
+         "comparison.c.graphs (line 9): at least 2 graphs are compared; there are 1"),
+        (MODELS + DATA + "effective: {a: {}}\ncomparison: {c: {graphs: [effective.a, effective.z]}}",
+         "comparison.c.graphs[1] (line 9): there is no graph 'effective.z'"),
         (MODELS + DATA + "effective: {a: {models: [nett]}}",
          "effective.a.models[0] (line 8): there is no model 'nett' (did you mean 'net'?); valid: net, tf"),
         (MODELS + DATA + "effective: {a: {datasets: [mixx]}}", "there is no dataset 'mixx' (did you mean 'mix'?)"),

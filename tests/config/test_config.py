@@ -21,7 +21,7 @@ def problems(text: str) -> list[str]:
 
 def test_sections_are_in_pipeline_order() -> None:
     data = "models datasets activations attributions structural functional effective rois"
-    graphs = "ablation evaluation communities sbm tests statistics figures report run"
+    graphs = "ablation evaluation communities sbm tests statistics comparison figures report run"
     assert (*data.split(), *graphs.split()) == SECTIONS
 
 

@@ -184,3 +184,27 @@ def test_what_a_missing_library_is_needed_for_is_left_out(monkeypatch: pytest.Mo
     assert without.left_out() == ["sbm is left out: it needs graph_tool, which is not installed (see compgraph doctor)"]
     with pytest.raises(ConfigError, match=r"rois.km.method .*'sbm' needs graph_tool, which is not installed"):
         small(SMALL.replace("km: {", "km: {method: sbm, "))
+
+
+COMPARED = (
+    SMALL
+    + """
+comparison:
+  kinds: {graphs: [structural.comp, effective.heads], checkpoints: all}
+  layers: {graphs: [structural.norm, effective.channels]}
+"""
+)
+
+
+def test_a_comparison_is_made_where_two_of_its_graphs_are() -> None:
+    study = Study(small(COMPARED))
+    assert paths(study, "comparison") == {
+        "tf/step-000100/mix/comparison/kinds.json",  # the structural graph is of the last checkpoint alone
+        "net/step-000040/digits/comparison/layers.json",
+    }
+    assert study.compared_paths("kinds", "tf", "step-000100", "mix") == [
+        "results/tf/step-000100/structural/comp.json",
+        "results/tf/step-000100/mix/effective/heads.json",
+    ]
+    drawn = study.figure_paths("tf/step-000100/mix", "three-connectivities.kinds")
+    assert [path.rpartition("/")[2] for path in drawn] == ["kinds.json", "comp.json", "heads.json"]

@@ -22,8 +22,8 @@ from compgraph.evaluation.scores import rank_p
 from compgraph.graph import ComputationalGraph
 from compgraph.metrics import Targets, get_metric
 from compgraph.models.compiled import compile_case
+from compgraph.multiple_testing import benjamini_hochberg
 from compgraph.partition import Partition
-from compgraph.statistics.testing import benjamini_hochberg
 from tests.connectivity.effective.test_eap import make_pairs
 from tests.models.tiny import tiny_network
 

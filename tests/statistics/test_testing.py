@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from compgraph import catalogue
 from compgraph.errors import ConfigError
 from compgraph.graph import ComputationalGraph
 from compgraph.statistics import network_statistics
-from compgraph.statistics.testing import COLUMNS, benjamini_hochberg
+from compgraph.statistics.testing import COLUMNS
 from tests.communities.graphs import layered, positive, transformer, undirected
 
 
@@ -128,16 +127,3 @@ def test_measures_alone() -> None:
     assert np.isfinite(row["value"])
     assert np.isnan(row["p"])
     assert row["reason"] == "no null graphs were asked for"
-
-
-def test_adjusted_p_equals_scipy_and_leaves_nan_alone() -> None:
-    p = np.array([0.01, np.nan, 0.04, 0.03, 0.8, np.nan])
-    finite = np.isfinite(p)
-    q = benjamini_hochberg(p)
-    assert np.isnan(q[~finite]).all()
-    ranked = np.sort(p[finite])
-    expected = [min(ranked[j] * 4 / (j + 1) for j in range(k, 4)) for k in range(4)]
-    assert np.sort(q[finite]) == pytest.approx(expected)
-    if hasattr(stats, "false_discovery_control"):
-        assert q[finite] == pytest.approx(stats.false_discovery_control(p[finite]))
-    assert np.isnan(benjamini_hochberg(np.array([np.nan]))).all()

@@ -38,7 +38,7 @@ def test_plan(config: str, place: Path, call: Run, workflow_copy: Path) -> None:
     stages = re.findall(r"^  ([a-z-]+) +\d+   \d+ new$", done.stdout, re.MULTILINE)
     everything = (
         "data activations structural functional effective rois ablation evaluation communities sbm statistics "
-        "figure report"
+        f"{'comparison ' if config == 'config.yaml' else ''}figure report"
     )
     source = ["train"] if "train" in stages else ["import-model"]
     assert stages == source + everything.split()

@@ -30,6 +30,7 @@ from compgraph.connectivity.effective.vector_autoregression import (
 from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
 from compgraph.models.network import Network
+from compgraph.multiple_testing import benjamini_hochberg
 from compgraph.partition import HasArchitecture, Partition
 from compgraph.patterns import pattern_of, served_parts, with_patterns
 
@@ -264,16 +265,6 @@ def _table_of_halves(size: int) -> tuple[Array, Array]:
         return at, np.log(beyond @ weight / weight.sum())
 
 
-def false_discovery(p: Array) -> Array:
-    """Adjusted p-values of Benjamini and Hochberg (1995): the smallest rate at which each would be significant."""
-    n = len(p)
-    order = np.argsort(p)
-    raised = p[order] * n / np.arange(1, n + 1)
-    out = np.empty(n)
-    out[order] = np.minimum(np.minimum.accumulate(raised[::-1])[::-1], 1.0)
-    return out
-
-
 def graph_of(
     net: Network,
     partition: Partition,
@@ -290,7 +281,7 @@ def graph_of(
     Discoveries are controlled over the pairs that were tested, each counted once.
     """
     q = np.ones_like(p)
-    q[influence.tested] = false_discovery(p[influence.tested])
+    q[influence.tested] = benjamini_hochberg(p[influence.tested])
     source, target, _ = architectural_edges(net, partition, split_qkv)
     at = (target, source)
     return ComputationalGraph.from_architecture(

@@ -1,9 +1,11 @@
 """Functional connectivity: which parts vary together over the data.
 
-`signals` turns recorded activations into one signal per node, `streaming` accumulates their moments in one
-pass, and each method is one short file that makes edges of them.
+`recordings` reads buffers as one, `setting` prepares one signal per node (`signals`, `confounds`, `ranks`), `moments`
+gathers their second moments in one pass (`streaming`; `parts` does so in parts), `significance` tests them, and each
+method is one short file that makes edges of them (`pairs`).
 """
 
 from compgraph.connectivity.functional.connect import functional_connectivity
+from compgraph.connectivity.functional.parts import Part, gather_part, merge_parts, unit_scale
 
-__all__ = ["functional_connectivity"]
+__all__ = ["Part", "functional_connectivity", "gather_part", "merge_parts", "unit_scale"]

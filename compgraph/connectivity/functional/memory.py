@@ -5,8 +5,8 @@ from __future__ import annotations
 from compgraph.connectivity.memory import available_memory as _available
 from compgraph.errors import DataError
 
-BYTES_PER_PAIR = 100
-"""Four float64 copies of the square of sums at the end, and the columns of the edges, per pair of nodes."""
+BYTES_PER_PAIR = 200
+"""Five float64 copies of the square of sums at the end, and the columns of the edges, per pair of nodes."""
 
 
 def check_memory(n_nodes: int, available: int | None = None) -> None:
@@ -22,5 +22,6 @@ def check_memory(n_nodes: int, available: int | None = None) -> None:
     if free is not None and needed > free:
         raise DataError(
             f"functional: all pairs of {n_nodes} nodes need about {needed / 1e9:.1f} GB, and "
-            f"{free / 1e9:.1f} GB are free; use a coarser partition, or fewer sites at a time (`sites`)"
+            f"{free / 1e9:.1f} GB are free; use a coarser partition, fewer sites at a time (`sites`), or "
+            "pearson with `keep`, which works in blocks of two sites"
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 Matrix = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 
 class JointMoments:
@@ -50,6 +52,18 @@ class JointMoments:
             self._upper += other._upper
             self._shift(other.count, other.mean)
 
+    @property
+    def upper(self) -> Matrix:
+        """Centred second moments, not divided: the upper triangle of [n_signals, n_signals]."""
+        return np.triu(self._upper)
+
+    @classmethod
+    def of(cls, count: int, mean: Matrix, upper: Matrix) -> JointMoments:
+        """Moments that were kept."""
+        moments = cls(len(mean))
+        moments.count, moments.mean, moments._upper = count, mean, np.asfortranarray(upper)
+        return moments
+
     def covariance(self) -> Matrix:
         """Symmetric covariance [n_signals, n_signals], divided by the number of rows."""
         upper = np.triu(self._upper)
@@ -69,6 +83,131 @@ class JointMoments:
 
         # In place: `_upper` is in Fortran order, which BLAS overwrites without a copy.
         dsyrk(scale, np.ascontiguousarray(rows).T, beta=1.0, c=self._upper, lower=0, overwrite_c=1)
+
+
+class LaggedRows:
+    """Pairs of rows of one item whose positions differ by k, however the rows come in blocks.
+
+    Parameters
+    ----------
+    n_lags
+        The largest k.
+    """
+
+    def __init__(self, n_lags: int) -> None:
+        self.n_lags = n_lags
+        self._tail: tuple[Matrix, Integers, Integers] | None = None
+
+    def pairs(self, values: Matrix, item: Integers, position: Integers) -> Iterator[tuple[int, Matrix, Matrix]]:
+        """For each lag k: earlier and later rows [pairs, n] of which the later is new. Blocks follow each other."""
+        new = len(values)
+        if self._tail is not None:
+            values = np.concatenate([self._tail[0], values])
+            item, position = np.concatenate([self._tail[1], item]), np.concatenate([self._tail[2], position])
+        old = len(values) - new
+        for k in range(1, min(self.n_lags, len(values) - 1) + 1):
+            begin = max(old - k, 0)
+            near, far = slice(begin, len(values) - k), slice(begin + k, len(values))
+            paired = (item[near] == item[far]) & (position[far] - position[near] == k)
+            if paired.all():
+                yield k, values[near], values[far]
+            elif paired.any():
+                yield k, values[near][paired], values[far][paired]
+        keep = slice(max(len(values) - self.n_lags, 0), None)
+        self._tail = values[keep].copy(), item[keep].copy(), position[keep].copy()
+
+
+class LagSums:
+    """Autocovariances of n signals along the positions of an item, up to a number of positions apart.
+
+    For lag k, over the pairs of rows of one item whose positions differ by k: their number, and per signal the sums
+    of both ends and of their product. They add up over passes, whatever the blocks.
+
+    Parameters
+    ----------
+    n_signals, n_lags
+        Columns of every block, and the largest lag.
+    """
+
+    def __init__(self, n_signals: int, n_lags: int) -> None:
+        self.n_lags = n_lags
+        self.count = np.zeros(n_lags, np.int64)
+        self.first, self.second, self.product = (np.zeros((n_lags, n_signals)) for _ in range(3))
+        self._rows = LaggedRows(n_lags)
+
+    def add(self, values: Matrix, item: Integers, position: Integers) -> None:
+        """Add rows that follow those added before."""
+        for k, a, b in self._rows.pairs(values, item, position):
+            self.count[k - 1] += len(a)
+            self.first[k - 1] += a.sum(axis=0)
+            self.second[k - 1] += b.sum(axis=0)
+            self.product[k - 1] += np.einsum("ij,ij->j", a, b)
+
+    def merge(self, other: LagSums) -> None:
+        """Add what another pass has seen, of other items; either may know more lags."""
+        longer, shorter = (self, other) if self.n_lags >= other.n_lags else (other, self)
+        n = shorter.n_lags
+        for name in ("count", "first", "second", "product"):
+            total = getattr(longer, name).copy()
+            total[:n] += getattr(shorter, name)
+            setattr(self, name, total)
+        self.n_lags = longer.n_lags
+
+    def autocorrelation(self, mean: Matrix, variance: Matrix) -> Matrix:
+        """Of each signal at lags 1 to n_lags [n_lags, n_signals], around its overall mean; 0 where no pair was seen."""
+        count = np.maximum(self.count, 1)[:, None]
+        centred = self.product - mean * (self.first + self.second) + self.count[:, None] * mean**2
+        scale = np.where(variance > 0, variance, 1.0)
+        return np.where(self.count[:, None] > 0, centred / count / scale, 0.0)
+
+
+class Tails:
+    """Fourth powers of units: how much a few rows weigh in their variance."""
+
+    def __init__(self, n_units: int) -> None:
+        self.count = 0
+        self.fourth = np.zeros(n_units)
+
+    def add(self, values: Matrix) -> None:
+        """Add rows of centred units [rows, n_units]."""
+        squares = values * values
+        self.fourth += np.einsum("ij,ij->j", squares, squares)
+        self.count += len(values)
+
+    def kurtosis(self, spread: Matrix) -> Matrix:
+        """Mean fourth power of each unit in standard deviations; 3 for a normal distribution."""
+        kurtosis: Matrix = self.fourth / max(self.count, 1) / spread**4
+        return kurtosis
+
+
+@dataclass
+class Sums:
+    """All that one pass keeps: sums that add up over parts of the data.
+
+    Attributes
+    ----------
+    joint
+        Second moments of the signals.
+    lags
+        Their autocovariances; None where rows stand alone.
+    tails
+        Site -> fourth powers of its units.
+    """
+
+    joint: JointMoments
+    lags: LagSums | None
+    tails: dict[str, Tails]
+
+    def merge(self, other: Sums) -> None:
+        """Add those of other items."""
+        self.joint.merge(other.joint)
+        if self.lags is None:
+            self.lags = other.lags
+        elif other.lags is not None:
+            self.lags.merge(other.lags)
+        for site, tails in self.tails.items():
+            tails.fourth += other.tails[site].fourth
+            tails.count += other.tails[site].count
 
 
 def blocks(chunks: Iterable[Matrix], rows: int) -> Iterator[Matrix]:

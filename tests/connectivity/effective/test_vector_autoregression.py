@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from compgraph.connectivity.effective.influence import SeriesOptions, estimate, false_discovery
+from compgraph.connectivity.effective.influence import SeriesOptions, estimate
 from compgraph.connectivity.effective.lagged_moments import moments_of
 from compgraph.connectivity.effective.surrogates import Surrogates
 from compgraph.connectivity.effective.time_series import Trials
 from compgraph.connectivity.effective.vector_autoregression import Readers, choose_penalty, fit_all
 from compgraph.errors import DataError
+from compgraph.multiple_testing import benjamini_hochberg
 
 LAYERS = [[0, 1], [2, 3], [4], [5]]
 NAMES = [f"node.{k}" for k in range(6)]
@@ -180,7 +181,7 @@ def test_penalty_is_that_of_generalised_cross_validation():
 @pytest.mark.parametrize("options", [{}, {"ridge": 0.01}, {"choose_ridge": True}])
 def test_finds_the_true_edges(options):
     found = solve(simulate(COUPLED, n=300), SeriesOptions(**options))
-    q = false_discovery(found.p[found.tested])
+    q = benjamini_hochberg(found.p[found.tested])
     discovered = {tuple(map(int, pair)) for pair in np.argwhere(found.tested)[q <= 0.01]}
     assert discovered == {(v, u) for v, u, _ in COUPLED if v != u}
 
@@ -199,7 +200,7 @@ def test_false_discoveries_are_rare_without_couplings(options, n, test):
     smallest, p = [], []
     for seed in range(150):
         found = solve(simulate(own, n=n, time=8, seed=seed), SeriesOptions(max_order=1, **options), test)
-        smallest.append(false_discovery(found.p[found.tested]).min())
+        smallest.append(benjamini_hochberg(found.p[found.tested]).min())
         p.append(found.p[found.tested])
     assert np.mean(np.array(smallest) <= 0.05) < 0.11  # 0.05 plus three standard errors
     assert 0.03 < np.mean(np.concatenate(p) < 0.05) < 0.07
@@ -349,8 +350,3 @@ def test_refuses():
     alone = simulate(COUPLED, n=10, time=30, lengths=np.arange(21, 31))
     with pytest.raises(DataError, match="equal length"):
         Surrogates([alone], solve(alone, SeriesOptions(max_order=1)), 1, True)
-
-
-def test_false_discovery_rate_by_hand():
-    np.testing.assert_allclose(false_discovery(np.array([0.04, 0.01, 0.03, 0.5])), [0.16 / 3, 0.04, 0.16 / 3, 0.5])
-    assert len(false_discovery(np.zeros(0))) == 0

@@ -14,12 +14,16 @@ from compgraph.architecture import Architecture, Site
 class Memory:
     """Activations [rows, units] per site, handed out in chunks of the given numbers of rows (repeated)."""
 
-    def __init__(self, data: dict[str, np.ndarray], chunk: int | list[int] = 7) -> None:
+    def __init__(
+        self, data: dict[str, np.ndarray], chunk: int | list[int] = 7, items: pd.DataFrame | None = None
+    ) -> None:
         self.data, self.chunk = data, [chunk] if isinstance(chunk, int) else chunk
         sites = tuple(Site(name, "mlp", k, values.shape[1]) for k, (name, values) in enumerate(data.items()))
         self.architecture = Architecture("transformer", "test", sites, {})
         self.sites = pd.DataFrame({"site": list(data)})
         self.n_rows = len(next(iter(data.values())))
+        alone = pd.DataFrame({"item": np.arange(self.n_rows), "position": 0, "task": "all"})
+        self.items = alone if items is None else items
         self.n_chunks = len(self._bounds()) - 1
         self.passes = 0
 
