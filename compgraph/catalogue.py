@@ -82,6 +82,8 @@ class Entry:
         For attributions: whether it compares with a baseline.
     serves_features : bool
         For effective methods: whether it serves networks with dictionaries (`compgraph.dictionaries`).
+    recomputes : bool
+        For effective methods: whether layers can be run again on the way back, to save memory.
     takes_reference : bool
         For baselines: whether means, covariances or samples can come from other data.
     lower_is_better : bool
@@ -119,6 +121,7 @@ class Entry:
     reads_metric: bool = True
     averages_examples: bool = True
     serves_features: bool = False
+    recomputes: bool = False
     takes_baseline: bool = True
     takes_reference: bool = False
     lower_is_better: bool = False
@@ -237,6 +240,7 @@ EFFECTIVE: Table = _table(
         "edge attribution patching: change of the write times gradient at the read",
         "compute",
         cost="eap",
+        recomputes=True,
         serves_features=True,
         at_clean=True,
         options=(
@@ -252,6 +256,7 @@ EFFECTIVE: Table = _table(
         "as eap, with the gradient averaged over the clean and the baseline run",
         "compute",
         cost="clean_corrupted",
+        recomputes=True,
         options=_KEEP,
         arguments=("matrix",),
         serves_features=True,
@@ -262,6 +267,7 @@ EFFECTIVE: Table = _table(
         "as eap, with gradients integrated along the input from baseline to clean",
         "compute",
         cost="eap_ig_inputs",
+        recomputes=True,
         serves_features=True,
         options=(_STEPS, _GRAD_DROP, *_KEEP),
         arguments=("matrix",),
@@ -272,6 +278,7 @@ EFFECTIVE: Table = _table(
         "as eap, with gradients integrated along the write of each site in turn",
         "compute",
         cost="eap_ig_activations",
+        recomputes=True,
         serves_features=True,
         options=(_STEPS,),
     ),
@@ -337,6 +344,7 @@ EFFECTIVE: Table = _table(
         "as eap, with gradients averaged along a path that follows the model's own gradient to the baseline's output",
         "compute",
         cost="eap_gp",
+        recomputes=True,
         serves_features=True,
         options=(
             _STEPS,
@@ -349,6 +357,7 @@ EFFECTIVE: Table = _table(
         "conductance: gradients along the input's path, each times the piece of the path that the write takes there",
         "compute",
         cost="ceap",
+        recomputes=True,
         serves_features=True,
         options=(
             _STEPS,
@@ -361,6 +370,7 @@ EFFECTIVE: Table = _table(
         "as eap, with the gradient replaced by rules of layer-wise relevance propagation",
         "compute",
         cost="relp",
+        recomputes=True,
         serves=TRANSFORMER,
         at_clean=True,
         options=(Option("attention_rule", False, "Hold attention patterns constant too."),),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compgraph.catalogue import Entry
+from compgraph.catalogue import EFFECTIVE, Entry
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.data.batches import Batch, batch_of
-from compgraph.errors import DataError
+from compgraph.dictionaries.attached import FeatureTransformer
+from compgraph.errors import DataError, ModelError
 from compgraph.metrics import describe, get_metric, needs_reference
 from compgraph.models.network import Network
 from compgraph.models.transformer import Transformer
@@ -34,6 +35,26 @@ def check_question(setting: Setting, entry: Entry) -> None:
     _check_ids(net, pairs)
     if entry.reads_metric:
         _check_metric(setting, entry)
+
+
+def check_recomputation(net: Network, method: str, options: Mapping[str, Any]) -> None:
+    """Refuse `recompute` where layers cannot be run again one by one.
+
+    Raises
+    ------
+    ModelError
+        Naming the method, the network or the option that is in the way.
+    """
+    if not EFFECTIVE[method].recomputes:
+        able = ", ".join(name for name, entry in EFFECTIVE.items() if entry.recomputes)
+        raise ModelError(f"recompute: effective method {method!r} has no such option; those that do: {able}")
+    if not isinstance(net, Transformer):
+        raise ModelError(f"recompute is for transformers, whose layers share a stream; this is a {net.kind} network")
+    if isinstance(net, FeatureTransformer):
+        raise ModelError("recompute does not serve networks with dictionaries")
+    for name in ("qk_fix", "keep", "keep_overall", "matrix"):
+        if options.get(name):
+            raise ModelError(f"recompute cannot be combined with {name}, which needs the whole pass at once")
 
 
 def _check_inputs(net: Network, pairs: Any) -> None:

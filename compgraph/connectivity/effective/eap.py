@@ -59,7 +59,7 @@ def compute(
     check_metric(setting.metric, "eap")
     ends = setting.net, setting.partition, setting.split_qkv
     scorer: Scorer | None = PatternScorer(*ends) if qk_fix else None
-    dropping = GradDropScorer(*ends, scorer) if grad_drop else None
+    dropping = GradDropScorer(*ends, scorer, setting.recompute) if grad_drop else None
     used = {"qk_fix": qk_fix, "grad_drop": grad_drop}
     return all_or_strongest(
         setting,

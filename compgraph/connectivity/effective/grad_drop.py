@@ -45,6 +45,8 @@ class GradDropScorer:
     ----------
     scorer
         The scorer whose gradients are cut; the usual one where None.
+    recompute
+        Of the usual one (`StreamScorer`).
 
     Raises
     ------
@@ -54,13 +56,20 @@ class GradDropScorer:
         Parts so fine that single examples have no scores of their own.
     """
 
-    def __init__(self, net: Network, partition: Partition, split_qkv: bool, scorer: Scorer | None = None) -> None:
+    def __init__(
+        self,
+        net: Network,
+        partition: Partition,
+        split_qkv: bool,
+        scorer: Scorer | None = None,
+        recompute: bool = False,
+    ) -> None:
         if not isinstance(net, Transformer):
             raise ModelError(f"grad_drop is defined for transformers, not for {net.kind} networks")
         self.n_layers = net.spec.n_layers
         if self.n_layers < 2:
             raise ModelError("grad_drop needs a network of at least two layers; dropping the only one leaves nothing")
-        self.inner = scorer or StreamScorer(net, partition, split_qkv)
+        self.inner = scorer or StreamScorer(net, partition, split_qkv, recompute)
         if not self.inner.per_example:
             raise GraphError("grad_drop needs scores of single examples; use a coarser partition")
         self.sources: Sequence[str] = self.inner.sources

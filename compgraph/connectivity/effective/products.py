@@ -35,6 +35,21 @@ def streams_with_streams(writes: Tensor, pulled: Tensor) -> Tensor:
     return torch.bmm(pulled.flatten(2).transpose(0, 1), writes.flatten(2).permute(1, 2, 0))
 
 
+def source_with_streams(source: Source, pulled: Tensor) -> Tensor:
+    """A source site by the number of its nodes, few destinations: [batch, nodes, sources]."""
+    if is_few(source.parts):
+        return streams_with_streams(source.writes(), pulled)
+    return units_with_streams(source, pulled)
+
+
+def source_with_units(source: Source, group: list[Destination], project: Projection) -> Tensor:
+    """A source site by the number of its nodes, many destinations, whose channels add up: [batch or 1, nodes, sources]."""
+    if is_few(source.parts):
+        projected = project(source.writes())
+        return torch.stack([streams_with_units(projected, one) for one in group]).sum(0)
+    return torch.stack([units_with_units(source, one, project) for one in group]).sum(0)[None]
+
+
 def units_with_streams(source: Source, pulled: Tensor) -> Tensor:
     """Many source nodes, few destinations: projected R_v [nodes, batch, time, d] -> [batch, nodes, sources]."""
     decoder, out = source.decoder, []

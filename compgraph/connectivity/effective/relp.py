@@ -56,7 +56,7 @@ def compute(setting: Setting, *, attention_rule: bool = False) -> ComputationalG
     assert isinstance(net, Transformer)
     relevance = RelevanceNetwork(net.spec, net.weights, net.digest)
     relevance.attention_rule = attention_rule
-    scorer = RelevanceScorer(relevance, setting.partition, setting.split_qkv)
+    scorer = RelevanceScorer(relevance, setting.partition, setting.split_qkv, setting.recompute)
     return attribute(setting, clean_gradient, method="relp", scorer=scorer)
 
 

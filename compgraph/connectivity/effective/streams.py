@@ -32,13 +32,14 @@ from compgraph.connectivity.effective.endpoints import (
     destinations,
     projection,
 )
+from compgraph.connectivity.effective.gradients import STREAM, Gradients, Layers, gradients
 from compgraph.connectivity.effective.passes import Edit, PassResult
 from compgraph.connectivity.effective.products import (
     is_few,
+    source_with_streams,
+    source_with_units,
     streams_with_streams,
     streams_with_units,
-    units_with_streams,
-    units_with_units,
 )
 from compgraph.data.batches import Batch
 from compgraph.errors import ModelError
@@ -50,8 +51,8 @@ from compgraph.partition import Partition
 from compgraph.parts import Parts
 from compgraph.patterns import pattern_of, served_parts, splits_heads
 
-STREAM = "stream"
-"""Among the channels of a site's gradients: that at the stream that it reads."""
+MEMORY_PER_SLICE = 2**26
+"""Bytes of the streams of one source and one destination site that are formed at once, where layers are recomputed."""
 
 
 @dataclass
@@ -73,6 +74,9 @@ class StreamScorer:
         The nodes.
     split_qkv
         Whether q, k and v of a head are destinations of their own.
+    recompute
+        Whether a pass keeps the stream in front of every layer alone: each layer is run again on the way back, and
+        the writes of sources are formed from their units for every site that reads them, some positions at a time.
 
     Attributes
     ----------
@@ -86,11 +90,11 @@ class StreamScorer:
     """Whether sites that are one destination are scored from autograd's gradient at the stream that they read, without
     a product with their readers; else all gradients are those at pre-activations."""
 
-    def __init__(self, net: Transformer, partition: Partition, split_qkv: bool) -> None:
+    def __init__(self, net: Transformer, partition: Partition, split_qkv: bool, recompute: bool = False) -> None:
         check_writes(net)
         if not self.serves_features and any(site.n_features for site in net.architecture.sites):
             raise ModelError("this option or method does not serve networks with dictionaries")
-        self.net, self.split_qkv = net, split_qkv
+        self.net, self.split_qkv, self.recompute = net, split_qkv, recompute
         sites = net.architecture.node_sites
         self.sites = [site.name for site in sites]
         labels = partition.labels
@@ -102,6 +106,7 @@ class StreamScorer:
         self.parts = {s: Parts.from_labels(labels[s], partition.n_parts(s), net.device) for s in self.sites[:-1]}
         self.count = {site: len(parts) for site, parts in self.parts.items()}
         self.few = [site for site in self.sites[:-1] if is_few(self.parts[site])]
+        self.carried = [] if recompute else self.few
         many = [site for site in self.sites[1:-1] if site not in self.few]
         self.per_example = len(many) < 2
         head, n = net.spec.d_head, net.spec.n_heads
@@ -113,17 +118,24 @@ class StreamScorer:
         """Whether a site is one destination, so that autograd's gradient at its stream is all that is needed."""
         if site == "logits":
             return True
-        parts = self.parts[site]
-        one = len(parts) == 1 and len(parts.index[0]) == parts.n_units
-        return one and not (site.startswith("attn") and self.split_qkv)
+        return self.parts[site].is_whole and not (site.startswith("attn") and self.split_qkv)
+
+    def _kept(self, site: str) -> str:
+        """What a pass must keep of a source: its units, or what it writes where that is shorter and one node's."""
+        return f"{site}/write" if self.recompute and site != "embed" and self.parts[site].is_whole else site
 
     @property
     def sources(self) -> list[str]:
-        """Sites whose units (and patterns) a pass must keep."""
-        return [*self.sites[:-1], *(pattern_of(site) for site in self.served)]
+        """Sites whose units (or writes, and patterns) a pass must keep."""
+        return [*map(self._kept, self.sites[:-1]), *(pattern_of(site) for site in self.served)]
 
     def bytes_per_example(self, pairs: Any) -> int:
-        """Writes of few-node sites, units of the others, and the gradients of one site's nodes."""
+        """Writes of few-node sites, units of the others, and the gradients of one site's nodes.
+
+        With recomputation what the passes keep of sources, streams at borders, and activations of one layer.
+        """
+        if self.recompute:
+            return self._bytes_recomputing(int(pairs.clean.shape[1]))
         channels = 3 if self.split_qkv else 1
         widest = max((self.count[s] for s in self.few), default=0)
         streams = (sum(self.count[s] for s in self.few) + channels * widest) * self.net.spec.d_model
@@ -132,6 +144,9 @@ class StreamScorer:
 
     def run(self, batch: Batch, edit: Mapping[str, Edit], metric: Metric, targets: Targets) -> PassResult:
         """Forward pass with a tape; units of fine attention sites stay differentiable on it."""
+        if self.recompute:
+            layers = Layers.run(self.net, batch, edit, self.sources, self.whole, list(self.served))
+            return PassResult(layers.units, metric(layers.logits, targets), layers)
         tape = Tape(whole=self.whole)
         out = self.net.run(
             batch.clean, batch.mask, capture=self.sources, positions=batch.positions, edit=edit, tape=tape
@@ -143,62 +158,67 @@ class StreamScorer:
     def change(self, clean: Units, baseline: Units, silent: Collection[str] = ()) -> Change:
         """Change of every source's write."""
         with torch.no_grad():
-            sources = {
-                site: change_of(self.net, site, clean, baseline, silent, self.parts[site]) for site in self.sites[:-1]
-            }
+            sources = {site: self._source(site, clean, baseline, silent) for site in self.sites[:-1]}
             shape = *clean["embed"].shape[:-1], self.net.spec.d_model
-            streams = clean["embed"].new_empty(sum(self.count[site] for site in self.few), *shape)
-            for site, out in zip(self.few, streams.split([self.count[s] for s in self.few]), strict=True):
+            streams = clean["embed"].new_empty(sum(self.count[site] for site in self.carried), *shape)
+            for site, out in zip(self.carried, streams.split([self.count[s] for s in self.carried]), strict=True):
                 sources.pop(site).write_into(out)
             patterns = {site: baseline[pattern_of(site)] - clean[pattern_of(site)] for site in self.served}
             return Change(streams, sources, patterns)
 
+    def _source(self, site: str, clean: Units, baseline: Units, silent: Collection[str]) -> Source:
+        kept = self._kept(site)
+        if kept == site:
+            return change_of(self.net, site, clean, baseline, silent, self.parts[site])
+        change = baseline[kept] - clean[kept]
+        return Source(site, change, None, None, _whole(change.shape[-1], change.device))
+
     def all_streams(self, change: Change) -> Tensor:
         """Change of the write of every source, many-node sites too: [sources, batch, time, d_model]."""
-        few = dict(zip(self.few, change.streams.split([self.count[s] for s in self.few]), strict=True))
+        few = dict(zip(self.carried, change.streams.split([self.count[s] for s in self.carried]), strict=True))
         return torch.cat([few[s] if s in few else change.sources[s].writes() for s in self.sites[:-1]])
 
     # ------------------------------------------------------------ scores
 
     def scores(self, change: Change, result: PassResult, batch: Batch, *, keep: bool = False) -> Tensor:
         """Scores of every edge in canonical order: [batch, edges], or [1, edges] (see `per_example`)."""
-        tape: Tape = result.tape
-        gradients, at_units = self._gradients(tape, result.metric.sum(), keep)
-        columns = []
-        with torch.no_grad():
-            for site in self.sites[1:]:
-                gradient = gradients.pop(site)
-                if site in self.served:
-                    columns += self._into_fine_attention(site, change, tape, gradient, at_units[site])
-                elif STREAM in gradient:
-                    columns.append(self._into_whole(site, change, gradient[STREAM], batch))
-                else:
-                    reads = self._reads(site, tape.readings[site], gradient)
-                    block = self._into(site, change, reads, tape.readings[site], batch)
-                    columns.append(block.transpose(1, 2).flatten(1))
+        columns: dict[str, list[Tensor]] = {}
+        for step in self._steps(result, keep):
+            with torch.no_grad():
+                for site in list(step.at_reads):
+                    columns[site] = self._columns(site, change, step, batch)
+            del step  # a layer's activations, before the next one is run
         self._memory = None  # the next pass needs it for its tape
-        return torch.cat(columns, 1)
+        return torch.cat([column for site in self.sites[1:] for column in columns[site]], 1)
+
+    def _steps(self, result: PassResult, keep: bool) -> Iterator[Gradients]:
+        """Gradients of the pass: of all layers at once, or a layer at a time."""
+        tape: Tape | Layers = result.tape
+        if isinstance(tape, Layers):
+            yield from tape.back(result.metric.sum(), keep=keep)
+        else:
+            yield Gradients(tape, *self._gradients(tape, result.metric.sum(), keep))
 
     @staticmethod
     def _gradients(tape: Tape, total: Tensor, keep: bool) -> tuple[dict[str, dict[str, Tensor]], Units]:
-        """Gradient of `total` at every pre-activation (site -> channel -> tensor) and at the tape's units.
+        """Gradients of `total` at what sites read and at the tape's units (`Gradients`)."""
+        found = gradients(tape, total, keep=keep)
+        return found.at_reads, found.at_units
 
-        Sites with a stream of their own on the tape have the gradient there instead, as channel `STREAM`.
-        """
-        divided = [(s, reading) for s, reading in tape.readings.items() if s not in tape.streams]
-        keys = [(site, channel) for site, reading in divided for channel in reading.pre]
-        inputs = [tape.readings[s].pre[c] for s, c in keys]
-        keys += [(site, STREAM) for site in tape.streams]
-        inputs += [*tape.streams.values(), *tape.units.values()]
-        values = torch.autograd.grad(total, inputs, retain_graph=keep)
-        out: dict[str, dict[str, Tensor]] = {}
-        for (site, channel), value in zip(keys, values, strict=False):
-            out.setdefault(site, {})[channel] = value
-        return out, dict(zip(tape.units, values[len(keys) :], strict=True))
+    def _columns(self, site: str, change: Change, step: Gradients, batch: Batch) -> list[Tensor]:
+        """[batch or 1, edges] each: edges into a site, those into its patterns first."""
+        gradient = step.at_reads.pop(site)
+        if site in self.served:
+            return self._into_fine_attention(site, change, step.tape, gradient, step.at_units[site])
+        if STREAM in gradient:
+            return [self._into_whole(site, change, gradient[STREAM], batch)]
+        reading = step.tape.readings[site]
+        block = self._into(site, change, self._reads(site, reading, gradient), reading, batch)
+        return [block.transpose(1, 2).flatten(1)]
 
     def _reads(self, site: str, reading: Reading, gradient: Mapping[str, Tensor]) -> list[list[Destination]]:
         """Destinations of a site, grouped by the graph's channels: those of a group are added up."""
-        parts = self.parts[site] if site != "logits" else _whole(gradient[""].shape[-1])
+        parts = self.parts[site] if site != "logits" else _whole(gradient[""].shape[-1], gradient[""].device)
         found = destinations(self.net, site, reading, gradient, dict.fromkeys(gradient, parts))
         return [[one] for one in found] if self.split_qkv and site.startswith("attn") else [found]
 
@@ -208,7 +228,11 @@ class StreamScorer:
             assert batch.positions is not None
             change, pulled = _at_positions(change, batch.positions), pulled[:, None]
         sources = [s for s in self.net.architecture.reads[site] if s in self.parts]
-        return self._joined(self._into_few(pulled[None], change, sources), sources).flatten(1)
+        blocks = [
+            self._joined(self._into_few(pulled[None, :, cut], _between(change, cut), sources), sources)
+            for cut in self._slices(1, pulled)
+        ]
+        return _total(blocks).flatten(1)
 
     def _into(
         self, site: str, change: Change, reads: list[list[Destination]], reading: Reading, batch: Batch | None
@@ -221,11 +245,43 @@ class StreamScorer:
             project = replace(project, xhat=None if project.xhat is None else project.xhat[:, None])
             reads = [[replace(one, gradient=one.gradient[:, None]) for one in group] for group in reads]
         sources = [s for s in self.net.architecture.reads[site] if s in self.parts]
+        first = reads[0][0]
+        nodes = len(reads) * len(first.parts) if is_few(first.parts) else 0
+        return _total([
+            self._into_positions(
+                [[replace(one, gradient=one.gradient[:, cut]) for one in group] for group in reads],
+                _between(change, cut),
+                replace(project, xhat=None if project.xhat is None else project.xhat[:, cut]),
+                sources,
+            )
+            for cut in self._slices(nodes, first.gradient)
+        ])
+
+    def _into_positions(
+        self, reads: list[list[Destination]], change: Change, project: Projection, sources: list[str]
+    ) -> Tensor:
+        """[batch or 1, channels, nodes, sources], of the positions that all of these are cut to."""
         if is_few(reads[0][0].parts):
             blocks = self._into_few(self._pulled(reads, project), change, sources)
             return self._joined(blocks, sources).unflatten(1, (len(reads), -1))
         groups = [self._joined(self._into_many(group, change, project, sources), sources) for group in reads]
         return torch.stack(groups, 1)
+
+    def _slices(self, nodes: int, like: Tensor) -> list[slice]:
+        """Positions of `like` [batch, time, …] to score at once; all where streams are carried anyway."""
+        batch, time = like.shape[:2]
+        if not self.recompute:
+            return [slice(None)]
+        streams = nodes + 2 * max((self.count[site] for site in self.few), default=0)
+        at_once = max(1, MEMORY_PER_SLICE // (max(1, streams) * batch * self.net.spec.d_model * like.element_size()))
+        return [slice(start, start + at_once) for start in range(0, time, at_once)]
+
+    def _bytes_recomputing(self, time: int) -> int:
+        spec = self.net.spec
+        kept = sum(spec.d_model if self._kept(s) != s else self.parts[s].n_units for s in self.sites[:-1])
+        layer = 16 * spec.d_model + 6 * self.parts[self.sites[-2]].n_units + 4 * spec.n_heads * time
+        numbers = 3 * kept + (spec.n_layers + 1) * spec.d_model + layer
+        return int(numbers * time * self.net.weights.embedding.element_size())
 
     def _pulled(self, reads: list[list[Destination]], project: Projection) -> Tensor:
         """Gradients of all groups and nodes at the stream: [groups · nodes, batch, time, d_model].
@@ -258,33 +314,34 @@ class StreamScorer:
             if name:
                 found[name] = block
             else:
-                few = [s for s in self.few if s in sources]
+                few = [s for s in self.carried if s in sources]
                 found |= dict(zip(few, block.split([self.count[s] for s in few], -1), strict=True))
         return torch.cat([found[s] for s in sources], -1)
 
     def _streams(self, change: Change, sources: list[str]) -> Tensor:
         """Streams of the few-node sources among these, which come first in the order of sites."""
-        return change.streams[: sum(self.count[s] for s in self.few if s in sources)]
+        return change.streams[: sum(self.count[s] for s in self.carried if s in sources)]
 
     def _into_few(self, pulled: Tensor, change: Change, sources: list[str]) -> Iterator[tuple[str, Tensor]]:
         """Blocks [batch, nodes, sources] of all few-node sources at once (named ""), then of each many-node source.
 
         `pulled`: gradients at the stream, [nodes, batch, time, d_model].
         """
-        yield "", streams_with_streams(self._streams(change, sources), pulled)
+        if self.carried:
+            yield "", streams_with_streams(self._streams(change, sources), pulled)
         for name in sources:
-            if name not in self.few:
-                yield name, units_with_streams(change.sources[name], pulled)
+            if name not in self.carried:
+                yield name, source_with_streams(change.sources[name], pulled)
 
     def _into_many(
         self, group: list[Destination], change: Change, project: Projection, sources: list[str]
     ) -> Iterator[tuple[str, Tensor]]:
-        projected = project(self._streams(change, sources))
-        yield "", torch.stack([streams_with_units(projected, one) for one in group]).sum(0)
+        if self.carried:
+            projected = project(self._streams(change, sources))
+            yield "", _total([streams_with_units(projected, one) for one in group])
         for name in sources:
-            if name not in self.few:
-                blocks = [units_with_units(change.sources[name], one, project) for one in group]
-                yield name, torch.stack(blocks).sum(0)[None]
+            if name not in self.carried:
+                yield name, source_with_units(change.sources[name], group, project)
 
     # ------------------------------------------------------------ attention finer than heads
 
@@ -321,8 +378,20 @@ def _only(by_head: Tensor, head: int) -> Tensor:
     return out
 
 
-def _whole(n_units: int) -> Parts:
-    return Parts([torch.arange(n_units)], n_units, n_units)
+def _whole(n_units: int, device: torch.device) -> Parts:
+    return Parts([torch.arange(n_units, device=device)], n_units, n_units)
+
+
+def _total(blocks: list[Tensor]) -> Tensor:
+    return blocks[0] if len(blocks) == 1 else torch.stack(blocks).sum(0)
+
+
+def _between(change: Change, cut: slice) -> Change:
+    """The change at some positions."""
+    if cut == slice(None):
+        return change
+    sources = {site: replace(source, change=source.change[:, cut]) for site, source in change.sources.items()}
+    return Change(change.streams[:, :, cut], sources, {})
 
 
 def _at_positions(change: Change, positions: Tensor) -> Change:
