@@ -26,8 +26,17 @@ OPTIONS = {
     "granger": [{"max_order": 1, "ridge": 0.1, "signal": "pc"}],
     "transfer-entropy": [{"max_order": 1, "ridge": 0.1}],
 }
-COARSE = ("acdc", "edge-pruning", "granger", "transfer-entropy", "gradient-norm", "attention-rollout", "information-flow-routes")
-"""Methods that do not divide heads."""
+COARSE = (
+    "acdc",
+    "edge-pruning",
+    "granger",
+    "transfer-entropy",
+    "gradient-norm",
+    "attention-rollout",
+    "information-flow-routes",
+    "exact",
+)
+"""Methods that do not divide heads, or take long where they do."""
 
 
 def pairs_of(n=4):
@@ -177,9 +186,7 @@ def test_buffers(tmp_path):
         name = net.device.type
         cg.record_activations(net, pairs, tmp_path / f"{name}.json", sites="*")
         cg.record_attributions(net, pairs, tmp_path / f"a-{name}.json", sites="mlp.*")
-        return [
-            cg.open_buffer(tmp_path / f"{prefix}{name}.json").read("mlp.1").sum() for prefix in ("", "a-")
-        ]
+        return [cg.open_buffer(tmp_path / f"{prefix}{name}.json").read("mlp.1").sum() for prefix in ("", "a-")]
 
     assert_same(*both(call))
 

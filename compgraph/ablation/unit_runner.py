@@ -25,6 +25,7 @@ from compgraph.ablation.plan import Bools, Ints, Tables, needed_nodes
 from compgraph.ablation.stream_runner import StreamRunner
 from compgraph.ablation.streams import Base
 from compgraph.ablation.unit_plan import Reads, Row, UnitPlan, UnitSite, live_nodes, reads
+from compgraph.errors import ModelError
 from compgraph.models.transformer import Transformer
 from compgraph.partition import Partition
 from compgraph.patterns import pattern_of
@@ -48,9 +49,20 @@ class Writers:
 
 
 class UnitRunner(StreamRunner):
-    """Runs circuits between units, one after the other."""
+    """Runs circuits between units, one after the other.
+
+    Raises
+    ------
+    ModelError
+        A network in half precision, in which sums over all units lose more than the ablation changes.
+    """
 
     def __init__(self, net: Transformer, partition: Partition, norm_scale: str = "exact") -> None:
+        if net.dtype not in (torch.float32, torch.float64):
+            raise ModelError(
+                f"edge ablation between units needs float32 or float64; this network computes in "
+                f"{str(net.dtype).removeprefix('torch.')}: load it with dtype='float32', or ablate nodes or whole heads"
+            )
         super().__init__(net, partition, norm_scale)
         self.writers = self._writers()
         self.units_of = self._units_of()

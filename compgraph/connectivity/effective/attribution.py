@@ -210,7 +210,8 @@ def _scores(setting: Setting, scorer: Scorer, batch: Batch, passes: Passes, meas
     """Averaged scores of one batch, [batch, edges]."""
     total = None
     for change, result, weight in gradient_passes(setting, scorer, batch, passes, measure):
-        scores = scorer.scores(change, result, batch) * weight
+        scores = scorer.scores(change, result, batch)
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) * weight
         total = scores if total is None else total + scores
     if total is None:
         raise ValueError("a method must make at least one gradient pass")

@@ -43,7 +43,12 @@ def source_with_streams(source: Source, pulled: Tensor) -> Tensor:
 
 
 def source_with_units(source: Source, group: list[Destination], project: Projection) -> Tensor:
-    """A source site by the number of its nodes, many destinations, whose channels add up: [batch or 1, nodes, sources]."""
+    """A source site by the number of its nodes, many destinations, whose channels add up.
+
+    Returns
+    -------
+    [batch or 1, nodes, sources].
+    """
     if is_few(source.parts):
         projected = project(source.writes())
         return torch.stack([streams_with_units(projected, one) for one in group]).sum(0)

@@ -247,15 +247,17 @@ class StreamScorer:
         sources = [s for s in self.net.architecture.reads[site] if s in self.parts]
         first = reads[0][0]
         nodes = len(reads) * len(first.parts) if is_few(first.parts) else 0
-        return _total([
-            self._into_positions(
-                [[replace(one, gradient=one.gradient[:, cut]) for one in group] for group in reads],
-                _between(change, cut),
-                replace(project, xhat=None if project.xhat is None else project.xhat[:, cut]),
-                sources,
-            )
-            for cut in self._slices(nodes, first.gradient)
-        ])
+        return _total(
+            [
+                self._into_positions(
+                    [[replace(one, gradient=one.gradient[:, cut]) for one in group] for group in reads],
+                    _between(change, cut),
+                    replace(project, xhat=None if project.xhat is None else project.xhat[:, cut]),
+                    sources,
+                )
+                for cut in self._slices(nodes, first.gradient)
+            ]
+        )
 
     def _into_positions(
         self, reads: list[list[Destination]], change: Change, project: Projection, sources: list[str]

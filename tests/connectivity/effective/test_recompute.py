@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +18,12 @@ from tests.connectivity.effective.test_cost import assert_estimated
 from tests.connectivity.effective.test_eap import ONE_PER_FAMILY, Images, chain, make_pairs
 from tests.models.tiny import tiny_network
 
-OPTIONS = {"eap-ig-inputs": {"steps": 3}, "eap-ig-activations": {"steps": 2}, "eap-gp": {"steps": 2}, "ceap": {"steps": 2}}
+OPTIONS = {
+    "eap-ig-inputs": {"steps": 3},
+    "eap-ig-activations": {"steps": 2},
+    "eap-gp": {"steps": 2},
+    "ceap": {"steps": 2},
+}
 ABLE = [name for name, entry in EFFECTIVE.items() if entry.recomputes]
 
 
@@ -72,3 +80,31 @@ def test_refused_where_layers_cannot_be_run_one_by_one():
     features = with_features(tiny_network("gpt2"), {"mlp.0": "hidden"})
     with pytest.raises(ModelError, match="dictionaries"):
         effective_connectivity(features, pairs, Partition.modules(features), "eap", recompute=True)
+
+
+LIMITED = """
+import resource, sys
+import torch
+from compgraph.connectivity.effective import effective_connectivity
+from compgraph.partition import Partition
+from tests.connectivity.effective.test_eap import make_pairs
+from tests.models.tiny import tiny_network
+
+torch.set_num_threads(1)
+net = tiny_network("gpt2", n_layer=24, n_embd=64, n_head=4, n_positions=256)
+pairs = make_pairs(n=1, t=256)
+effective_connectivity(net, make_pairs(n=1, t=4), Partition.heads(net), recompute=True)
+used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
+limit = used * 1024 + int(sys.argv[1]) * 2**20
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+effective_connectivity(net, pairs, Partition.heads(net), recompute=sys.argv[2] == "recompute")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of data memory are Linux's")
+@pytest.mark.parametrize(("how", "fits"), [("plain", False), ("recompute", True)])
+def test_runs_where_the_plain_pass_does_not_fit(how, fits):
+    done = subprocess.run([sys.executable, "-c", LIMITED, "64", how], capture_output=True, text=True)
+    assert (done.returncode == 0) == fits, done.stderr
+    assert fits or "memory" in done.stderr
