@@ -82,6 +82,8 @@ class Entry:
         For effective methods: whether scores are means over examples, so that they have bootstrap intervals.
     takes_baseline : bool
         For attributions: whether it compares with a baseline.
+    recomputes : bool
+        For effective methods: whether layers can be run again on the way back, to save memory.
     takes_reference : bool
         For baselines: whether means, covariances or samples can come from other data.
     lower_is_better : bool
@@ -119,6 +121,7 @@ class Entry:
     cost: str = ""
     reads_metric: bool = True
     averages_examples: bool = True
+    recomputes: bool = False
     takes_baseline: bool = True
     takes_reference: bool = False
     lower_is_better: bool = False
@@ -238,6 +241,7 @@ EFFECTIVE: Table = _table(
         "edge attribution patching: change of the write times gradient at the read",
         "compute",
         cost="eap",
+        recomputes=True,
         at_clean=True,
         options=(
             Option("qk_fix", False, "Score edges into queries and keys by the exact change of the pattern."),
@@ -252,6 +256,7 @@ EFFECTIVE: Table = _table(
         "as eap, with the gradient averaged over the clean and the baseline run",
         "compute",
         cost="clean_corrupted",
+        recomputes=True,
         options=_KEEP,
         arguments=("matrix",),
     ),
@@ -261,6 +266,7 @@ EFFECTIVE: Table = _table(
         "as eap, with gradients integrated along the input from baseline to clean",
         "compute",
         cost="eap_ig_inputs",
+        recomputes=True,
         options=(_STEPS, _GRAD_DROP, *_KEEP),
         arguments=("matrix",),
     ),
@@ -270,6 +276,7 @@ EFFECTIVE: Table = _table(
         "as eap, with gradients integrated along the write of each site in turn",
         "compute",
         cost="eap_ig_activations",
+        recomputes=True,
         clean_at_one=("steps",),
         options=(_STEPS,),
     ),
@@ -333,6 +340,7 @@ EFFECTIVE: Table = _table(
         "as eap, with gradients averaged along a path that follows the model's own gradient to the baseline's output",
         "compute",
         cost="eap_gp",
+        recomputes=True,
         options=(
             _STEPS,
             Option("step_size", 1.0, "Length of a step, in units of the embedding.", minimum=0.0),
@@ -344,6 +352,7 @@ EFFECTIVE: Table = _table(
         "conductance: gradients along the input's path, each times the piece of the path that the write takes there",
         "compute",
         cost="ceap",
+        recomputes=True,
         options=(
             _STEPS,
             Option("resamples", 0, "Disjoint samples of the data to compare circuits between; 0 for none.", minimum=0),
@@ -355,6 +364,7 @@ EFFECTIVE: Table = _table(
         "as eap, with the gradient replaced by rules of layer-wise relevance propagation",
         "compute",
         cost="relp",
+        recomputes=True,
         serves=TRANSFORMER,
         at_clean=True,
         options=(Option("attention_rule", False, "Hold attention patterns constant too."),),

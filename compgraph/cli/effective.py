@@ -41,6 +41,7 @@ def command(
         reference=reference,
         split_qkv=entry.split_qkv,
         batch_size=entry.batch_size,
+        recompute=entry.recompute,
         bootstrap=entry.bootstrap,
         seed=entry.seed,
         **method_options(catalogue.EFFECTIVE[entry.method], entry),
