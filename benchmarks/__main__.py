@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 NAMES = (
-    "startup", "forward", "eap", "exact", "buffers", "structural", "functional", "graphs", "neurons", "ablation",
-    "ground_truth",
+    "startup", "forward", "eap", "recompute", "exact", "buffers", "structural", "functional", "graphs", "neurons",
+    "ablation", "ground_truth",
 )  # fmt: skip
 
 

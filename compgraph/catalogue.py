@@ -84,6 +84,8 @@ class Entry:
         For effective methods: whether scores are means over examples, so that they have bootstrap intervals.
     takes_baseline : bool
         For attributions: whether it compares with a baseline.
+    recomputes : bool
+        For effective methods: whether layers can be run again on the way back, to save memory.
     takes_reference : bool
         For baselines: whether means, covariances, samples or constants can come from other data.
     per_node : bool
@@ -129,6 +131,7 @@ class Entry:
     cost: str = ""
     reads_metric: bool = True
     averages_examples: bool = True
+    recomputes: bool = False
     takes_baseline: bool = True
     takes_reference: bool = False
     per_node: bool = False
@@ -404,6 +407,7 @@ EFFECTIVE: Table = _table(
         "edge attribution patching: change of the write times gradient at the read",
         "compute",
         cost="eap",
+        recomputes=True,
         at_clean=True,
         options=(
             Option("qk_fix", False, "Score edges into queries and keys by the exact change of the pattern."),
@@ -418,6 +422,7 @@ EFFECTIVE: Table = _table(
         "as eap, with the gradient averaged over the clean and the baseline run",
         "compute",
         cost="clean_corrupted",
+        recomputes=True,
         options=_KEEP,
         arguments=("matrix",),
     ),
@@ -427,6 +432,7 @@ EFFECTIVE: Table = _table(
         "as eap, with gradients integrated along the input from baseline to clean",
         "compute",
         cost="eap_ig_inputs",
+        recomputes=True,
         options=(_STEPS, _GRAD_DROP, *_KEEP),
         arguments=("matrix",),
     ),
@@ -436,6 +442,7 @@ EFFECTIVE: Table = _table(
         "as eap, with gradients integrated along the write of each site in turn",
         "compute",
         cost="eap_ig_activations",
+        recomputes=True,
         clean_at_one=("steps",),
         options=(_STEPS,),
     ),
@@ -499,6 +506,7 @@ EFFECTIVE: Table = _table(
         "as eap, with gradients averaged along a path that follows the model's own gradient to the baseline's output",
         "compute",
         cost="eap_gp",
+        recomputes=True,
         options=(
             _STEPS,
             Option("step_size", 1.0, "Length of a step, in units of the embedding.", minimum=0.0),
@@ -510,6 +518,7 @@ EFFECTIVE: Table = _table(
         "conductance: gradients along the input's path, each times the piece of the path that the write takes there",
         "compute",
         cost="ceap",
+        recomputes=True,
         options=(
             _STEPS,
             Option("resamples", 0, "Disjoint samples of the data to compare circuits between; 0 for none.", minimum=0),
@@ -521,6 +530,7 @@ EFFECTIVE: Table = _table(
         "as eap, with the gradient replaced by rules of layer-wise relevance propagation",
         "compute",
         cost="relp",
+        recomputes=True,
         serves=TRANSFORMER,
         at_clean=True,
         options=(Option("attention_rule", False, "Hold attention patterns constant too."),),

@@ -35,6 +35,16 @@ class Parts:
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether one part holds all units."""
+        return len(self) == 1 and len(self.index[0]) == self.n_units
+
+    @classmethod
+    def whole(cls, n_units: int, device: torch.device) -> Parts:
+        """All units as one part."""
+        return cls([torch.arange(n_units, device=device)], n_units, n_units)
+
     @classmethod
     def from_labels(cls, labels: np.ndarray, n_parts: int, device: torch.device) -> Parts:
         """From a label per unit (-1: dead)."""
@@ -66,7 +76,7 @@ class Parts:
 
     def masked(self, units: Tensor) -> Tensor:
         """Each part's own units, zero elsewhere: [.., n_units] -> [parts, .., n_units]."""
-        if len(self) == 1 and len(self.index[0]) == self.n_units:
+        if self.is_whole:
             return units[None]
         out = units.new_zeros(len(self), *units.shape)
         for k, index in enumerate(self.index):

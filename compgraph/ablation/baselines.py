@@ -23,6 +23,8 @@ from compgraph.partition import Partition
 from compgraph.patterns import SUFFIX
 
 Units = dict[str, Tensor]
+WRITE = "/write"
+"""Behind the name of a site: what it writes rather than its units."""
 
 
 class Baseline(Protocol):
@@ -169,6 +171,27 @@ def check_nodes(baseline: Baseline, partition: Partition) -> None:
 def unit_sites(partition: Partition) -> Partition:
     """A partition without its sites of patterns."""
     return partition.restrict([site for site in partition.sites if not site.endswith(SUFFIX)])
+
+
+def baseline_values(
+    baseline: Baseline, net: Network, batch: Batch, names: Collection[str], silent: Collection[str]
+) -> Units:
+    """Units of sites in the baseline run, and what sites write in it (`mlp.3/write`), whatever the baseline.
+
+    Sites in `silent` write without their output bias.
+    """
+    written = [name for name in names if name.endswith(WRITE)]
+    if baseline.consistent or not written:
+        return baseline.units(net, batch, names)
+    assert isinstance(net, Transformer)
+    found = baseline.units(net, batch, [name.removesuffix(WRITE) for name in names])
+    out = {}
+    with torch.no_grad():
+        for name in names:
+            site = name.removesuffix(WRITE)
+            units = found.pop(site)
+            out[name] = units if site == name else net.write(site, units, silent=site in silent)
+    return out
 
 
 def reference_about(reference: Any) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class FeatureSite:
         block = self.net.weights.blocks[self.layer]
         assert block.w_in is not None and block.mlp_norm is not None
         readers = {"": block.w_in} | ({} if block.w_gate is None else {"gate": block.w_gate})
-        self.reader = Reader(readers, block.mlp_norm)
+        self.reader = Reader(readers, block.mlp_norm, runner.wide)
 
     def units(self, stream: Tensor) -> Tensor:
         """All units that the site computes from a stream [tokens, d_model]."""
@@ -78,7 +78,7 @@ class FeatureSite:
             done[name] = (
                 values * scale if bias is None else torch.addcmul(bias, values, torch.as_tensor(scale).to(values))
             )
-        return self.net.mlp_units(self.layer, done)
+        return self.net.mlp_units(self.layer, {name: values.to(self.net.dtype) for name, values in done.items()})
 
     def fill(self, rows: Sparse, out: Tensor) -> None:
         """Put the units of sparse rows into [tokens, n_units]."""
@@ -90,14 +90,14 @@ class FeatureSite:
         encoder, tables = self._encoder(rows, columns), self._tables(rows)
         first = 0
         for k, readers in enumerate(rows.readers):
-            units = torch.from_numpy(rows.units[rows.bounds[k] : rows.bounds[k + 1]])
+            units = torch.from_numpy(rows.units[rows.bounds[k] : rows.bounds[k + 1]]).to(out.device)
             changes = anchors.changes[units]
             at = changes.any(0).nonzero().flatten()
             if len(at):
                 own = (scale[k] if scale.dim() == 2 else scale.expand(len(out)))[at, None]
                 hidden = self._hidden(self._moved(start, tables, units, changes[:, at], at, rows.sign), own)
                 chosen = None if encoder is None else encoder[first : first + len(readers)]
-                out[at[:, None], torch.from_numpy(readers)] = self._represented(hidden, readers, chosen)
+                out[at[:, None], torch.from_numpy(readers).to(out.device)] = self._represented(hidden, readers, chosen)
             first += len(readers)
 
     def _tables(self, rows: Sparse) -> dict[str, Tensor]:
@@ -124,7 +124,7 @@ class FeatureSite:
         if not direct or self.one.activation == "topk" or columns.max() >= self.one.n_features:
             return None
         if "encoder" not in rows.masked:
-            chosen = self.one.encoder[:, torch.from_numpy(columns)]
+            chosen = self.one.encoder[:, torch.from_numpy(columns).to(self.one.encoder.device)]
             if self.one.space == "write":
                 chosen = self.net.inner.decoder(self.name)[0] @ chosen  # type: ignore[attr-defined]
             rows.masked["encoder"] = chosen.T.contiguous()
@@ -132,7 +132,7 @@ class FeatureSite:
 
     def _represented(self, hidden: Tensor, readers: Ints, encoder: Tensor | None) -> Tensor:
         """Some units [tokens, readers] from neurons."""
-        index = torch.from_numpy(readers)
+        index = torch.from_numpy(readers).to(hidden.device)
         if encoder is None:
             return self.net.represent(self.name, hidden)[:, index]
         one, pre = self.one, hidden @ encoder.T

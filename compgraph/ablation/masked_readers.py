@@ -22,7 +22,7 @@ PRODUCTS = 2**22
 
 
 class Reader:
-    """Readers of a site behind its norm.
+    """Readers of a site behind its norm, in the precision of the streams.
 
     Attributes
     ----------
@@ -32,10 +32,11 @@ class Reader:
         Name -> what the norm's bias gives [n], or None.
     """
 
-    def __init__(self, readers: Mapping[str, Tensor], norm: NormWeights) -> None:
-        self.bias = {name: None if norm.bias is None else norm.bias @ one for name, one in readers.items()}
-        gain = norm.gain
-        self.columns = {name: one if gain is None else gain[:, None] * one for name, one in readers.items()}
+    def __init__(self, readers: Mapping[str, Tensor], norm: NormWeights, dtype: torch.dtype) -> None:
+        wide = {name: one.to(dtype) for name, one in readers.items()}
+        gain, bias = (None if one is None else one.to(dtype) for one in (norm.gain, norm.bias))
+        self.bias = {name: None if bias is None else bias @ one for name, one in wide.items()}
+        self.columns = {name: one if gain is None else gain[:, None] * one for name, one in wide.items()}
 
 
 class Anchors:

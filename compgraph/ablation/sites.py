@@ -113,8 +113,8 @@ class Attention:
         if len(moved) == len(per_head) and np.array_equal(back, np.arange(len(back))):
             return values
         out = values.new_empty(len(per_head), *values.shape[1:])
-        out[torch.from_numpy(moved)] = values[torch.from_numpy(back)]
-        still = torch.from_numpy(np.flatnonzero(per_head < 0))
+        out[torch.from_numpy(moved).to(out.device)] = values[torch.from_numpy(back).to(out.device)]
+        still = torch.from_numpy(np.flatnonzero(per_head < 0)).to(out.device)
         if len(still):
             out[still] = self._at_baseline(key, reading, base, read.late, flat[still])
         return out
@@ -203,8 +203,8 @@ class Mlp:
             if len(moved) < len(streams):
                 both = new.new_empty(len(streams), *new.shape[1:]) if len(moved) else old[key].expand(1, -1, -1, -1)
                 if len(moved):
-                    both[torch.from_numpy(streams >= 0)] = new
-                    both[torch.from_numpy(streams < 0)] = old[key]
+                    both[torch.from_numpy(streams >= 0).to(both.device)] = new
+                    both[torch.from_numpy(streams < 0).to(both.device)] = old[key]
                 new = both
             pre[key] = new
         return pre

@@ -183,7 +183,7 @@ class StreamRunner:
     def _logits(self, streams: Tensor, base: Base) -> Tensor:
         if base.frozen:
             scale = base.scored(base.frozen["logits"])[:, 0]
-            y = self.net.gain(streams * scale, self.net.weights.final_norm)
+            y = self.net.gain(normed(self.net, streams, scale), self.net.weights.final_norm)
             return self.net.logits(F.linear(y, self.net.weights.unembedding))
         return self.net.logits(self.net.read_logits(streams).pre[""])
 

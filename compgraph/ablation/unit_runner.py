@@ -48,11 +48,19 @@ class Writers:
 
 
 class UnitRunner(StreamRunner):
-    """Runs circuits between units, one after the other."""
+    """Runs circuits between units, one after the other.
+
+    Attributes
+    ----------
+    wide
+        Precision of streams, scales and products with readers: at least float32, as norms have it. What sites compute
+        is in the network's own.
+    """
 
     def __init__(self, net: Transformer, partition: Partition, norm_scale: str = "exact") -> None:
         super().__init__(net, partition, norm_scale)
         self.narrow = self._narrow()
+        self.wide = torch.promote_types(net.dtype, torch.float32)
         self.writers = self._writers()
         self.units_of = self._units_of()
         self.end = {
@@ -86,7 +94,7 @@ class UnitRunner(StreamRunner):
             if self._n_rows(site) > len(own):
                 assert bias is not None
                 rows.append(bias[None])
-        return Writers(self._centred(torch.cat(rows)), first)
+        return Writers(self._centred(torch.cat(rows).to(self.wide)), first)
 
     def _units_of(self) -> dict[int, Ints]:
         out = {}
@@ -157,7 +165,7 @@ class UnitRunner(StreamRunner):
         """Changes of all units, what the norms take of them, and units of the widest site."""
         widest = max(parts.n_units for parts in self.parts.values())
         rows = 3 * len(self.writers.rows) + 8 * widest + (len(self.sites) + 8) * self.net.spec.d_model
-        return (rows * time + len(plan) * self.net.spec.vocabulary) * self.net.weights.embedding.element_size()
+        return (rows * time + len(plan) * self.net.spec.vocabulary) * self.wide.itemsize
 
     # ------------------------------------------------------------ the circuits
 
@@ -171,7 +179,7 @@ class UnitRunner(StreamRunner):
 
     def _run(self, base: Base, plan: UnitPlan) -> Tensor:
         shape = base.embed.shape[1:-1]
-        changes = base.embed.new_zeros(len(self.writers.rows), *shape)
+        changes = base.embed.new_zeros(len(self.writers.rows), *shape, dtype=self.wide)
         self._embed(base, changes)
         late = None
         for site in plan.sites:
@@ -190,7 +198,7 @@ class UnitRunner(StreamRunner):
 
     def _embed(self, base: Base, changes: Tensor) -> None:
         """The change of the token embedding, dead units left out."""
-        clean = self.net.embed_units(base.batch.clean) - base.units["embed"]
+        clean = self.net.embed_units(base.batch.clean).to(self.wide) - base.units["embed"]
         for part in self.parts["embed"].index:
             changes[part] = clean[..., part].permute(2, 0, 1)
 
@@ -200,8 +208,13 @@ class UnitRunner(StreamRunner):
         if narrow:
             stream, scale = base.scored(stream), None if scale is None else base.scored(scale)
         end, width = self.end[site], self.net.spec.d_model
-        scale = None if scale is None else scale.flatten()
-        return Anchors(self.net, stream.reshape(-1, width), self.writers.rows[:end], changes[:end].flatten(1), scale)
+        scale = None if scale is None else scale.flatten().to(self.wide)
+        stream = self._widened(stream.reshape(-1, width))
+        return Anchors(self.net, stream, self.writers.rows[:end], changes[:end].flatten(1), scale)
+
+    def _widened(self, stream: Tensor) -> Tensor:
+        """A baseline stream in the precision of the others; in the network's own low one it was not centred."""
+        return stream if stream.dtype == self.wide else self._centred(stream.to(self.wide))
 
     def _mlp(self, site: UnitSite, base: Base, changes: Tensor, narrow: bool) -> Tensor:
         """Units of an MLP site [batch, time, n_units]; those of nodes that do not change mean nothing."""
@@ -210,8 +223,12 @@ class UnitRunner(StreamRunner):
         assert block.w_in is not None and block.mlp_norm is not None
         readers = {"": block.w_in} | ({} if block.w_gate is None else {"gate": block.w_gate})
         anchors = self._anchors(site.name, base, changes, narrow=narrow)
-        found = read(site.reads[0], Reader(readers, block.mlp_norm), anchors)
-        return self.net.mlp_units(layer, {key: value.T.unflatten(0, shape) for key, value in found.items()})
+        found = read(site.reads[0], Reader(readers, block.mlp_norm, self.wide), anchors)
+        return self.net.mlp_units(layer, {key: self._narrowed(value, shape) for key, value in found.items()})
+
+    def _narrowed(self, values: Tensor, shape: torch.Size) -> Tensor:
+        """Pre-activations [n, tokens] -> [batch, time, n] in the network's own precision."""
+        return values.T.unflatten(0, shape).to(self.net.dtype)
 
     def _attention(self, site: UnitSite, base: Base, changes: Tensor) -> Tensor:
         """Units of an attention site, the same."""
@@ -223,10 +240,10 @@ class UnitRunner(StreamRunner):
             if not found.formed and not found.sparse:
                 return pre[key]
             columns = net.per_query_head(weights.transpose(0, 1)).flatten(1)
-            values = read(found, Reader({"": columns}, block.attn_norm), anchors)[""]
+            values = read(found, Reader({"": columns}, block.attn_norm, self.wide), anchors)[""]
             still = np.setdiff1d(np.arange(len(values)), found.readers)
-            values[still] = pre[key].flatten(-2).flatten(0, -2)[:, still].T
-            return values.T.unflatten(0, shape).unflatten(-1, (net.spec.n_heads, -1))
+            values[still] = pre[key].flatten(-2).flatten(0, -2)[:, still].T.to(self.wide)
+            return self._narrowed(values, shape).unflatten(-1, (net.spec.n_heads, -1))
 
         weights = {"q": block.w_q, "k": block.w_k, "v": block.w_v}
         if name not in self.fine:
@@ -250,7 +267,7 @@ class UnitRunner(StreamRunner):
             whole = base.scored(base.units[name]) if narrow else base.units[name]
             units = torch.where(dead, whole, units)
             units = units * self._post_scale(name, units, base, narrow=narrow)
-        moved = (units - old).permute(2, 0, 1)
+        moved = (units.to(self.wide) - old).permute(2, 0, 1)
         for part in np.flatnonzero(site.live):
             index = self.parts[name].index[part]
             changes[first + index] = moved[index]
@@ -261,13 +278,13 @@ class UnitRunner(StreamRunner):
         """Logits [batch, vocabulary]."""
         anchors = Anchors(
             self.net,
-            base.streams["logits"],
+            self._widened(base.streams["logits"]),
             self.writers.rows[: self.end["logits"]],
             late[: self.end["logits"]].flatten(1),
             None,
         )
         (row,) = [*plan.logits.formed] or [_as_row(plan.logits)]
-        return self._logits(formed(row, anchors), base)
+        return self._logits(formed(row, anchors).to(self.net.dtype), base)
 
 
 def _as_row(found: Reads) -> Row:

@@ -54,6 +54,7 @@ def command(
         reference=None if method.takes_baseline else reference,
         split_qkv=entry.split_qkv,
         batch_size=entry.batch_size,
+        recompute=entry.recompute,
         bootstrap=entry.bootstrap,
         seed=entry.seed,
         **method_options(method, entry),

@@ -31,6 +31,9 @@ class EffectiveEntry(DataEntry):
     )
     split_qkv: bool = Field(True, description="Attention reads by query, key and value apart (transformers).")
     batch_size: Positive | None = Field(None, description="Examples a pass; chosen to bound memory if not given.")
+    recompute: bool = Field(
+        False, description="Run each layer again on the way back: slower, and the memory of one layer (transformers)."
+    )
     held_out: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.5, description="Share of the examples that are kept for testing the graph; 0 to score it on all."
     )

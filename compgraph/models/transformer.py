@@ -131,7 +131,7 @@ class Transformer:
         hooks = Hooks(edit or {}, frozenset(capture), frozenset(silent), tape)
         context = self.context(values, mask)
         x = self.add_positions(hooks.pass_through("embed", self.embed_units(values)), context)
-        out = self._finish(self._advance(x, x, self.steps, context, hooks), positions, hooks)
+        out = self.finish(self.advance(x, x, self.steps, context, hooks), positions, hooks)
         count_backward(out.logits)
         return out
 
@@ -140,7 +140,7 @@ class Transformer:
         hooks = Hooks({}, frozenset(sites), frozenset(), None)
         context = self.context(values, mask)
         x = self.add_positions(hooks.pass_through("embed", self.embed_units(values)), context)
-        self._advance(x, x, self.steps, context, hooks)
+        self.advance(x, x, self.steps, context, hooks)
         return hooks.units
 
     def resume(self, after: str, stream: Tensor, before: Tensor, context: Context, positions: Tensor | None) -> Tensor:
@@ -158,15 +158,15 @@ class Transformer:
         steps = self.steps if after == "embed" else self.steps[self.steps.index(after) + 1 :]
         hooks = Hooks({}, frozenset(), frozenset(), None)
         if positions is None:
-            logits = self._finish(self._advance(stream, before, steps, context, hooks), None, hooks).logits
+            logits = self.finish(self.advance(stream, before, steps, context, hooks), None, hooks).logits
         else:
             last = [site for site in steps if site.endswith(f".{self.spec.n_layers - 1}")]
-            x = self._advance(stream, before, steps[: len(steps) - len(last)], context, hooks)
+            x = self.advance(stream, before, steps[: len(steps) - len(last)], context, hooks)
             logits = self.logits(self.read_logits(last_block(self, x, before, last, context, positions)).pre[""])
         count_backward(logits, len(steps) / len(self.steps))
         return logits
 
-    def _advance(self, x: Tensor, before: Tensor, steps: Sequence[str], context: Context, hooks: Hooks) -> Tensor:
+    def advance(self, x: Tensor, before: Tensor, steps: Sequence[str], context: Context, hooks: Hooks) -> Tensor:
         """Run sites in order; `before` is the stream at the start of the current block."""
         count_forward(len(x), len(steps) / len(self.steps))
         last_kind = "mlp" if self.spec.has_mlp else "attn"
@@ -189,7 +189,8 @@ class Transformer:
                 x = hooks.pass_through(f"resid.{layer}", x)
         return x
 
-    def _finish(self, x: Tensor, positions: Tensor | None, hooks: Hooks) -> Run:
+    def finish(self, x: Tensor, positions: Tensor | None, hooks: Hooks) -> Run:
+        """Logits of the final stream [.., time, d_model], or of it at the scored positions."""
         if positions is not None:
             x = x[torch.arange(len(x), device=x.device), positions]
         reading = hooks.keep("logits", self.read_logits(hooks.stream("logits", x)))

@@ -40,7 +40,7 @@ def test_a_shell_line_is_typeable_and_complete() -> None:
     line = render("effective", small().effective["roi"])  # type: ignore[arg-type]
     assert line.startswith(
         "--method eap --partition 'attn.*=rois.km' --metric logit_difference --baseline counterfactual "
-        "--split-qkv --held-out 0.5 --bootstrap 0 --seed 0"
+        "--split-qkv --no-recompute --held-out 0.5 --bootstrap 0 --seed 0"
     )
 
 

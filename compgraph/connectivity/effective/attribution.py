@@ -15,10 +15,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import Baseline, Units, check_nodes, make_baseline, silent_sites
+from compgraph.ablation.baselines import (
+    Baseline,
+    Units,
+    baseline_values,
+    check_nodes,
+    make_baseline,
+    silent_sites,
+)
 from compgraph.catalogue import EFFECTIVE, load, load_cost
 from compgraph.connectivity.effective.chains import ChainScorer
-from compgraph.connectivity.effective.checks import check_gradient, check_question, explain_not_finite
+from compgraph.connectivity.effective.checks import (
+    check_gradient,
+    check_question,
+    check_recomputation,
+    explain_not_finite,
+)
 from compgraph.connectivity.effective.cost import announce, measured
 from compgraph.connectivity.effective.edge_memory import check_memory
 from compgraph.connectivity.effective.features import FeatureScorer
@@ -51,6 +63,7 @@ def effective_connectivity(
     reference: Any = None,
     split_qkv: bool = True,
     batch_size: int | None = None,
+    recompute: bool = False,
     bootstrap: int = 0,
     seed: int = 0,
     **options: Any,
@@ -78,6 +91,10 @@ def effective_connectivity(
         Whether queries, keys and values of attention are destinations of their own.
     batch_size
         Examples per pass; chosen to bound memory where None. The scores do not depend on it.
+    recompute
+        Whether passes keep only the stream in front of every layer, and run each layer again on the way back: one
+        forward pass more for each backward pass, and the memory of one layer's activations. For transformers and
+        the methods that average gradients; scores are the same up to rounding.
     bootstrap
         Resamples of the examples from which intervals are made (columns `low`, `high`: 95 %, and
         `sign_consistency`, the share of examples whose score has the mean's sign); 0 for none.
@@ -112,6 +129,8 @@ def effective_connectivity(
     if bootstrap and not entry.averages_examples:
         raise GraphError(f"effective method {method!r} does not average over examples, so that bootstrap must be 0")
     check_gradient(entry, metric or entry.metric, options)
+    if recompute:
+        check_recomputation(net, method, options)
     partition.check_causal(net)
     # Where the baseline plays no part the data need not have what it is made from.
     used = baseline if entry.takes_baseline else "zero"
@@ -127,6 +146,7 @@ def effective_connectivity(
         batch_size,
         seed,
         bootstrap,
+        recompute,
     )
     check_question(setting, entry)
     announce(method, load_cost(entry)(setting, **options), setting)
@@ -163,7 +183,7 @@ def attribute(
     """
     net, pairs = setting.net, setting.pairs
     measure = get_metric(setting.metric, differentiable=True)
-    scorer = scorer or scorer_of(net, setting.partition, setting.split_qkv)
+    scorer = scorer or scorer_of(net, setting.partition, setting.split_qkv, setting.recompute)
     check_memory(setting)
     tally = EdgeTally(setting, scorer.per_example)
     size = setting.batch_size or int(np.clip(MEMORY_PER_BATCH // scorer.bytes_per_example(pairs), 1, pairs.n))
@@ -183,10 +203,10 @@ def attribute(
     return tally.graph(setting.about(method, **(attributes or {})))
 
 
-def scorer_of(net: Network, partition: Partition, split_qkv: bool) -> Scorer:
+def scorer_of(net: Network, partition: Partition, split_qkv: bool, recompute: bool = False) -> Scorer:
     """The usual scorer for a network."""
     if isinstance(net, Transformer):
-        return FeatureScorer(net, partition, split_qkv)
+        return FeatureScorer(net, partition, split_qkv, recompute)
     if isinstance(net, Sequential):
         return ChainScorer(net, partition)
     raise ModelError(f"gradient attribution has no scorer for {type(net).__name__}")
@@ -196,7 +216,8 @@ def _scores(setting: Setting, scorer: Scorer, batch: Batch, passes: Passes, meas
     """Averaged scores of one batch, [batch, edges]."""
     total = None
     for change, result, weight in gradient_passes(setting, scorer, batch, passes, measure):
-        scores = scorer.scores(change, result, batch) * weight
+        scores = scorer.scores(change, result, batch)
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) * weight
         total = scores if total is None else total + scores
     if total is None:
         raise ValueError("a method must make at least one gradient pass")
@@ -209,8 +230,8 @@ def gradient_passes(
     """The passes of a method over one batch: the change of writes (one object while it stays the same), the pass
     ready for its backward half, and its weight."""
     net = setting.net
-    base = setting.baseline.units(net, batch, scorer.sources)
     silent = silent_sites(setting.partition, setting.baseline)
+    base = baseline_values(setting.baseline, net, batch, scorer.sources, silent)
     targets, change = batch.targets, None
     if needs_reference(setting.metric):
         with torch.no_grad():

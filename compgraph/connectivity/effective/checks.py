@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compgraph.catalogue import Entry, only_clean
+from compgraph.catalogue import EFFECTIVE, Entry, only_clean
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.data.batches import Batch, batch_of
-from compgraph.errors import DataError
+from compgraph.errors import DataError, ModelError
 from compgraph.metrics import describe, get_metric, needs_reference
 from compgraph.models.network import Network
 from compgraph.models.transformer import Transformer
@@ -38,6 +38,24 @@ def check_gradient(entry: Entry, metric: str, options: Mapping[str, Any]) -> Non
         f"{flat}so that {entry.name} would score every edge 0; take one that does not compare with the clean run, or a "
         "method that looks away from it (eap-ig-inputs, exact)"
     )
+
+
+def check_recomputation(net: Network, method: str, options: Mapping[str, Any]) -> None:
+    """Refuse `recompute` where layers cannot be run again one by one.
+
+    Raises
+    ------
+    ModelError
+        Naming the method, the network or the option that is in the way.
+    """
+    if not EFFECTIVE[method].recomputes:
+        able = ", ".join(name for name, entry in EFFECTIVE.items() if entry.recomputes)
+        raise ModelError(f"recompute: effective method {method!r} has no such option; those that do: {able}")
+    if not isinstance(net, Transformer):
+        raise ModelError(f"recompute is for transformers, whose layers share a stream; this is a {net.kind} network")
+    for name in ("qk_fix", "keep", "keep_overall", "matrix"):
+        if options.get(name):
+            raise ModelError(f"recompute cannot be combined with {name}, which needs the whole pass at once")
 
 
 def check_question(setting: Setting, entry: Entry) -> None:

@@ -136,7 +136,8 @@ class Question:
         return sum(site.n_units for site in self.net.architecture.node_sites[:-1])
 
     @property
-    def _logits(self) -> int:
+    def logits(self) -> int:
+        """Logits of one example at the scored position, and what the metric makes of them."""
         return 3 * self.net.architecture.site("logits").n_units * self.item
 
     @property
@@ -156,7 +157,7 @@ class Question:
             streams = 2 * copies * len(self.net.steps) * spec.d_model
             patterns = 2 * copies * spec.n_layers * spec.n_heads * self.time
             numbers = (numbers + streams + patterns) * self.time
-        return numbers * self.item + self._logits
+        return numbers * self.item + self.logits
 
     @property
     def streams_of_sources(self) -> int:

@@ -8,6 +8,7 @@ What was really made is counted (`compgraph.models.counting`).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from compgraph.connectivity.effective import edge_pruning as pruning
@@ -26,7 +27,7 @@ from compgraph.connectivity.effective.node_ig import scorer_of_nodes
 from compgraph.connectivity.effective.passes import Scorer
 from compgraph.connectivity.effective.qk_fix import MEMORY_PER_STEP as MEMORY_OF_PATTERNS
 from compgraph.connectivity.effective.setting import Setting
-from compgraph.connectivity.effective.streams import BLOCK_BYTES
+from compgraph.connectivity.effective.stream_sources import BLOCK_BYTES
 from compgraph.models.transformer import Transformer
 from compgraph.patterns import SUFFIX, with_patterns
 
@@ -36,9 +37,12 @@ def _gradients(
 ) -> Cost:
     """A method that averages scores over gradient passes (`attribution.attribute`): passes beside the baseline's."""
     ask = Question(setting)
-    scorer = scorer or scorer_of(setting.net, setting.partition, setting.split_qkv)
+    scorer = scorer or scorer_of(setting.net, setting.partition, setting.split_qkv, setting.recompute)
     each = scorer.bytes_per_example(setting.pairs)
     size = ask.batch(MEMORY_PER_BATCH // each)
+    if setting.recompute:  # what a pass keeps is in the scorer's own account
+        memory = size * (each + ask.logits) + BLOCK_BYTES + ask.graph + extra
+        return Cost(ask.baseline + ask.reference + forward + backward, backward, memory, size)
     memory = size * (each + ask.gradient_pass) + ask.graph + extra
     return Cost(ask.baseline + ask.reference + forward, backward, memory, size)
 
@@ -108,7 +112,8 @@ def eap_ig_activations(setting: Setting, *, steps: int = 5) -> Cost:
 
 def eap_gp(setting: Setting, *, steps: int = 5, step_size: float = 1.0) -> Cost:
     """Two forward and backward passes a step; the clean run, and the output to be reached."""
-    return _gradients(setting, 2 * steps + 2, 2 * steps)
+    cost = _gradients(setting, 2 * steps + 2, 2 * steps)
+    return replace(cost, forward=cost.forward - steps) if setting.recompute else cost  # the path is not recomputed
 
 
 def ceap(setting: Setting, *, steps: int = 5, resamples: int = 0) -> Cost:

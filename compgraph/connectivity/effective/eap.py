@@ -26,9 +26,7 @@ from compgraph.connectivity.effective.passes import GradientPass, PassContext, S
 from compgraph.connectivity.effective.qk_fix import PatternScorer
 from compgraph.connectivity.effective.score_matrix import ScoreMatrix
 from compgraph.connectivity.effective.setting import Setting
-from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
-from compgraph.metrics import needs_reference
 
 
 def compute(
@@ -51,15 +49,12 @@ def compute(
 
     Raises
     ------
-    DataError
-        A metric that compares with the clean run: its gradient there is zero, and so would every score be.
     ModelError, GraphError
         A correction that the network or the partition does not allow.
     """
-    check_metric(setting.metric, "eap")
     ends = setting.net, setting.partition, setting.split_qkv
     scorer: Scorer | None = PatternScorer(*ends) if qk_fix else None
-    dropping = GradDropScorer(*ends, scorer) if grad_drop else None
+    dropping = GradDropScorer(*ends, scorer, setting.recompute) if grad_drop else None
     if dropping is not None:
         setting = example_by_example(setting, dropping.inner)
     used = {"qk_fix": qk_fix, "grad_drop": grad_drop}
@@ -74,14 +69,6 @@ def compute(
         fold=None if dropping is None else dropping.fold,
         attributes={name: True for name, value in used.items() if value},
     )
-
-
-def check_metric(metric: str, method: str) -> None:
-    """Refuse a metric whose gradient in the clean run is zero."""
-    if needs_reference(metric):
-        raise DataError(
-            f"metric {metric!r} is at its minimum in the clean run, so that {method} would score every edge 0"
-        )
 
 
 def clean_gradient(context: PassContext) -> Iterator[GradientPass]:

@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from compgraph.ablation.baselines import WRITE
 from compgraph.connectivity.effective.attribution import attribute
 from compgraph.connectivity.effective.passes import GradientPass, PassContext
 from compgraph.connectivity.effective.setting import Setting
@@ -50,7 +51,7 @@ def along_every_write(context: PassContext, steps: int) -> Iterator[GradientPass
 def _write(context: PassContext, site: str) -> tuple[str, Tensor]:
     """Where to edit, and the baseline's value there: a write of a transformer's site, else its units."""
     units, net = context.baseline[site], context.net
-    if not isinstance(net, Transformer) or site == context.first_site:
+    if not isinstance(net, Transformer) or site == context.first_site or site.endswith(WRITE):
         return site, units
     with torch.no_grad():
         return f"{site}/write", net.write(site, units, silent=site in context.silent)

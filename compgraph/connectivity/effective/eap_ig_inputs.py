@@ -50,7 +50,8 @@ def compute(
     """
     if steps < 1:
         raise DataError(f"eap-ig-inputs: steps is {steps}; it must be at least 1")
-    dropping = GradDropScorer(setting.net, setting.partition, setting.split_qkv) if grad_drop else None
+    ends = setting.net, setting.partition, setting.split_qkv
+    dropping = GradDropScorer(*ends, recompute=setting.recompute) if grad_drop else None
     if dropping is not None:
         setting = example_by_example(setting, dropping.inner)
     return all_or_strongest(

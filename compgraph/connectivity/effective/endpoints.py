@@ -8,7 +8,8 @@ are folded in, so that every score is a product of these four and the norm's pro
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -92,6 +93,9 @@ class Destination:
     readers: Tensor
     gain: Tensor | None
     parts: Parts
+
+    by_position: ClassVar[bool] = True
+    """Whether what is read at a position comes from the stream there alone."""
 
     @property
     def rows(self) -> Tensor:
@@ -211,6 +215,10 @@ class Projection:
         if self.xhat is None:
             return x
         return torch.addcmul(x, self.xhat, along(x, self.xhat), value=-1 / x.shape[-1])
+
+    def between(self, cut: slice) -> Projection:
+        """That at some positions."""
+        return replace(self, xhat=None if self.xhat is None else self.xhat[:, cut])
 
     def apply_(self, x: Tensor) -> Tensor:
         """The same in place."""

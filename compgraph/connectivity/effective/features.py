@@ -25,10 +25,10 @@ Attention sites divided into features have patterns as nodes (`compgraph.pattern
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,9 +37,10 @@ from compgraph.ablation.baselines import Units
 from compgraph.connectivity.effective.endpoints import Destination, Projection, Source, destinations
 from compgraph.connectivity.effective.feature_jacobians import Jacobian, jacobian
 from compgraph.connectivity.effective.feature_products import BLOCK_BYTES, Active, from_features
-from compgraph.connectivity.effective.passes import PassResult
-from compgraph.connectivity.effective.products import streams_with_streams, streams_with_units, units_with_streams
-from compgraph.connectivity.effective.streams import Change, StreamScorer
+from compgraph.connectivity.effective.gradients import Gradients
+from compgraph.connectivity.effective.products import streams_with_units, units_with_streams
+from compgraph.connectivity.effective.stream_sources import Change
+from compgraph.connectivity.effective.streams import StreamScorer
 from compgraph.data.batches import Batch
 from compgraph.dictionaries.attached import FeatureTransformer
 from compgraph.dictionaries.dictionary import Dictionary
@@ -75,6 +76,8 @@ class FeatureDestination(Destination):
 
     through: Jacobian
     n_features: int
+
+    by_position: ClassVar[bool] = False
 
     @cached_property
     def active(self) -> Active | None:
@@ -139,10 +142,10 @@ class FeatureScorer(StreamScorer):
         Sites whose features are in several parts.
     """
 
-    def __init__(self, net: Transformer, partition: Partition, split_qkv: bool) -> None:
-        super().__init__(net, partition, split_qkv)
+    def __init__(self, net: Transformer, partition: Partition, split_qkv: bool, recompute: bool = False) -> None:
+        super().__init__(net, partition, split_qkv, recompute)
         self.dictionaries = net.dictionaries if isinstance(net, FeatureTransformer) else {}
-        self.divided = [site for site in self.dictionaries if (partition.labels[site] != 0).any()]
+        self.divided: Sequence[str] = [site for site in self.dictionaries if (partition.labels[site] != 0).any()]
         self.readers = {site: _readers(self.dictionaries[site]) for site in self.divided}
 
     @property
@@ -156,6 +159,9 @@ class FeatureScorer(StreamScorer):
             (self.count[site] if site in self.few else PUSHED) * max(self.dictionaries[site].width, self._hidden(site))
             for site in self.divided
         ]
+        if self.recompute:  # divided sites read at all positions at once
+            most = max((self.count[site] for site in self.few), default=0)
+            carried = [one + 3 * most * self.net.spec.d_model for one in carried]
         size = self.net.weights.embedding.element_size()
         return super().bytes_per_example(pairs) + max(carried, default=0) * pairs.clean.shape[1] * size
 
@@ -163,41 +169,25 @@ class FeatureScorer(StreamScorer):
         """Coordinates that a site computes."""
         return self.net.spec.d_mlp if site.startswith("mlp") else self.heads.n_units
 
-    def _columns(
-        self,
-        site: str,
-        change: Change,
-        result: PassResult,
-        gradient: Mapping[str, Tensor],
-        at_units: Units,
-        batch: Batch,
-    ) -> list[Tensor]:
+    def _columns(self, site: str, change: Change, step: Gradients, batch: Batch) -> list[Tensor]:
         if site in self.divided:
-            return self._into_features(site, change, result, gradient, at_units[site], batch)
-        return super()._columns(site, change, result, gradient, at_units, batch)
+            return self._into_features(site, change, step, batch)
+        return super()._columns(site, change, step, batch)
 
     def _reads(self, site: str, reading: Reading, gradient: Mapping[str, Tensor]) -> list[list[Destination]]:
         """Of a site whose features are one node: its pre-activations, all together."""
         if site not in self.dictionaries:
             return super()._reads(site, reading, gradient)
-        parts = {channel: _whole(g[0, 0].numel(), g.device) for channel, g in gradient.items()}
+        parts = {channel: Parts.whole(g[0, 0].numel(), g.device) for channel, g in gradient.items()}
         found = destinations(self.net, site, reading, gradient, parts)
         return [[one] for one in found] if self.split_qkv and site.startswith("attn") else [found]
 
-    def _into_features(
-        self,
-        site: str,
-        change: Change,
-        result: PassResult,
-        gradient: Mapping[str, Tensor],
-        at_units: Tensor,
-        batch: Batch,
-    ) -> list[Tensor]:
+    def _into_features(self, site: str, change: Change, step: Gradients, batch: Batch) -> list[Tensor]:
         """Edges into features and error, behind those into their patterns, each [batch or 1, edges]."""
         assert isinstance(self.net, FeatureTransformer)
-        reading: Reading = result.tape.readings[site]
-        pattern = result.units[pattern_of(site)] if site in self.served else None
-        reads = read_gradient(self.net, site, reading, pattern, at_units)
+        reading: Reading = step.tape.readings[site]
+        pattern = step.units[pattern_of(site)] if site in self.served else None
+        reads = read_gradient(self.net, site, reading, pattern, step.at_units[site])
         one = FeatureDestination(
             site,
             "" if pattern is None else "v",
@@ -211,7 +201,7 @@ class FeatureScorer(StreamScorer):
         values = self._into(site, change, [[one]], reading, batch)
         if pattern is None:
             return [values.transpose(1, 2).flatten(1)]
-        q, k, _ = destinations(self.net, site, reading, gradient, dict.fromkeys("qkv", self.heads))
+        q, k, _ = destinations(self.net, site, reading, step.at_reads[site], dict.fromkeys("qkv", self.heads))
         patterns = self._into(site, change, [[q], [k]] if self.split_qkv else [[q, k]], reading, batch)
         both = self.beside_patterns(site, self._from_heads(site, change, reading, one, batch), values[:, 0])
         return [patterns.transpose(1, 2).flatten(1), both]
@@ -234,21 +224,14 @@ class FeatureScorer(StreamScorer):
         """See `StreamScorer.change`."""
         out = super().change(clean, baseline, silent)
         for site, source in out.sources.items():
-            if site in self.dictionaries:
+            if site in self.dictionaries and self.kept(site) == site:
                 n_features = self.dictionaries[site].n_features
                 out.sources[site] = FeatureSource(**vars(source), n_features=n_features)
         return out
 
-    def _into_few(self, pulled: Tensor, change: Change, sources: list[str]) -> Iterator[tuple[str, Tensor]]:
-        yield "", streams_with_streams(self._streams(change, sources), pulled)
-        for name in sources:
-            if name not in self.few:
-                source = change.sources[name]
-                active = source.active if isinstance(source, FeatureSource) else None
-                if active is None:
-                    yield name, units_with_streams(source, pulled)
-                else:
-                    yield name, active.with_streams(pulled).transpose(1, 2)
+    def _many_into_few(self, source: Source, pulled: Tensor) -> Tensor:
+        active = source.active if isinstance(source, FeatureSource) else None
+        return units_with_streams(source, pulled) if active is None else active.with_streams(pulled).transpose(1, 2)
 
     def _into_many(
         self, group: list[Destination], change: Change, project: Projection, sources: list[str]
@@ -257,8 +240,9 @@ class FeatureScorer(StreamScorer):
         if not isinstance(one, FeatureDestination):
             yield from super()._into_many(group, change, project, sources)
             return
-        streams = project(self._streams(change, sources)).split(PUSHED)
-        yield "", torch.cat([one.from_streams(one.through.push(x)) for x in streams], -1)
+        for name, streams in self.streams(change, sources):
+            pushed = map(one.through.push, project(streams).split(PUSHED))
+            yield name, torch.cat([one.from_streams(x) for x in pushed], -1)
         many = [name for name in sources if name not in self.few]
         blocks = from_units(one, [change.sources[name] for name in many], project)
         yield from ((name, block[None]) for name, block in zip(many, blocks, strict=True))
@@ -323,7 +307,3 @@ def _readers(one: Dictionary) -> Tensor:
     if one.complete:
         return columns
     return torch.cat([columns, torch.eye(one.width, dtype=columns.dtype, device=columns.device)])
-
-
-def _whole(n_units: int, device: torch.device) -> Parts:
-    return Parts([torch.arange(n_units, device=device)], n_units, n_units)

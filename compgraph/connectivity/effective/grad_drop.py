@@ -51,6 +51,8 @@ class GradDropScorer:
     ----------
     scorer
         The scorer whose gradients are cut; the usual one where None.
+    recompute
+        Of the usual one (`streams.StreamScorer`).
 
     Raises
     ------
@@ -58,13 +60,20 @@ class GradDropScorer:
         A chain, which has no stream that could go past a layer, or a single layer.
     """
 
-    def __init__(self, net: Network, partition: Partition, split_qkv: bool, scorer: Scorer | None = None) -> None:
+    def __init__(
+        self,
+        net: Network,
+        partition: Partition,
+        split_qkv: bool,
+        scorer: Scorer | None = None,
+        recompute: bool = False,
+    ) -> None:
         if not isinstance(net, Transformer):
             raise ModelError(f"grad_drop is defined for transformers, not for {net.kind} networks")
         self.n_layers = net.spec.n_layers
         if self.n_layers < 2:
             raise ModelError("grad_drop needs a network of at least two layers; dropping the only one leaves nothing")
-        self.inner = scorer or FeatureScorer(net, partition, split_qkv)
+        self.inner = scorer or FeatureScorer(net, partition, split_qkv, recompute)
         self.sources: Sequence[str] = self.inner.sources
         self.per_example = True  # of batches as `example_by_example` makes them
         self.n_edges, self.divisor = _layers_that_matter(net, partition, split_qkv)

@@ -29,12 +29,12 @@ from torch import Tensor
 from compgraph.ablation.baselines import Units
 from compgraph.connectivity.effective.attribution import attribute
 from compgraph.connectivity.effective.chains import ChainScorer
-from compgraph.connectivity.effective.eap import check_metric, clean_gradient
+from compgraph.connectivity.effective.eap import clean_gradient
 from compgraph.connectivity.effective.endpoints import Destination, Projection
 from compgraph.connectivity.effective.features import FeatureDestination, FeatureScorer
 from compgraph.connectivity.effective.passes import PassResult, Scorer
 from compgraph.connectivity.effective.setting import Setting
-from compgraph.connectivity.effective.streams import BLOCK_BYTES, Change
+from compgraph.connectivity.effective.stream_sources import BLOCK_BYTES, Change
 from compgraph.data.batches import Batch
 from compgraph.errors import ModelError
 from compgraph.graph import ComputationalGraph
@@ -46,14 +46,7 @@ from compgraph.partition import Partition
 
 
 def compute(setting: Setting) -> ComputationalGraph:
-    """See `compgraph.effective_connectivity`.
-
-    Raises
-    ------
-    DataError
-        A metric that compares with the clean run, where its gradient is zero.
-    """
-    check_metric(setting.metric, "gradient-norm")
+    """See `compgraph.effective_connectivity`."""
     scorer = scorer_of_norms(setting.net, setting.partition, setting.split_qkv)
     return attribute(setting, clean_gradient, method="gradient-norm", scorer=scorer)
 

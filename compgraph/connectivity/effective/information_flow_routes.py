@@ -35,7 +35,6 @@ from compgraph.ablation.baselines import Zero, silent_sites
 from compgraph.connectivity.effective.feature_jacobians import Output
 from compgraph.connectivity.effective.features import FeatureScorer
 from compgraph.connectivity.effective.setting import Setting
-from compgraph.connectivity.effective.streams import at_positions
 from compgraph.connectivity.effective.tally import EdgeTally
 from compgraph.connectivity.effective.walk import Step, walk
 from compgraph.data.batches import Batch, batches
@@ -99,7 +98,7 @@ def _shares(scorer: FeatureScorer, partition: Partition, batch: Batch) -> Tensor
         sources = net.architecture.reads[step.site]
         if step.site == "logits":
             assert batch.positions is not None
-            blocks = scorer.stream_blocks(at_positions(change, batch.positions), sources)
+            blocks = scorer.stream_blocks(change.at(batch.positions), sources)
             share = _of_stream(step.stream[:, None], blocks)[..., 0].T
             columns.append(share if scorer.per_example else share.sum(0, keepdim=True))
             continue

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from compgraph.ablation.baselines import Units
 from compgraph.connectivity.effective.features import FeatureScorer
+from compgraph.connectivity.effective.gradients import Gradients
 from compgraph.connectivity.effective.node_effects import NodeEffects, live, spread
 from compgraph.connectivity.effective.node_ig_chains import Measure
 from compgraph.connectivity.effective.passes import Edit, PassResult
 from compgraph.connectivity.effective.setting import Setting
-from compgraph.connectivity.effective.streams import Change
+from compgraph.connectivity.effective.stream_sources import Change
 from compgraph.connectivity.effective.walk import walk
 from compgraph.data.batches import Batch
 from compgraph.metrics import Metric, Targets
@@ -126,11 +127,11 @@ class NodeStreamScorer(FeatureScorer):
         assert isinstance(total, Tensor)
         return total
 
-    @staticmethod
-    def _gradients(tape: Tape, total: Tensor, keep: bool) -> tuple[dict[str, dict[str, Tensor]], Units]:
-        """Those on the tape."""
+    def steps_back(self, result: PassResult, *, keep: bool = False) -> Iterator[Gradients]:
+        """Gradients that are on the tape."""
+        tape = result.tape
         assert isinstance(tape, LocalTape)
-        return tape.gradients, tape.units
+        yield Gradients(tape, tape.gradients, tape.units, result.units)
 
     # ------------------------------------------------------------ nodes
 
@@ -225,8 +226,7 @@ class NodeStreamScorer(FeatureScorer):
 
     def _moves(self, change: Moved, batch: Batch) -> Units:
         """Site -> change of the stream that it reads when every source takes its baseline write."""
-        few = dict(zip(self.few, change.streams.split([self.count[s] for s in self.few]), strict=True))
-        writes = dict(self._whole_writes(few, change))
+        writes = dict(self._whole_writes(self.by_site(change.streams), change))
         moves = {}
         for site in self.sites[1:]:
             moves[site] = sum((writes[s] for s in self.net.architecture.reads[site]), torch.zeros_like(writes["embed"]))

@@ -22,6 +22,7 @@ blocks of sources: with many nodes a site this is dear.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,9 @@ from torch import Tensor
 from compgraph.ablation.baselines import Units
 from compgraph.architectural import architectural_edges
 from compgraph.connectivity.effective.features import FeatureScorer
+from compgraph.connectivity.effective.gradients import Gradients
 from compgraph.connectivity.effective.passes import PassResult
-from compgraph.connectivity.effective.streams import Change
+from compgraph.connectivity.effective.stream_sources import Change
 from compgraph.data.batches import Batch
 from compgraph.errors import ModelError
 from compgraph.models.network import Network
@@ -70,10 +72,11 @@ class PatternScorer(FeatureScorer):
         """Patterns of all sites too."""
         return [*super().differentiated, *(pattern_of(site) for site in self.attention)]
 
-    def _gradients(self, tape: Tape, total: Tensor, keep: bool) -> tuple[dict[str, dict[str, Tensor]], Units]:  # type: ignore[override]
-        gradients, at_units = super()._gradients(tape, total, keep)
-        self.at_patterns = {site: at_units.pop(pattern_of(site)) for site in self.attention}
-        return gradients, at_units
+    def steps_back(self, result: PassResult, *, keep: bool = False) -> Iterator[Gradients]:
+        """See `StreamScorer.steps_back`; gradients at patterns are kept for the correction."""
+        for step in super().steps_back(result, keep=keep):
+            self.at_patterns = {site: step.at_units.pop(pattern_of(site)) for site in self.attention}
+            yield step
 
     def scores(self, change: Change, result: PassResult, batch: Batch, *, keep: bool = False) -> Tensor:
         """[batch, edges] in canonical order, or [1, edges] where many nodes meet many."""

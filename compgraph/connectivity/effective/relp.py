@@ -31,7 +31,7 @@ from torch import Tensor
 
 from compgraph.connectivity.effective.attribution import attribute
 from compgraph.connectivity.effective.blocking import blocked
-from compgraph.connectivity.effective.eap import check_metric, clean_gradient
+from compgraph.connectivity.effective.eap import clean_gradient
 from compgraph.connectivity.effective.endpoints import Projection
 from compgraph.connectivity.effective.feature_jacobians import Jacobian
 from compgraph.connectivity.effective.features import FeatureScorer
@@ -53,15 +53,9 @@ def compute(setting: Setting, *, attention_rule: bool = False) -> ComputationalG
     ----------
     attention_rule
         Hold attention patterns constant too.
-
-    Raises
-    ------
-    DataError
-        A metric that compares with the clean run, where its gradient is zero.
     """
-    check_metric(setting.metric, "relp")
     relevance = relevance_network(setting.net, attention_rule)
-    scorer = RelevanceScorer(relevance, setting.partition, setting.split_qkv)
+    scorer = RelevanceScorer(relevance, setting.partition, setting.split_qkv, setting.recompute)
     return attribute(setting, clean_gradient, method="relp", scorer=scorer)
 
 

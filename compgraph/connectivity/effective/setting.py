@@ -34,6 +34,8 @@ class Setting:
         Of what the method draws.
     bootstrap
         Resamples of the examples from which intervals are made; 0 for none.
+    recompute
+        Whether gradient passes keep the streams between layers alone (`compgraph.connectivity.effective.gradients`).
     """
 
     net: Network
@@ -45,6 +47,7 @@ class Setting:
     batch_size: int | None = None
     seed: int = 0
     bootstrap: int = 0
+    recompute: bool = False
 
     def about(self, method: str, **more: Any) -> dict[str, Any]:
         """Attributes of the graph: method, metric, baseline and what the method adds."""

@@ -11,7 +11,7 @@ from compgraph.connectivity.effective.passes import PassResult
 from compgraph.connectivity.effective.score_blocks import Block, Extent
 from compgraph.connectivity.effective.scratch import RowStore
 from compgraph.connectivity.effective.setting import Setting
-from compgraph.connectivity.effective.streams import Change
+from compgraph.connectivity.effective.stream_sources import Change
 from compgraph.connectivity.effective.unit_blocks import UnitBlocks, target_slices
 from compgraph.connectivity.effective.unit_features import FeatureBlocks, FeatureUnitScorer
 from compgraph.connectivity.effective.unit_layout import UnitLayout

@@ -16,22 +16,15 @@ through the part's units.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import Units
-from compgraph.connectivity.effective.endpoints import (
-    Destination,
-    Projection,
-    Source,
-    change_of,
-    destinations,
-    projection,
-)
+from compgraph.connectivity.effective.endpoints import Destination, Projection, Source, destinations, projection
+from compgraph.connectivity.effective.gradients import STREAM, Gradients, Layers, gradients
 from compgraph.connectivity.effective.passes import Edit, PassResult
 from compgraph.connectivity.effective.products import (
     is_few,
@@ -40,32 +33,16 @@ from compgraph.connectivity.effective.products import (
     units_with_streams,
     units_with_units,
 )
+from compgraph.connectivity.effective.stream_sources import BLOCK_BYTES, Change, StreamSources
 from compgraph.data.batches import Batch
 from compgraph.metrics import Metric, Targets
 from compgraph.models.tape import Reading, Tape
 from compgraph.models.transformer import Transformer
-from compgraph.models.writes import check_writes
 from compgraph.partition import Partition
 from compgraph.parts import Parts
-from compgraph.patterns import pattern_of, served_parts, splits_heads
-
-BLOCK_BYTES = 2**26
-"""Memory of one block of the streams of a many-node site."""
-STREAM = "stream"
-"""Among the channels of a site's gradients: that at the stream that it reads."""
 
 
-@dataclass
-class Change:
-    """What ablation changes: `streams` [few sources, batch, time, d_model] of the sites whose nodes are few,
-    `sources` of the others, and `patterns`, the change of the units of fine attention sites by their patterns."""
-
-    streams: Tensor
-    sources: dict[str, Source]
-    patterns: Units
-
-
-class StreamScorer:
+class StreamScorer(StreamSources):
     """Scores of the edges between the nodes of a partition of a transformer.
 
     Parameters
@@ -74,13 +51,12 @@ class StreamScorer:
         The nodes.
     split_qkv
         Whether q, k and v of a head are destinations of their own.
+    recompute
+        Whether a pass keeps the stream in front of every layer alone: each layer is run again on the way back, and
+        the writes of sources are formed from their units for every site that reads them, some positions at a time.
 
     Attributes
     ----------
-    heads_of
-        Attention site -> which heads each part depends on, bool [parts, heads].
-    served
-        Of these the sites whose patterns are nodes of their own.
     per_example
         Whether scores are those of every example ([batch, edges]) or sums over the batch ([1, edges]), which
         is so where some edge joins two sites of many nodes each.
@@ -90,22 +66,11 @@ class StreamScorer:
     """Whether sites that are one destination are scored from autograd's gradient at the stream that they read, without
     a product with their readers; else all gradients are those at pre-activations."""
 
-    def __init__(self, net: Transformer, partition: Partition, split_qkv: bool) -> None:
-        check_writes(net)
-        self.net, self.split_qkv = net, split_qkv
-        sites = net.architecture.node_sites
-        self.sites = [site.name for site in sites]
-        labels = partition.labels
-        attention = [site for site in sites if site.kind == "attn"]
-        self.heads_of = {s.name: torch.from_numpy(served_parts(s, partition)).to(net.device) for s in attention}
-        self.served = {s.name: self.heads_of[s.name] for s in attention if splits_heads(s, labels[s.name])}
-        self.parts = {s: Parts.from_labels(labels[s], partition.n_parts(s), net.device) for s in self.sites[:-1]}
-        self.count = {site: len(parts) for site, parts in self.parts.items()}
-        self.few = [site for site in self.sites[:-1] if is_few(self.parts[site])]
+    def __init__(self, net: Transformer, partition: Partition, split_qkv: bool, recompute: bool = False) -> None:
+        super().__init__(net, partition, recompute)
+        self.split_qkv = split_qkv
         many = [site for site in self.sites[1:-1] if site not in self.few]
         self.per_example = len(many) < 2
-        head, n = net.spec.d_head, net.spec.n_heads
-        self.heads = Parts(list(torch.arange(n * head, device=net.device).split(head)), head, n * head)
         self.whole = [site for site in self.sites[1:] if self.from_streams and self._is_whole(site)]
         self._memory: Tensor | None = None
 
@@ -113,14 +78,7 @@ class StreamScorer:
         """Whether a site is one destination, so that autograd's gradient at its stream is all that is needed."""
         if site == "logits":
             return True
-        parts = self.parts[site]
-        one = len(parts) == 1 and len(parts.index[0]) == parts.n_units
-        return one and not (site.startswith("attn") and self.split_qkv)
-
-    @property
-    def sources(self) -> list[str]:
-        """Sites whose units (and patterns) a pass must keep."""
-        return [*self.sites[:-1], *(pattern_of(site) for site in self.served)]
+        return self.parts[site].is_whole and not (site.startswith("attn") and self.split_qkv)
 
     @property
     def differentiated(self) -> list[str]:
@@ -128,109 +86,69 @@ class StreamScorer:
         return list(self.served)
 
     def bytes_per_example(self, pairs: Any) -> int:
-        """Writes of few-node sites, units of the others, and the gradients of one site's nodes."""
+        """Writes of few-node sites, units of the others, and the gradients of one site's nodes.
+
+        With recomputation what the passes keep of sources, streams at borders, and activations of one layer.
+        """
+        spec, time = self.net.spec, int(pairs.clean.shape[1])
+        size = time * self.net.weights.embedding.element_size()
+        if self.recompute:
+            kept = sum(self.parts[s].n_units if self.kept(s) == s else spec.d_model for s in self.sites[:-1])
+            layer = 16 * spec.d_model + 6 * self.parts[self.sites[-2]].n_units + 4 * spec.n_heads * time
+            return size * (3 * kept + (spec.n_layers + 1) * spec.d_model + layer)
         channels = 3 if self.split_qkv else 1
         widest = max((self.count[s] for s in self.few), default=0)
-        streams = (sum(self.count[s] for s in self.few) + channels * widest) * self.net.spec.d_model
-        units = 4 * sum(self.parts[s].n_units for s in self.sites[:-1])
-        return int((streams + units) * pairs.clean.shape[1] * self.net.weights.embedding.element_size())
+        streams = (sum(self.count[s] for s in self.few) + channels * widest) * spec.d_model
+        return size * (streams + 4 * sum(self.parts[s].n_units for s in self.sites[:-1]))
 
     def run(self, batch: Batch, edit: Mapping[str, Edit], metric: Metric, targets: Targets) -> PassResult:
         """Forward pass with a tape, on which `differentiated` units stay differentiable."""
-        tape, wanted = Tape(whole=self.whole), self.differentiated
-        capture = {*self.sources, *wanted}
+        wanted = self.differentiated
+        if self.recompute:
+            layers = Layers.run(self.net, batch, edit, self.sources, self.whole, wanted)
+            return PassResult(layers.units, metric(layers.logits, targets), layers)
+        tape, capture = Tape(whole=self.whole), {*self.sources, *wanted}
         out = self.net.run(batch.clean, batch.mask, capture=capture, positions=batch.positions, edit=edit, tape=tape)
         tape.units = {name: out.units[name] for name in wanted}
         units = {name: out.units[name].detach() for name in self.sources}
         return PassResult(units, metric(out.logits, targets), tape)
 
-    def change(self, clean: Units, baseline: Units, silent: Collection[str] = ()) -> Change:
-        """Change of every source's write."""
-        with torch.no_grad():
-            sources = {
-                site: change_of(self.net, site, clean, baseline, silent, self.parts[site]) for site in self.sites[:-1]
-            }
-            shape = *clean["embed"].shape[:-1], self.net.spec.d_model
-            streams = clean["embed"].new_empty(sum(self.count[site] for site in self.few), *shape)
-            for site, out in zip(self.few, streams.split([self.count[s] for s in self.few]), strict=True):
-                sources.pop(site).write_into(out)
-            patterns = {site: baseline[pattern_of(site)] - clean[pattern_of(site)] for site in self.served}
-            return Change(streams, sources, patterns)
-
-    def all_streams(self, change: Change) -> Tensor:
-        """Change of the write of every source, many-node sites too: [sources, batch, time, d_model]."""
-        return torch.cat(list(self.stream_blocks(change, self.sites[:-1])))
-
-    def stream_blocks(self, change: Change, sites: Collection[str]) -> Iterator[Tensor]:
-        """Changes of the writes of all nodes of some sites, in order: [m, batch, time, d_model].
-
-        Those of many-node sites are made block by block, each of at most `BLOCK_BYTES`.
-        """
-        few = dict(zip(self.few, change.streams.split([self.count[s] for s in self.few]), strict=True))
-        for site in self.sites[:-1]:
-            if site not in sites:
-                continue
-            if site in few:
-                yield few[site]
-                continue
-            source = change.sources[site]
-            yield from map(source.writes, self.node_blocks(site, source.change.shape[:-1].numel()))
-
-    def node_blocks(self, site: str, tokens: int) -> tuple[Tensor, ...]:
-        """Nodes of a site in runs whose streams at so many tokens take at most `BLOCK_BYTES`."""
-        size = tokens * self.net.spec.d_model * self.net.dtype.itemsize
-        return torch.arange(self.count[site], device=self.net.device).split(max(1, BLOCK_BYTES // size))
+    def steps_back(self, result: PassResult, *, keep: bool = False) -> Iterator[Gradients]:
+        """Gradients of a pass: of all layers at once, or a layer at a time."""
+        tape: Tape | Layers = result.tape
+        if isinstance(tape, Layers):
+            yield from tape.back(result.metric.sum(), keep=keep)
+        else:
+            yield gradients(tape, result.metric.sum(), result.units, keep=keep)
 
     # ------------------------------------------------------------ scores
 
     def scores(self, change: Change, result: PassResult, batch: Batch, *, keep: bool = False) -> Tensor:
         """Scores of every edge in canonical order: [batch, edges], or [1, edges] (see `per_example`)."""
-        gradients, at_units = self._gradients(result.tape, result.metric.sum(), keep)
-        columns: list[Tensor] = []
-        with torch.no_grad():
-            for site in self.sites[1:]:
-                columns += self._columns(site, change, result, gradients.pop(site), at_units, batch)
+        columns: dict[str, list[Tensor]] = {}
+        for step in self.steps_back(result, keep=keep):
+            with torch.no_grad():
+                for site in list(step.at_reads):
+                    columns[site] = self._columns(site, change, step, batch)
+                    del step.at_reads[site]
+            del step  # a layer's activations, before the next one is run
         self._memory = None  # the next pass needs it for its tape
-        return torch.cat(columns, 1)
+        return torch.cat([column for site in self.sites[1:] for column in columns[site]], 1)
 
-    def _columns(
-        self,
-        site: str,
-        change: Change,
-        result: PassResult,
-        gradient: Mapping[str, Tensor],
-        at_units: Units,
-        batch: Batch,
-    ) -> list[Tensor]:
+    def _columns(self, site: str, change: Change, step: Gradients, batch: Batch) -> list[Tensor]:
         """Edges into a site, behind those into its patterns if they are nodes, each [batch or 1, edges]."""
+        gradient = step.at_reads[site]
         if STREAM in gradient:
             return [self._into_whole(site, change, gradient[STREAM], batch)]
-        reading: Reading = result.tape.readings[site]
+        reading: Reading = step.tape.readings[site]
         if site in self.served:
-            return self._into_fine_attention(site, change, reading, gradient, at_units[site], batch)
+            return self._into_fine_attention(site, change, reading, gradient, step.at_units[site], batch)
         block = self._into(site, change, self._reads(site, reading, gradient), reading, batch)
         return [block.transpose(1, 2).flatten(1)]
 
-    @staticmethod
-    def _gradients(tape: Tape, total: Tensor, keep: bool) -> tuple[dict[str, dict[str, Tensor]], Units]:
-        """Gradient of `total` at every pre-activation (site -> channel -> tensor) and at the tape's units.
-
-        Sites with a stream of their own on the tape have the gradient there instead, as channel `STREAM`.
-        """
-        divided = [(s, reading) for s, reading in tape.readings.items() if s not in tape.streams]
-        keys = [(site, channel) for site, reading in divided for channel in reading.pre]
-        inputs = [tape.readings[s].pre[c] for s, c in keys]
-        keys += [(site, STREAM) for site in tape.streams]
-        inputs += [*tape.streams.values(), *tape.units.values()]
-        values = torch.autograd.grad(total, inputs, retain_graph=keep)
-        out: dict[str, dict[str, Tensor]] = {}
-        for (site, channel), value in zip(keys, values, strict=False):
-            out.setdefault(site, {})[channel] = value
-        return out, dict(zip(tape.units, values[len(keys) :], strict=True))
-
     def _reads(self, site: str, reading: Reading, gradient: Mapping[str, Tensor]) -> list[list[Destination]]:
         """Destinations of a site, grouped by the graph's channels: those of a group are added up."""
-        parts = self.parts[site] if site != "logits" else _whole(gradient[""].shape[-1])
+        parts = self.parts[site] if site != "logits" else Parts.whole(gradient[""].shape[-1], gradient[""].device)
         found = destinations(self.net, site, reading, gradient, dict.fromkeys(gradient, parts))
         return [[one] for one in found] if self.split_qkv and site.startswith("attn") else [found]
 
@@ -238,9 +156,13 @@ class StreamScorer:
         """[batch or 1, sources] of the edges into a site that is one node, from the gradient at its stream."""
         if site == "logits":
             assert batch.positions is not None
-            change, pulled = at_positions(change, batch.positions), pulled[:, None]
+            change, pulled = change.at(batch.positions), pulled[:, None]
         sources = [s for s in self.net.architecture.reads[site] if s in self.parts]
-        return self._joined(self._into_few(pulled[None], change, sources), sources).flatten(1)
+        blocks = [
+            self._joined(self._into_few(pulled[None, :, cut], change.between(cut), sources), sources)
+            for cut in self._cuts(1, pulled)
+        ]
+        return _total(blocks).flatten(1)
 
     def _into(
         self, site: str, change: Change, reads: list[list[Destination]], reading: Reading, batch: Batch
@@ -249,15 +171,44 @@ class StreamScorer:
         project = self._projection(reading)
         if site == "logits":
             assert batch.positions is not None
-            change = at_positions(change, batch.positions)
+            change = change.at(batch.positions)
             project = replace(project, xhat=None if project.xhat is None else project.xhat[:, None])
             reads = [[replace(one, gradient=one.gradient[:, None]) for one in group] for group in reads]
         sources = [s for s in self.net.architecture.reads[site] if s in self.parts]
+        first = reads[0][0]
+        if not first.by_position:
+            return self._into_positions(reads, change, project, sources)
+        nodes = len(reads) * len(first.parts) if is_few(first.parts) else 0
+        return _total(
+            [
+                self._into_positions(
+                    [[replace(one, gradient=one.gradient[:, cut]) for one in group] for group in reads],
+                    change.between(cut),
+                    project.between(cut),
+                    sources,
+                )
+                for cut in self._cuts(nodes, first.gradient)
+            ]
+        )
+
+    def _into_positions(
+        self, reads: list[list[Destination]], change: Change, project: Projection, sources: list[str]
+    ) -> Tensor:
+        """[batch or 1, channels, nodes, sources], of the positions that all of these are cut to."""
         if is_few(reads[0][0].parts):
             blocks = self._into_few(self._pulled(reads, project), change, sources)
             return self._joined(blocks, sources).unflatten(1, (len(reads), -1))
         groups = [self._joined(self._into_many(group, change, project, sources), sources) for group in reads]
         return torch.stack(groups, 1)
+
+    def _cuts(self, nodes: int, like: Tensor) -> list[slice]:
+        """Positions of `like` [batch, time, …] to score at once; all where streams are carried anyway."""
+        batch, time = like.shape[:2]
+        if not self.recompute:
+            return [slice(None)]
+        streams = nodes + 2 * max((self.count[site] for site in self.few), default=0)
+        at_once = max(1, BLOCK_BYTES // (max(1, streams) * batch * self.net.spec.d_model * like.element_size()))
+        return [slice(start, start + at_once) for start in range(0, time, at_once)]
 
     def _pulled(self, reads: list[list[Destination]], project: Projection) -> Tensor:
         """Gradients of all groups and nodes at the stream: [groups · nodes, batch, time, d_model].
@@ -282,7 +233,8 @@ class StreamScorer:
         return projection(self.net, reading)
 
     def _joined(self, blocks: Iterator[tuple[str, Tensor]], sources: list[str]) -> Tensor:
-        """Blocks [batch, nodes, sources] of few-node and many-node sites side by side, in the order of sources."""
+        """Blocks [batch, nodes, sources] of sites (those carried as streams at once, named "") side by side, in the
+        order of sources."""
         found = {}
         for name, block in blocks:
             if not self.per_example and len(block) > 1:
@@ -290,33 +242,33 @@ class StreamScorer:
             if name:
                 found[name] = block
             else:
-                few = [s for s in self.few if s in sources]
-                found |= dict(zip(few, block.split([self.count[s] for s in few], -1), strict=True))
+                carried = [s for s in self.carried if s in sources]
+                found |= dict(zip(carried, block.split([self.count[s] for s in carried], -1), strict=True))
         return torch.cat([found[s] for s in sources], -1)
 
-    def _streams(self, change: Change, sources: list[str]) -> Tensor:
-        """Streams of the few-node sources among these, which come first in the order of sites."""
-        return change.streams[: sum(self.count[s] for s in self.few if s in sources)]
-
     def _into_few(self, pulled: Tensor, change: Change, sources: list[str]) -> Iterator[tuple[str, Tensor]]:
-        """Blocks [batch, nodes, sources] of all few-node sources at once (named ""), then of each many-node source.
+        """Blocks [batch, nodes, sources] of few-node sources (see `StreamSources.streams`), then of each many-node one.
 
         `pulled`: gradients at the stream, [nodes, batch, time, d_model].
         """
-        yield "", streams_with_streams(self._streams(change, sources), pulled)
+        for name, streams in self.streams(change, sources):
+            yield name, streams_with_streams(streams, pulled)
         for name in sources:
             if name not in self.few:
-                yield name, units_with_streams(change.sources[name], pulled)
+                yield name, self._many_into_few(change.sources[name], pulled)
+
+    def _many_into_few(self, source: Source, pulled: Tensor) -> Tensor:
+        return units_with_streams(source, pulled)
 
     def _into_many(
         self, group: list[Destination], change: Change, project: Projection, sources: list[str]
     ) -> Iterator[tuple[str, Tensor]]:
-        projected = project(self._streams(change, sources))
-        yield "", torch.stack([streams_with_units(projected, one) for one in group]).sum(0)
+        for name, streams in self.streams(change, sources):
+            projected = project(streams)
+            yield name, _total([streams_with_units(projected, one) for one in group])
         for name in sources:
             if name not in self.few:
-                blocks = [units_with_units(change.sources[name], one, project) for one in group]
-                yield name, torch.stack(blocks).sum(0)[None]
+                yield name, _total([units_with_units(change.sources[name], one, project) for one in group])[None]
 
     # ------------------------------------------------------------ attention finer than heads
 
@@ -363,14 +315,5 @@ def _only(by_head: Tensor, head: int) -> Tensor:
     return out
 
 
-def _whole(n_units: int) -> Parts:
-    return Parts([torch.arange(n_units)], n_units, n_units)
-
-
-def at_positions(change: Change, positions: Tensor) -> Change:
-    """The change at the scored position alone, with a time axis of one."""
-    rows = torch.arange(len(positions), device=positions.device)
-    sources = {
-        site: replace(source, change=source.change[rows, positions][:, None]) for site, source in change.sources.items()
-    }
-    return Change(change.streams[:, rows, positions][:, :, None], sources, {})
+def _total(blocks: list[Tensor]) -> Tensor:
+    return blocks[0] if len(blocks) == 1 else torch.stack(blocks).sum(0)

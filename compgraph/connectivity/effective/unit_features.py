@@ -35,7 +35,7 @@ from compgraph.connectivity.effective.features import (
 )
 from compgraph.connectivity.effective.passes import PassResult
 from compgraph.connectivity.effective.score_blocks import Block, Extent
-from compgraph.connectivity.effective.streams import Change
+from compgraph.connectivity.effective.stream_sources import Change
 from compgraph.connectivity.effective.unit_groups import UnitGroups
 from compgraph.connectivity.effective.unit_layout import SourceSide, UnitLayout
 from compgraph.connectivity.effective.unit_rows import RowPass, UnitRows

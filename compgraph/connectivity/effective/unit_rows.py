@@ -17,7 +17,7 @@ from torch import Tensor
 from compgraph.connectivity.effective.endpoints import destinations, projection
 from compgraph.connectivity.effective.passes import PassResult
 from compgraph.connectivity.effective.scratch import RowStore
-from compgraph.connectivity.effective.streams import Change
+from compgraph.connectivity.effective.stream_sources import Change
 from compgraph.connectivity.effective.unit_layout import UnitLayout
 from compgraph.connectivity.effective.unit_scorer import UnitScorer
 from compgraph.data.batches import Batch
@@ -145,16 +145,16 @@ class UnitRows:
         return moved
 
     def _add_pass(self, change: Change, result: PassResult, one: RowPass, total: dict[str, Tensor]) -> None:
-        gradients, at_units = self.scorer._gradients(result.tape, result.metric.sum(), False)
+        [step] = self.scorer.steps_back(result)
         with torch.no_grad():
             for site in self.layout.targets:
                 reading = result.tape.readings[site]
                 if site in self.scorer.divided:
-                    self.features.add(site, change, result, at_units[site], one)
-                elif site in at_units:
-                    scores = self.scorer._from_patterns(site, change, reading, at_units[site], one.batch)
+                    self.features.add(site, change, result, step.at_units[site], one)
+                elif site in step.at_units:
+                    scores = self.scorer._from_patterns(site, change, reading, step.at_units[site], one.batch)
                     self.add_patterns(site, scores * one.weight)
-                self._add_site(site, reading, gradients.pop(site), one, total)
+                self._add_site(site, reading, step.at_reads.pop(site), one, total)
 
     def _add_site(
         self, site: str, reading: Reading, gradient: Mapping[str, Tensor], one: RowPass, total: dict[str, Tensor]

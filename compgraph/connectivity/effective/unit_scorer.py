@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from compgraph.ablation.baselines import Units
 from compgraph.connectivity.effective.endpoints import change_of
-from compgraph.connectivity.effective.streams import Change, StreamScorer
-from compgraph.models.transformer import Transformer
-from compgraph.partition import Partition
+from compgraph.connectivity.effective.stream_sources import Change
+from compgraph.connectivity.effective.streams import StreamScorer
 from compgraph.patterns import pattern_of
 
 
@@ -24,10 +24,7 @@ class UnitScorer(StreamScorer):
     """
 
     from_streams = False
-
-    def __init__(self, net: Transformer, partition: Partition, split_qkv: bool) -> None:
-        super().__init__(net, partition, split_qkv)
-        self.divided: list[str] = []
+    divided: Sequence[str] = ()
 
     def change(self, clean: Units, baseline: Units, silent: Any = ()) -> Change:
         """Change of every source's units."""
