@@ -17,10 +17,10 @@ from torch import Tensor
 
 from compgraph.ablation.baselines import Units
 from compgraph.architectural import edge_channels
+from compgraph.connectivity.blockwise.block import Block, Extent
 from compgraph.connectivity.effective.chains import ChainScorer
 from compgraph.connectivity.effective.passes import PassResult
 from compgraph.connectivity.effective.products import is_few
-from compgraph.connectivity.effective.score_blocks import Block, Extent
 from compgraph.connectivity.effective.scratch import RowStore
 from compgraph.connectivity.effective.unit_groups import UnitGroups
 from compgraph.data.batches import Batch

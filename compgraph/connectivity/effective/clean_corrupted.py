@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from compgraph.connectivity.blockwise.score_matrix import ScoreMatrix
 from compgraph.connectivity.effective.large import all_or_strongest
 from compgraph.connectivity.effective.passes import GradientPass, PassContext
-from compgraph.connectivity.effective.score_matrix import ScoreMatrix
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.graph import ComputationalGraph
 

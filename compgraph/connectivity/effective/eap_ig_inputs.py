@@ -19,10 +19,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from compgraph.connectivity.blockwise.score_matrix import ScoreMatrix
 from compgraph.connectivity.effective.grad_drop import GradDropScorer, example_by_example
 from compgraph.connectivity.effective.large import all_or_strongest
 from compgraph.connectivity.effective.passes import GradientPass, PassContext
-from compgraph.connectivity.effective.score_matrix import ScoreMatrix
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph

@@ -14,29 +14,31 @@ features of dictionaries it is 2 · width per active feature, token and source t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from compgraph.connectivity.blockwise.kept import Kept
+from compgraph.connectivity.blockwise.score_matrix import MatrixPlan, MatrixWriter, ScoreMatrix, array_name
 from compgraph.connectivity.effective.attribution import MEMORY_PER_BATCH, attribute, gradient_passes
 from compgraph.connectivity.effective.chain_blocks import ChainBlocks, ChainUnitScorer
-from compgraph.connectivity.effective.kept import Kept
 from compgraph.connectivity.effective.passes import Passes, Scorer
 from compgraph.connectivity.effective.score_blocks import ScoreBlocks
-from compgraph.connectivity.effective.score_matrix import ScoreMatrix
 from compgraph.connectivity.effective.scratch import RowStore
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.connectivity.effective.stream_blocks import StreamBlocks, stream_scorer_of
 from compgraph.connectivity.effective.unit_scorer import UnitScorer
 from compgraph.data.batches import batches
+from compgraph.data.buffer_plan import data_digest
 from compgraph.errors import DataError, GraphError
 from compgraph.graph import ComputationalGraph
 from compgraph.metrics import get_metric
 from compgraph.models.sequential import Sequential
 from compgraph.progress import progress, track
+from compgraph.provenance import Provenance, code_digest
 
 MEMORY = 2**28
 """Bytes that the products of a block may take, and as many the rows read for it."""
@@ -128,7 +130,7 @@ def strongest_edges(
         writer = None
         if matrix is not None:
             request = matrix if isinstance(matrix, ScoreMatrix) else ScoreMatrix(matrix)
-            writer = stack.enter_context(request.writer(setting, blocks, about))
+            writer = stack.enter_context(_writer(request, setting, blocks, about))
         for batch in track(batches(net, pairs, size), description=method, total=-(-n // size), unit="batch"):
             blocks.add(gradient_passes(setting, blocks.scorer, batch, passes, measure), batch)
         with torch.no_grad():
@@ -140,6 +142,19 @@ def strongest_edges(
                     kept.close()
                     shown.advance(1)
     return _graph(blocks, kept, {**about, "keep": keep, "keep_overall": keep_overall})
+
+
+def _writer(
+    request: ScoreMatrix, setting: Setting, blocks: ScoreBlocks, about: Mapping[str, Any]
+) -> AbstractContextManager[MatrixWriter]:
+    """The file of all scores."""
+    inputs = {"model": setting.net.digest, "clean": data_digest(setting.pairs, "clean")}
+    if setting.pairs.corrupted is not None:
+        inputs["corrupted"] = data_digest(setting.pairs, "corrupted")
+    parameters = {**about, "dtype": request.dtype, "partition": setting.partition.digest}
+    made = Provenance("effective", parameters, setting.seed, inputs, code_digest([__name__]))
+    arrays = {array_name(one.site, one.channel, one.source): (one.shape, one.block) for one in blocks.extents()}
+    return request.sealed(MatrixPlan(blocks.partition, blocks.channels, arrays), made)
 
 
 def _check(setting: Setting, keep: int, keep_overall: int) -> None:

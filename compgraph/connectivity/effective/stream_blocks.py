@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from compgraph.ablation.baselines import silent_sites
+from compgraph.connectivity.blockwise.block import Block, Extent
 from compgraph.connectivity.effective.passes import PassResult
-from compgraph.connectivity.effective.score_blocks import Block, Extent
 from compgraph.connectivity.effective.scratch import RowStore
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.connectivity.effective.stream_sources import Change

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from compgraph.connectivity.effective.score_blocks import Block
+from compgraph.connectivity.blockwise.block import Block
 from compgraph.connectivity.effective.unit_layout import SourceSide, TargetSide, UnitLayout
 from compgraph.connectivity.effective.unit_rows import UnitRows
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from compgraph.connectivity.blockwise.block import Block, Extent
 from compgraph.connectivity.effective import unit_blocks
 from compgraph.connectivity.effective.endpoints import Projection, Source, decoder_rows, projection
 from compgraph.connectivity.effective.feature_jacobians import (
@@ -34,7 +35,6 @@ from compgraph.connectivity.effective.features import (
     read_gradient,
 )
 from compgraph.connectivity.effective.passes import PassResult
-from compgraph.connectivity.effective.score_blocks import Block, Extent
 from compgraph.connectivity.effective.stream_sources import Change
 from compgraph.connectivity.effective.unit_groups import UnitGroups
 from compgraph.connectivity.effective.unit_layout import SourceSide, UnitLayout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from compgraph.connectivity.blockwise.score_matrix import ScoreMatrix
 from compgraph.connectivity.functional.moments import moments_of
 from compgraph.connectivity.functional.pairs import graph_of_moments
 from compgraph.connectivity.functional.setting import Setting
@@ -12,7 +13,7 @@ from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
 
 
-def compute(setting: Setting, *, keep: int = 0, matrix: str | Path | None = None) -> ComputationalGraph:
+def compute(setting: Setting, *, keep: int = 0, matrix: str | Path | ScoreMatrix | None = None) -> ComputationalGraph:
     """Correlation of every pair of nodes, in one pass; see `compgraph.functional_connectivity`.
 
     A node's signal is the mean of its units' standardised activations (`signals`); rows of all items and

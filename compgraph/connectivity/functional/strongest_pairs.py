@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from compgraph import store
+from compgraph.connectivity.blockwise.block import Block
+from compgraph.connectivity.blockwise.score_matrix import MatrixPlan, MatrixWriter, ScoreMatrix, array_name
 from compgraph.connectivity.functional.moments import SILENT, row_sums
 from compgraph.connectivity.functional.pairs import graph_of_pairs, judged
 from compgraph.connectivity.functional.setting import Prepared, Setting, check_two
@@ -21,10 +23,11 @@ from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
 from compgraph.provenance import Provenance, code_digest
 
-KIND = "correlation-matrix"
+CHUNK = 4_000_000
+"""Correlations of a chunk of the file."""
 
 
-def strongest_pairs(setting: Setting, keep: int, matrix: str | Path | None = None) -> ComputationalGraph:
+def strongest_pairs(setting: Setting, keep: int, matrix: str | Path | ScoreMatrix | None = None) -> ComputationalGraph:
     """The `keep` strongest correlations of every node.
 
     Parameters
@@ -32,8 +35,8 @@ def strongest_pairs(setting: Setting, keep: int, matrix: str | Path | None = Non
     keep
         Edges of a node; an edge is kept if it is among the strongest of either end.
     matrix
-        Manifest of a result that takes all correlations: `x.json`, and `x.zarr` with an array `<site>/<site>` for every
-        two sites, float32 [nodes, nodes].
+        Manifest of a result that takes all correlations (`blockwise.score_matrix`), each pair of sites in the order of
+        computation; NaN where a node has no signal.
 
     Returns
     -------
@@ -56,14 +59,14 @@ def strongest_pairs(setting: Setting, keep: int, matrix: str | Path | None = Non
     best = Best(len(signals.nodes), keep)
     first = np.cumsum([0, *(len(plan.nodes) for plan in signals.plans.values())])
     place = dict(zip(signals.plans, first[:-1].tolist(), strict=True))
-    with _matrix(matrix, prepared) as write:
+    with _matrix(matrix, prepared) as writer:
         for a, b, r in site_products(prepared, mean):
             at, to = place[a], place[b]
             r *= scale[at : at + r.shape[0], None]
             r *= scale[to : to + r.shape[1]]
             np.clip(r, -1, 1, out=r)
-            if write is not None:
-                write(f"{a}/{b}", r)
+            if writer is not None:
+                writer.add(_block(prepared, a, b, r))
             best.add(r, at, to)
     source, target, weight = best.edges(varies)
     columns: dict[str, Matrix] = {}
@@ -123,35 +126,26 @@ class Best:
         return key // n, key % n, value[real][first]
 
 
-def _chunks(r: Matrix) -> tuple[int, int]:
-    """Rows of a chunk so that it has at most 16 MB."""
-    return max(1, min(r.shape[0], 4_000_000 // max(r.shape[1], 1))), r.shape[1]
+def _matrix(path: str | Path | ScoreMatrix | None, prepared: Prepared) -> AbstractContextManager[MatrixWriter | None]:
+    """The file of all correlations, if one is asked for."""
+    if path is None:
+        return nullcontext()
+    request = path if isinstance(path, ScoreMatrix) else ScoreMatrix(path)
+    partition = prepared.partition
+    about = prepared.attributes("pearson") | {"partition": prepared.setting.partition.digest, "dtype": request.dtype}
+    sizes = {site: partition.n_parts(site) for site in prepared.signals.plans}
+    arrays = {
+        array_name(a, "", b): ((sizes[a], sizes[b]), (max(1, min(sizes[a], CHUNK // sizes[b])), sizes[b]))
+        for a, b in combinations_with_replacement(sizes, 2)
+    }
+    made = Provenance("functional", about, None, {}, code_digest([__name__]))
+    return request.sealed(MatrixPlan(partition, ("",), arrays), made)
 
 
-def _matrix(path: str | Path | None, prepared: Prepared) -> Any:
-    return nullcontext() if path is None else _writing(Path(path), prepared)
-
-
-@contextmanager
-def _writing(path: Path, prepared: Prepared) -> Iterator[Any]:
-    """Writes arrays of a result that is sealed when the body ends well."""
-    import zarr
-    from zarr.codecs import Crc32cCodec
-
-    about = prepared.attributes("pearson") | {"partition": prepared.setting.partition.digest}
-    made = Provenance("functional", about, 0, {}, code_digest([__name__]))
-    with store.create(path, KIND, f"{path.stem}.zarr", made) as draft:
-        zarr.create_group(draft.path)
-
-        def write(name: str, r: Matrix) -> None:
-            zarr.create_array(
-                store=draft.path / name,
-                data=r.astype(np.float32),
-                chunks=_chunks(r),
-                compressors=[Crc32cCodec()],
-                config={"write_empty_chunks": True},
-            )
-
-        yield write
-        prepared.setting.partition.save(draft.path / "partition")
-        draft.summary.update(n_signals=len(prepared.signals.nodes), sites=prepared.sites)
+def _block(prepared: Prepared, a: str, b: str, r: Matrix) -> Block:
+    """Correlations between all nodes of two sites, NaN where one has no signal."""
+    partition, plans = prepared.partition, prepared.signals.plans
+    whole = np.full((partition.n_parts(a), partition.n_parts(b)), np.nan)
+    own = (plans[site].nodes - prepared.setting.partition.node_slice(site).start for site in (a, b))
+    whole[np.ix_(*own)] = r
+    return Block(a, "", 0, b, 0, torch.from_numpy(whole))

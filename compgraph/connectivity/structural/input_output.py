@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 
-from compgraph.connectivity.effective.score_matrix import ScoreMatrix
+from compgraph.connectivity.blockwise.score_matrix import ScoreMatrix
 from compgraph.connectivity.structural.cosines import Cosines
 from compgraph.connectivity.structural.edges import check_partition, check_size, stream_graph
 from compgraph.connectivity.structural.streamed import Streamed
@@ -66,7 +66,7 @@ def compute(
     keep, keep_overall
         The strongest edges of each target node over all its channels, and of the whole; both 0: all edges.
     matrix
-        File for all scores (`effective.score_matrix.open_score_matrix` reads it); leaves the rest out of the graph
+        File for all scores (`blockwise.score_matrix.open_score_matrix` reads it); leaves the rest out of the graph
         as `keep` does.
     seed
         Nothing is drawn; taken for the common signature of structural methods.

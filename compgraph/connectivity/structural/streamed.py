@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from compgraph.architectural import edge_channels
-from compgraph.connectivity.effective.kept import Kept
-from compgraph.connectivity.effective.score_blocks import Block
-from compgraph.connectivity.effective.score_matrix import MatrixPlan, MatrixWriter, array_name
+from compgraph.connectivity.blockwise.block import Block
+from compgraph.connectivity.blockwise.kept import Kept
+from compgraph.connectivity.blockwise.score_matrix import MatrixPlan, MatrixWriter, array_name
 from compgraph.connectivity.structural.cosines import BLOCK, Cosines, Side, slices
 from compgraph.connectivity.structural.null import Spectrum
 from compgraph.connectivity.structural.significances import Significances

@@ -11,6 +11,7 @@ import torch
 from compgraph import store
 from compgraph.ablation.baselines import make_baseline
 from compgraph.architectural import architectural_edges
+from compgraph.connectivity.blockwise.score_matrix import ScoreMatrix, open_score_matrix
 from compgraph.connectivity.effective import (
     edge_memory,
     effective_connectivity,
@@ -23,7 +24,6 @@ from compgraph.connectivity.effective import (
 )
 from compgraph.connectivity.effective.ceap import along_the_path
 from compgraph.connectivity.effective.large import all_or_strongest
-from compgraph.connectivity.effective.score_matrix import ScoreMatrix, open_score_matrix
 from compgraph.connectivity.effective.setting import Setting
 from compgraph.data.prompts import PromptPairs
 from compgraph.errors import DataError, GraphError, StoreError

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from compgraph.connectivity.blockwise.score_matrix import open_score_matrix
 from compgraph.connectivity.effective import chain_blocks, effective_connectivity, products
-from compgraph.connectivity.effective.score_matrix import open_score_matrix
 from compgraph.data.images import ImagePairs
 from compgraph.errors import ModelError
 from compgraph.models.modules import from_module

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from compgraph.connectivity.blockwise.score_matrix import open_score_matrix
 from compgraph.connectivity.effective import effective_connectivity, feature_products, products
-from compgraph.connectivity.effective.score_matrix import open_score_matrix
 from compgraph.dictionaries import attach, pca
 from compgraph.partition import Partition
 from tests.connectivity.effective.feature_brute import halves, with_features

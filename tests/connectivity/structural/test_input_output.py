@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from compgraph.connectivity.effective.score_matrix import open_score_matrix
+from compgraph.connectivity.blockwise.score_matrix import open_score_matrix
 from compgraph.connectivity.structural import cosines, edges, structural_connectivity
 from compgraph.errors import DataError, GraphError
 from compgraph.multiple_testing import benjamini_hochberg

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from compgraph.connectivity.effective.score_summary import Histogram
-from compgraph.connectivity.effective.scratch import RowStore
-from compgraph.connectivity.effective.strongest_edges import (
+from compgraph.connectivity.blockwise.score_summary import Histogram
+from compgraph.connectivity.blockwise.strongest_edges import (
     EdgeNumbers,
     Edges,
     StrongestOverall,
     StrongestPerTarget,
     strongest_columns,
 )
+from compgraph.connectivity.effective.scratch import RowStore
 from compgraph.connectivity.effective.unit_groups import UnitGroups
 from compgraph.errors import DataError
 from compgraph.parts import Parts

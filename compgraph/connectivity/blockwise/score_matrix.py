@@ -18,12 +18,10 @@ import numpy.typing as npt
 import torch
 
 from compgraph import store
-from compgraph.connectivity.effective.score_blocks import Block, ScoreBlocks
-from compgraph.connectivity.effective.setting import Setting
-from compgraph.data.buffer_plan import data_digest
+from compgraph.connectivity.blockwise.block import Block
 from compgraph.errors import DataError, StoreError
 from compgraph.partition import Partition
-from compgraph.provenance import Provenance, code_digest
+from compgraph.provenance import Provenance
 
 KIND = "score-matrix"
 DTYPES = ("float32", "float16")
@@ -45,7 +43,7 @@ class ScoreMatrix:
     dtype: str = "float32"
 
     @contextmanager
-    def writer(self, setting: Setting, blocks: ScoreBlocks, about: Mapping[str, Any]) -> Iterator[MatrixWriter]:
+    def sealed(self, plan: MatrixPlan, made: Provenance) -> Iterator[MatrixWriter]:
         """A result being written; it is sealed when the body ends well.
 
         Raises
@@ -55,19 +53,6 @@ class ScoreMatrix:
         StoreError
             The disk is too small or cannot be written.
         """
-        inputs = {"model": setting.net.digest}
-        inputs["clean"] = data_digest(setting.pairs, "clean")
-        if setting.pairs.corrupted is not None:
-            inputs["corrupted"] = data_digest(setting.pairs, "corrupted")
-        parameters = {**about, "dtype": self.dtype, "partition": setting.partition.digest}
-        made = Provenance("effective", parameters, setting.seed, inputs, code_digest([__name__]))
-        arrays = {array_name(one.site, one.channel, one.source): (one.shape, one.block) for one in blocks.extents()}
-        with self.sealed(MatrixPlan(blocks.partition, blocks.channels, arrays), made) as writer:
-            yield writer
-
-    @contextmanager
-    def sealed(self, plan: MatrixPlan, made: Provenance) -> Iterator[MatrixWriter]:
-        """A result of any method being written; it is sealed when the body ends well. Raises as `writer`."""
         if self.dtype not in DTYPES:
             raise DataError(f"matrix: dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
         path = Path(self.path)

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from compgraph.connectivity.effective.score_blocks import Block
-from compgraph.connectivity.effective.score_matrix import MatrixWriter
-from compgraph.connectivity.effective.score_summary import Histogram, NodeSums
-from compgraph.connectivity.effective.strongest_edges import EdgeNumbers, Edges, StrongestOverall, StrongestPerTarget
+from compgraph.connectivity.blockwise.block import Block
+from compgraph.connectivity.blockwise.score_matrix import MatrixWriter
+from compgraph.connectivity.blockwise.score_summary import Histogram, NodeSums
+from compgraph.connectivity.blockwise.strongest_edges import EdgeNumbers, Edges, StrongestOverall, StrongestPerTarget
 from compgraph.errors import DataError
 from compgraph.partition import Partition
 
