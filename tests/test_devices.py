@@ -8,6 +8,7 @@ import torch
 
 import compgraph as cg
 from compgraph import catalogue
+from compgraph.ablation.baselines import make_baseline
 from compgraph.models.transformer import Transformer
 from compgraph.partition import Partition
 from tests.connectivity.effective.feature_brute import with_features
@@ -92,10 +93,14 @@ def test_effective_methods(method):
 
 @pytest.mark.parametrize("baseline", list(catalogue.BASELINES))
 def test_baselines(baseline):
-    pairs = pairs_of()
-    assert_same(
-        *both(lambda n: cg.effective_connectivity(n, pairs, Partition.heads(n), baseline=baseline).edges["weight"])
-    )
+    pairs, options = pairs_of(), {"steps": 2} if baseline == "optimal" else {}
+
+    def call(net):
+        heads = Partition.heads(net)
+        made = make_baseline(baseline, net, pairs, partition=heads, options=options)
+        return cg.effective_connectivity(net, pairs, heads, baseline=made).edges["weight"]
+
+    assert_same(*both(call))
 
 
 @pytest.mark.parametrize("metric", list(catalogue.METRICS))
