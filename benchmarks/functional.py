@@ -22,6 +22,7 @@ from pathlib import Path  # noqa: E402
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
+from nilearn.connectome import ConnectivityMeasure  # noqa: E402
 from sklearn.covariance import ledoit_wolf  # noqa: E402
 
 from compgraph.architecture import transformer_architecture  # noqa: E402
@@ -117,9 +118,11 @@ def layer() -> None:
         values = buffer.read("linear.0")
         whole = seconds(lambda: np.corrcoef(values.T), repeats=1)
         shrunk = seconds(lambda: np.linalg.inv(ledoit_wolf(values.astype(np.float64))[0]), repeats=1)
+        imaging = seconds(lambda: ConnectivityMeasure(kind="correlation").fit_transform([values]), repeats=1)
         exact = np.corrcoef(values.T.astype(np.float64))[np.triu_indices(UNITS, 1)]
     print(f"{'numpy.corrcoef in memory':32} {whole:6.2f} s   {whole / base:.2f}")
     print(f"{'scikit-learn ledoit_wolf, inverse':32} {shrunk:6.2f} s   {shrunk / base:.2f}")
+    print(f"{'nilearn correlation (Ledoit-Wolf)':32} {imaging:6.2f} s   {imaging / base:.2f}")
     print(f"largest difference from numpy.corrcoef in float64: {np.abs(graph.weight - exact).max():.1e}")
 
 
