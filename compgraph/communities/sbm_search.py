@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -259,6 +259,17 @@ class Search:
             length = self.flat_length(labels, degree_corrected)
             fits.append(Fit((labels,), length, False, degree_corrected, name))
         return _shortest_first(fits)
+
+    def refined(self, start: Fit, fixed: bool) -> Fit:
+        """A flat fit found elsewhere, after downhill moves (and merges and splits, unless the number is fixed)."""
+        state = self.flat_state(start.levels[0], start.degree_corrected)
+        if fixed:
+            self._single_moves(state, self._flat_terms, np.inf, d=0, allow_vacate=False)
+        else:
+            self._single_moves(state, self._flat_terms, np.inf)
+            self._merges_and_splits(state, self._flat_terms, np.inf)
+        labels = canonical(state.b.a)
+        return replace(start, levels=(labels,), length=self.flat_length(labels, start.degree_corrected))
 
     def nested(self, starts: list[Fit]) -> list[Fit]:
         """Nested fits, refined from flat ones, shortest first."""
