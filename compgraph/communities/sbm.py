@@ -314,24 +314,29 @@ def _block_table(seen: Evidence, levels: tuple[Labels, ...]) -> pd.DataFrame:
     """Means over the used pairs of nodes between every two blocks, at every level."""
     import pandas as pd
 
-    value = np.full(len(seen.used), np.nan) if seen.value is None else seen.value
+    source, target = seen.source, seen.target
+    values = {
+        "weight": seen.pairs.weight[seen.used],
+        "magnitude": seen.pairs.magnitude[seen.used],
+        "value": seen.value,
+    }
     tables = []
     for level, labels in enumerate(levels):
-        source, target = labels[seen.source], labels[seen.target]
+        width = int(labels.max(initial=0)) + 1
+        first, second = labels[source].astype(np.int64), labels[target]
         if not seen.pairs.directed:
-            source, target = np.minimum(source, target), np.maximum(source, target)
-        rows = pd.DataFrame(
-            {
-                "source": source,
-                "target": target,
-                "pairs": np.ones(len(source), np.int64),
-                "weight": seen.pairs.weight[seen.used],
-                "magnitude": seen.pairs.magnitude[seen.used],
-                "value": value,
-            }
-        )
-        means = {"pairs": "sum", "weight": "mean", "magnitude": "mean", "value": "mean"}
-        grouped = rows.groupby(["source", "target"], as_index=False).agg(means)
-        grouped.insert(0, "level", np.int32(level))
-        tables.append(grouped)
+            first, second = np.minimum(first, second), np.maximum(first, second)
+        cells = first * width + second
+        pairs = np.bincount(cells, minlength=width * width)
+        used = np.flatnonzero(pairs)
+        columns: dict[str, Any] = {
+            "level": np.full(len(used), level, np.int32),
+            "source": (used // width).astype(np.int32),
+            "target": (used % width).astype(np.int32),
+            "pairs": pairs[used],
+        }
+        for name, value in values.items():
+            sums = None if value is None else np.bincount(cells, value, minlength=width * width)[used]
+            columns[name] = np.full(len(used), np.nan) if sums is None else sums / pairs[used]
+        tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True)
