@@ -5,7 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("startup", "forward", "eap", "exact", "buffers", "functional", "graphs", "neurons", "ablation", "ground_truth")
+NAMES = (
+    "startup",
+    "forward",
+    "eap",
+    "exact",
+    "buffers",
+    "functional",
+    "graphs",
+    "neurons",
+    "ablation",
+    "ground_truth",
+    "block_models",
+)
 
 
 def main(names: list[str]) -> None:
