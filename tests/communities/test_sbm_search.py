@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compgraph.communities import adjusted_rand, fit_sbm
+from compgraph.communities import adjusted_rand, fit_sbm, sbm_search
 from compgraph.communities.sbm_search import Search, hierarchy, load_graph_tool, node_levels
 from compgraph.errors import MissingDependency
+from compgraph.graph import ComputationalGraph
 from compgraph.rois.sbm import find
 from tests.communities.graphs import groups, layered, transformer, undirected
 
@@ -68,6 +69,20 @@ def test_without_graph_tool_flat_models_are_fitted_all_the_same() -> None:
     series = np.random.default_rng(0).normal(size=(2, 300))[groups(30, 2)]
     noisy = series + 0.3 * np.random.default_rng(1).normal(size=series.shape)
     assert adjusted_rand(find(np.corrcoef(noisy), None, 0), groups(30, 2)) == 1
+
+
+def test_large_graphs_start_from_one_sparse_spectral_partition(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("graph_tool", reason="graph-tool is not installed")
+    monkeypatch.setattr(sbm_search, "LARGE", 100)
+    monkeypatch.setattr(sbm_search, "LARGE_BLOCKS", (4, 8))
+    rng = np.random.default_rng(0)
+    labels = groups(300, 4)
+    chance = np.where(labels[:, None] == labels, 0.15, 0.005)
+    edges = np.triu(rng.random((300, 300)) < chance, 1).astype(float)
+    graph = ComputationalGraph.from_matrix(edges + edges.T, drop_zeros=True)
+    fit = fit_sbm(graph, weights=None, nested=False, n_runs=1)
+    assert adjusted_rand(fit.labels, labels) == 1
+    assert fit.runs["start"].tolist() == ["spectral 4"]
 
 
 @pytest.fixture
