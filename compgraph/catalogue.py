@@ -799,7 +799,6 @@ ROIS: Table = _table(
         "compgraph.rois.sbm",
         "blocks of a stochastic block model of the correlations",
         "find",
-        requires=("graph_tool",),
         options=(
             Option(
                 "graph",
@@ -809,6 +808,12 @@ ROIS: Table = _table(
             ),
             Option("neighbours", 0, "knn: neighbours of a unit; 0 for about the root of their number.", minimum=0),
             Option("n_runs", 3, "Fits from different seeds; the shortest description is kept.", minimum=1),
+            Option(
+                "engine",
+                "auto",
+                "Search by matrices, refined by graph-tool (dense), by graph-tool alone, or what fits (auto).",
+                choices=("auto", "dense", "graph-tool"),
+            ),
         ),
     ),
 )

@@ -65,7 +65,7 @@ def _graph_tool() -> Iterator[tuple[str, str]]:
     if importlib.util.find_spec("graph_tool") is None:
         yield (
             "graph-tool",
-            "missing: stochastic block models need it (Debian: apt-get install python3-graph-tool; conda-forge: "
+            "missing: nested block models need it (Debian: apt-get install python3-graph-tool; conda-forge: "
             "graph-tool); everything else works without",
         )
         return

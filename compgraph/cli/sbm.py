@@ -14,7 +14,7 @@ from compgraph.cli.console import TO_BE_GIVEN, Call, output_option, verb
 @click.argument("graph", type=TO_BE_GIVEN)
 @output_option
 def command(call: Call, graph: Path, output: Path, entry: Any) -> None:
-    """GRAPH is the manifest of a graph of any kind. Needs graph-tool."""
+    """GRAPH is the manifest of a graph of any kind. Needs graph-tool, but for `nested: false`."""
     from compgraph.cli.inputs import open_graph
     from compgraph.communities.sbm import fit_sbm
 
@@ -31,6 +31,7 @@ def command(call: Call, graph: Path, output: Path, entry: Any) -> None:
         n_blocks=entry.n_blocks,
         odds=entry.odds,
         effort=entry.effort,
+        engine=entry.engine,
     )
     with call.result(output, "sbm", ".blocks", inputs={"graph": made}) as draft:
         fit.save(draft.path)

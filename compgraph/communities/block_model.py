@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Labels = npt.NDArray[np.int32]
-FORMAT = 1
+FORMAT = 2
+RUN_COLUMNS = ("run", "n_blocks", "description_length", "nested", "degree_corrected", "start", "overlap")
+MODEL_COLUMNS = ("model", "weighted", "degree_corrected", "n_blocks", "description_length", "log_odds")
 _SCALARS = ("description_length", "description_length_one_block", "nested", "degree_corrected", "agreement")
 
 
@@ -36,7 +38,8 @@ class BlockModel:
         trivial level of one block above all others, are not listed. -1: the node has no pair that the model
         explains.
     description_length
-        graph-tool's entropy of this model with its data, nats (values are continuous, so it can be negative).
+        graph-tool's entropy of this model with its data, nats (values are continuous, so it can be negative);
+        without graph-tool the closed form of the same, see `parameters["judge"]`.
     description_length_one_block
         The same for all nodes in one block, of the better model (degree-corrected or not).
     nested, degree_corrected
@@ -44,7 +47,13 @@ class BlockModel:
     parameters
         Everything that decided the result, with the transform of the weights; JSON-able.
     runs
-        One row a run: run, n_blocks, description_length, nested, degree_corrected, start.
+        One row a run: run, n_blocks, description_length, nested, degree_corrected, start, overlap (adjusted Rand
+        index with the partition that was kept).
+    models
+        One row a model, by its shortest fit: model (`one block`, `flat`, `nested`), weighted (false where the
+        result is weighted: blocks of the presence of edges, and one law for all weights), degree_corrected,
+        n_blocks, description_length, log_odds (nats by which the result's description is shorter: the log of
+        its posterior odds against that model, if both are as probable beforehand).
     agreement
         Mean adjusted Rand index between the runs' finest levels; NaN for one run.
     blocks
@@ -66,6 +75,7 @@ class BlockModel:
     degree_corrected: bool
     parameters: Mapping[str, Any]
     runs: pd.DataFrame
+    models: pd.DataFrame
     agreement: float
     blocks: pd.DataFrame
     names: tuple[str, ...]
@@ -146,12 +156,13 @@ class BlockModel:
         }
 
     def save(self, folder: str | Path) -> None:
-        """Write a folder: `nodes.parquet`, `blocks.parquet`, `runs.parquet`, `model.json`."""
+        """Write a folder: `nodes.parquet`, `blocks.parquet`, `runs.parquet`, `models.parquet`, `model.json`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_table(self.to_table(), folder / "nodes.parquet")
         write_table(self.blocks, folder / "blocks.parquet")
         write_table(self.runs, folder / "runs.parquet")
+        write_table(self.models, folder / "models.parquet")
         page = {"format": FORMAT, "directed": self.directed, "n_levels": len(self.levels), **self.summary()}
         text = json.dumps(page, sort_keys=True, indent=1, allow_nan=False)
         (folder / "model.json").write_text(text + "\n", encoding="utf-8")
@@ -178,6 +189,7 @@ class BlockModel:
                 levels=tuple(nodes[f"level{k}"].to_numpy(np.int32) for k in range(page["n_levels"])),
                 parameters=page["parameters"],
                 runs=read_table(folder / "runs.parquet"),
+                models=read_table(folder / "models.parquet"),
                 blocks=read_table(folder / "blocks.parquet"),
                 names=tuple(nodes["node"]),
                 sites=tuple(nodes["site"]),

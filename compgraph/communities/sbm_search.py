@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -29,6 +29,11 @@ Labels = npt.NDArray[np.int32]
 
 NO_TOPOLOGY = {"adjacency": False, "degree_dl": False, "edges_dl": False}
 """Terms of the description length that are about which edges exist."""
+
+LARGE = 10_000
+"""Graphs with more nodes are searched from one spectral start alone, in few sweeps."""
+
+LARGE_VECTORS, LARGE_BLOCKS = 32, (30, 100, 300)
 
 SAME = 1e-6
 """Descriptions that differ by less (nats) are equally long."""
@@ -183,7 +188,7 @@ class Search:
 
     def starts(self, seed: int, n_blocks: int | None) -> dict[str, Labels]:
         """Partitions from which to search: one block, the levels, and spectral ones of several sizes."""
-        ladder = [n_blocks] if n_blocks else _ladder(self.n_nodes)
+        ladder = [n_blocks] if n_blocks else self._ladder()
         found = {f"spectral {k}": self._spectral(k, seed) for k in ladder if k < self.n_nodes}
         if n_blocks:
             # Equal shares along the leading eigenvector: k-means may find fewer distinct groups than asked for.
@@ -202,13 +207,23 @@ class Search:
         from sklearn.cluster import KMeans
 
         vectors = self._embedding[:, :n_blocks]
-        means = KMeans(n_blocks, n_init=5, random_state=seed % 2**32)
+        repeats, rounds = (1, 20) if self._large else (5, 300)
+        means = KMeans(n_blocks, n_init=repeats, max_iter=rounds, random_state=seed % 2**32)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # fewer distinct points than clusters: fewer blocks, no harm
             return canonical(means.fit_predict(vectors))
 
+    @property
+    def _large(self) -> bool:
+        return self.n_nodes > LARGE
+
+    def _ladder(self) -> list[int]:
+        return list(LARGE_BLOCKS) if self._large else _ladder(self.n_nodes)
+
     @cached_property
     def _embedding(self) -> Floats:
+        if self._large:
+            return sparse_embedding(self.n_nodes, self._source, self._target)
         matrix = np.zeros((self.n_nodes, self.n_nodes))
         matrix[self._source, self._target] = 1.0 if self._value is None else self._value
         matrix = matrix + matrix.T
@@ -226,13 +241,16 @@ class Search:
     # ---- searches ----------------------------------------------------------------------------------------
 
     def flat(self, degree_corrected: bool, seed: int) -> list[Fit]:
-        """Refined flat fits from every start, shortest first."""
+        """Refined flat fits from every start (of large graphs: from the best one), shortest first."""
         starts = self.starts(seed, None)
         lengths = {name: self.flat_length(labels, degree_corrected) for name, labels in starts.items()}
         spectral = sorted((name for name in starts if name.startswith("spectral")), key=lengths.__getitem__)
         tried = [name for name in starts if name not in spectral] + spectral[: 2 + self._effort]
+        if self._large:
+            tried = spectral[:1]
         states = {name: self.flat_state(starts[name], degree_corrected) for name in tried}
-        states["sampling"] = self._sampled(degree_corrected, seed)
+        if not self._large:
+            states["sampling"] = self._sampled(degree_corrected, seed)
         fits: dict[bytes, Fit] = {}
         seen: set[bytes] = set()
         for name, state in states.items():
@@ -259,6 +277,18 @@ class Search:
             length = self.flat_length(labels, degree_corrected)
             fits.append(Fit((labels,), length, False, degree_corrected, name))
         return _shortest_first(fits)
+
+    def refined(self, start: Fit, fixed: bool) -> Fit:
+        """A flat fit found elsewhere, after downhill moves (and merges and splits, unless the number is fixed)."""
+        state = self.flat_state(start.levels[0], start.degree_corrected)
+        if fixed:
+            self._single_moves(state, self._flat_terms, np.inf, d=0, allow_vacate=False)
+        else:
+            self._single_moves(state, self._flat_terms, np.inf)
+            self._merges_and_splits(state, self._flat_terms, np.inf)
+        # Of this state, not of a new one: at thousands of nodes a second state would be the peak of memory.
+        length = float(state.entropy(**self._flat_terms))
+        return replace(start, levels=(canonical(state.b.a),), length=length)
 
     def nested(self, starts: list[Fit]) -> list[Fit]:
         """Nested fits, refined from flat ones, shortest first."""
@@ -301,7 +331,7 @@ class Search:
     def _sweeps(self, sweep: Callable[[], float]) -> None:
         """Repeat until twice in a row nothing changes, but not for ever."""
         idle = 0
-        for _ in range(10 * self._effort):
+        for _ in range((5 if self._large else 10) * self._effort):
             idle = idle + 1 if abs(sweep()) < SAME else 0
             if idle == 2:
                 return
@@ -335,6 +365,26 @@ def node_levels(blocks: list[npt.NDArray[np.int64]]) -> tuple[Labels, ...]:
         if n_parts(level) < n_parts(levels[-1]):
             levels.append(level)
     return tuple(levels)
+
+
+def sparse_embedding(n_nodes: int, source: Integers, target: Integers) -> Floats:
+    """Nodes in the leading eigenvectors of the normalised adjacency matrix, each row of length 1, float64 [n, d].
+
+    Source: Ng, Jordan & Weiss, NIPS 2001; without a matrix of all pairs.
+    """
+    from scipy.sparse import coo_matrix, diags
+    from scipy.sparse.linalg import eigsh
+
+    ones = np.ones(2 * len(source))
+    ends = np.concatenate([source, target]), np.concatenate([target, source])
+    matrix = coo_matrix((ones, ends), shape=(n_nodes, n_nodes)).tocsr()
+    scale = diags(1 / np.sqrt(np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1)))
+    wanted = min(LARGE_VECTORS, n_nodes - 2)
+    start = np.random.default_rng(0).normal(size=n_nodes)
+    _, vectors = eigsh(scale @ matrix @ scale, k=wanted, v0=start, tol=1e-2)
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    embedding: Floats = vectors / np.where(length > 0, length, 1)
+    return embedding
 
 
 def _ladder(n_nodes: int) -> list[int]:

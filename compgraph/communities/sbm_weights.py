@@ -7,8 +7,8 @@ own. Each transform here is recorded with the fit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from compgraph.communities.pairs import Floats, Integers, Pairs, is_layered, nod
 from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
 
-Weights = Literal["real-normal", "real-exponential"]
+Weights = Literal["real-normal", "real-exponential", "discrete-geometric", "discrete-poisson", "discrete-binomial"]
 Constraint = Literal["auto", "layers", "none"]
 
 DIGITS = 9
@@ -86,8 +86,8 @@ def evidence(graph: ComputationalGraph, weights: str | None, standardise: bool |
 
 
 def _check(weights: str | None, standardise: bool | str, constraint: str) -> None:
-    if weights not in ("real-normal", "real-exponential", None):
-        raise ValueError(f"weights must be 'real-normal', 'real-exponential' or None, not {weights!r}")
+    if weights is not None and weights not in get_args(Weights):
+        raise ValueError(f"weights must be None or one of {', '.join(get_args(Weights))}, not {weights!r}")
     if standardise not in (True, False, "scores"):
         raise ValueError(f"standardise must be True, False or 'scores', not {standardise!r}")
     if constraint not in ("auto", "layers", "none"):
@@ -157,6 +157,9 @@ def _unconstrained(pairs: Pairs, weights: str | None, standardise: bool | str) -
     if weights == "real-exponential":
         value, transform = _positive(pairs, standardise)
         return Evidence(pairs, every, value, "real-exponential", "none", transform)
+    if weights != "real-normal":
+        discrete = cast(Weights, weights)
+        return Evidence(pairs, every, _whole(pairs, discrete), discrete, "none", {"value": "weight"})
     value, transform = _real(pairs.weight, standardise)
     return Evidence(pairs, every, value, "real-normal", "none", transform)
 
@@ -174,6 +177,19 @@ def _positive(pairs: Pairs, standardise: bool | str) -> tuple[Floats, dict[str, 
         return weight, {"value": "weight"}
     mean = float(weight.mean()) if len(weight) else 1.0
     return np.round(weight / mean, DIGITS), {"value": "weight / mean", "mean": mean}
+
+
+def _whole(pairs: Pairs, weights: Weights) -> Floats:
+    weight = pairs.weight
+    if (weight < 0).any() or (weight != np.rint(weight)).any():
+        odd = weight[(weight < 0) | (weight != np.rint(weight))][0]
+        raise GraphError(f"sbm: weights {weights!r} need whole numbers of at least 0, and {odd:.6g} is not one")
+    return weight
+
+
+def without_values(seen: Evidence) -> Evidence:
+    """The same pairs, of which only the presence is explained."""
+    return replace(seen, value=None, weights=None, transform={"value": "presence only"})
 
 
 def _real(weight: Floats, standardise: bool | str) -> tuple[Floats, dict[str, Any]]:

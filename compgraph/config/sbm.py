@@ -15,9 +15,14 @@ class Sbm(GraphEntry):
     nested: bool | Literal["always"] = Field(
         True, description="A hierarchy of blocks: true if it pays for itself, false never, always whatever it costs."
     )
-    weights: Literal["real-normal", "real-exponential", "none"] = Field(
-        "real-normal", description="Distribution of the edge weights; none: only the presence of edges."
-    )
+    weights: Literal[
+        "real-normal",
+        "real-exponential",
+        "discrete-geometric",
+        "discrete-poisson",
+        "discrete-binomial",
+        "none",
+    ] = Field("real-normal", description="Distribution of the edge weights; none: only the presence of edges.")
     degree_corrected: bool | Literal["auto"] = Field(
         "auto", description="Correct for the degrees of nodes: true, false, or auto (what describes the graph shorter)."
     )
@@ -33,4 +38,7 @@ class Sbm(GraphEntry):
         100.0, description="Several blocks only if they are so many times more probable than one."
     )
     effort: Positive = Field(1, description="Multiplies sweeps and starts.")
+    engine: Literal["auto", "dense", "graph-tool"] = Field(
+        "auto", description="Search by matrices, refined by graph-tool (dense), by graph-tool alone, or what fits."
+    )
     seed: Seed = Field(0, description="Seed of all fits.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ def find(
     graph: str = "knn",
     neighbours: int = 0,
     n_runs: int = 3,
+    engine: str = "auto",
 ) -> npt.NDArray[np.int32]:
     """Group units by fitting blocks to a graph of their correlations.
 
@@ -42,6 +44,8 @@ def find(
         3 and 10.
     n_runs
         Fits from different seeds; the shortest description is kept.
+    engine
+        As in `fit_sbm`; `dense` serves both graphs without graph-tool.
 
     Returns
     -------
@@ -51,20 +55,17 @@ def find(
     Raises
     ------
     MissingDependency
-        If graph-tool is not installed.
+        If graph-tool was asked for and is not installed.
     """
     if graph not in ("knn", "correlation"):
         raise DataError(f"rois: graph {graph!r} is not known; valid are knn, correlation")
     if len(matrix) == 1:
         return np.zeros(1, np.int32)
+    options: dict[str, Any] = {"nested": False, "n_runs": n_runs, "seed": seed, "n_blocks": n_rois, "engine": engine}
     if graph == "knn":
-        unit_graph = nearest_neighbours(matrix, neighbours)
-        fit = fit_sbm(
-            unit_graph, weights=None, degree_corrected=True, nested=False, n_runs=n_runs, seed=seed, n_blocks=n_rois
-        )
+        fit = fit_sbm(nearest_neighbours(matrix, neighbours), weights=None, degree_corrected=True, **options)
     else:
-        unit_graph = ComputationalGraph.from_matrix(matrix)
-        fit = fit_sbm(unit_graph, n_runs=n_runs, seed=seed, n_blocks=n_rois)
+        fit = fit_sbm(ComputationalGraph.from_matrix(matrix), **options)
     return fit.labels
 
 

@@ -21,4 +21,4 @@ def test_it_says_what_a_missing_library_is_needed_for(monkeypatch: pytest.Monkey
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name == "graph_tool" else found(name))
     ((name, said),) = doctor._graph_tool()
     assert name == "graph-tool"
-    assert "stochastic block models need it" in said
+    assert "nested block models need it" in said

@@ -213,6 +213,54 @@ def test_a_given_number_of_blocks() -> None:
         fit_sbm(graph, n_blocks=31)
 
 
+@pytest.mark.parametrize("n", [30, 60])
+def test_both_engines_agree_and_graph_tool_judges(n: int) -> None:
+    graph = undirected(n, 3, 2.0, seed=n)
+    dense, alone = (fit_sbm(graph, engine=engine, nested=False, n_runs=1) for engine in ("dense", "graph-tool"))
+    assert dense.parameters["engine"] == "dense"
+    assert dense.parameters["judge"] == f"graph-tool {gt.__version__.split()[0]}"
+    assert np.array_equal(dense.labels, alone.labels)
+    assert dense.description_length == pytest.approx(alone.description_length, rel=1e-12)
+
+
+def test_odds_between_models_are_differences_of_description_lengths() -> None:
+    fit = fit_sbm(undirected(40, 3, 2.0, seed=1), n_runs=2)
+    models = fit.models.set_index(["model", "degree_corrected"])
+    assert models.index.is_unique
+    assert models["log_odds"].min() == 0
+    one = models.loc["one block"]
+    assert one["description_length"].min() == fit.description_length_one_block
+    assert (one["log_odds"] >= fit.gain).all()
+    assert set(models.loc["flat"].index) == {True, False}
+    assert models.loc["nested", "n_blocks"].tolist() == [3]
+    assert fit.runs["overlap"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("informative", [True, False])
+def test_weights_are_told_from_edges(informative: bool) -> None:
+    rng = np.random.default_rng(0)
+    labels = groups(60, 2)
+    inside = labels[:, None] == labels
+    edges = rng.random((60, 60)) < np.where(inside, 0.7, 0.3)
+    weights = np.triu(edges * (rng.normal(size=(60, 60)) + 1.5 * inside * informative), 1)
+    graph = ComputationalGraph.from_matrix(weights + weights.T, drop_zeros=True)
+    models = fit_sbm(graph, nested=False, n_runs=1, degree_corrected=False, engine="dense").models
+    (odds,) = models.loc[~models["weighted"], "log_odds"]
+    assert (odds > 50) == informative
+
+
+def test_discrete_weights() -> None:
+    rng = np.random.default_rng(0)
+    labels = groups(40, 2)
+    counts = np.triu(rng.poisson(np.where(labels[:, None] == labels, 6, 3)), 1).astype(float)
+    graph = ComputationalGraph.from_matrix(counts + counts.T)
+    for weights in ("discrete-poisson", "discrete-binomial"):
+        fit = fit_sbm(graph, weights=weights, n_runs=1, nested=False)
+        assert adjusted_rand(fit.labels, labels) == 1
+    with pytest.raises(GraphError, match="need whole numbers"):
+        fit_sbm(undirected(8, 1, 0.0, seed=0), weights="discrete-poisson")
+
+
 # ---- degenerate graphs ------------------------------------------------------------------------------------
 
 
@@ -256,6 +304,7 @@ def test_degree_correction_means_nothing_on_an_architecture() -> None:
         {"effort": 0},
         {"odds": 0.5},
         {"n_blocks": 0},
+        {"engine": "numpy"},
     ],
 )
 def test_settings_that_mean_nothing_are_refused(options: dict) -> None:

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import builtins
+import importlib.util
 import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
-from compgraph.communities import fit_sbm
+from compgraph.communities import adjusted_rand, fit_sbm, sbm_search
 from compgraph.communities.sbm_search import Search, hierarchy, load_graph_tool, node_levels
 from compgraph.errors import MissingDependency
-from tests.communities.graphs import groups, undirected
+from compgraph.graph import ComputationalGraph
+from compgraph.rois.sbm import find
+from tests.communities.graphs import groups, layered, transformer, undirected
 
 
 def test_hierarchy_and_node_levels_invert_each_other() -> None:
@@ -29,8 +32,10 @@ def test_levels_that_repeat_or_say_nothing_are_left_out() -> None:
     assert len(node_levels([np.zeros(4, int), np.zeros(1, int)])) == 1
 
 
-def test_without_graph_tool_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = builtins.__import__
+@pytest.fixture
+def without_graph_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """graph-tool cannot be imported, nor found."""
+    original, find = builtins.__import__, importlib.util.find_spec
 
     def refuse(name: str, *arguments: Any, **options: Any) -> Any:
         if name.split(".")[0] == "graph_tool":
@@ -40,10 +45,44 @@ def test_without_graph_tool_the_message_says_how_to_get_it(monkeypatch: pytest.M
     for name in [name for name in sys.modules if name.split(".")[0] == "graph_tool"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(MissingDependency, match=r"python3-graph-tool.*conda install -c conda-forge graph-tool"):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "graph_tool" else find(name))
+
+
+@pytest.mark.usefixtures("without_graph_tool")
+def test_without_graph_tool_the_message_says_how_to_get_it() -> None:
+    install = r"python3-graph-tool.*conda install -c conda-forge graph-tool"
+    with pytest.raises(MissingDependency, match=install):
         load_graph_tool()
-    with pytest.raises(MissingDependency):
+    with pytest.raises(MissingDependency, match=rf"{install}.*nested=False"):
         fit_sbm(undirected(6, 1, 0.0, seed=0))
+    with pytest.raises(MissingDependency, match=install):
+        fit_sbm(undirected(6, 1, 0.0, seed=0), nested=False, engine="graph-tool")
+
+
+@pytest.mark.usefixtures("without_graph_tool")
+def test_without_graph_tool_flat_models_are_fitted_all_the_same() -> None:
+    fit = fit_sbm(undirected(40, 3, 2.0, seed=1), nested=False)
+    assert adjusted_rand(fit.labels, groups(40, 3)) == 1
+    assert (fit.parameters["engine"], fit.parameters["judge"]) == ("dense", "closed form")
+    scores, labels = layered(transformer(n_heads=8), seed=0, ratio=6.0)
+    assert adjusted_rand(fit_sbm(scores, nested=False, n_runs=1).labels, labels) > 0.85
+    series = np.random.default_rng(0).normal(size=(2, 300))[groups(30, 2)]
+    noisy = series + 0.3 * np.random.default_rng(1).normal(size=series.shape)
+    assert adjusted_rand(find(np.corrcoef(noisy), None, 0), groups(30, 2)) == 1
+
+
+def test_large_graphs_start_from_one_sparse_spectral_partition(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("graph_tool", reason="graph-tool is not installed")
+    monkeypatch.setattr(sbm_search, "LARGE", 100)
+    monkeypatch.setattr(sbm_search, "LARGE_BLOCKS", (4, 8))
+    rng = np.random.default_rng(0)
+    labels = groups(300, 4)
+    chance = np.where(labels[:, None] == labels, 0.15, 0.005)
+    edges = np.triu(rng.random((300, 300)) < chance, 1).astype(float)
+    graph = ComputationalGraph.from_matrix(edges + edges.T, drop_zeros=True)
+    fit = fit_sbm(graph, weights=None, nested=False, n_runs=1)
+    assert adjusted_rand(fit.labels, labels) == 1
+    assert fit.runs["start"].tolist() == ["spectral 4"]
 
 
 @pytest.fixture

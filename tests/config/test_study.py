@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,9 @@ def test_what_a_missing_library_is_needed_for_is_left_out(monkeypatch: pytest.Mo
     without = Study(small())
     assert paths(without, "sbm") == set()
     assert without.left_out() == ["sbm is left out: it needs graph_tool, which is not installed (see compgraph doctor)"]
+    small(SMALL.replace("km: {", "km: {method: sbm, "))  # the dense engine serves it
+    needing = replace(catalogue.ROIS["sbm"], requires=("graph_tool",))
+    monkeypatch.setitem(catalogue.ROIS, "sbm", needing)
     with pytest.raises(ConfigError, match=r"rois.km.method .*'sbm' needs graph_tool, which is not installed"):
         small(SMALL.replace("km: {", "km: {method: sbm, "))
 

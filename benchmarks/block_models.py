@@ -1,0 +1,148 @@
+"""Block models at full size: seconds, peak memory and description length of the engines.
+
+    python -m benchmarks.block_models                     # dense, refined by graph-tool: 800, 1,600, 4,096 nodes
+    python -m benchmarks.block_models graph-tool          # graph-tool alone, 800 nodes, three seeds (minutes each)
+    python -m benchmarks.block_models graph-tool-nested   # the same, nested, one seed
+    python -m benchmarks.block_models sparse              # nearest neighbours: 100,000 nodes, 1,000,000 edges
+    python -m benchmarks.block_models curve               # recovery of planted groups by their separation
+
+Planted graphs: every pair observed, deviation 1, and a mean for each pair of groups (deviation 0.4). Seconds are
+of the processor, so that other programs on the machine count less. Each row has a process of its own.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+GROUPS = {800: 20, 1600: 40, 4096: 60}
+
+
+def planted(n: int, k: int, spread: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Symmetric weights and the groups."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) * k // n
+    means = rng.normal(0, spread, size=(k, k))
+    means = np.triu(means) + np.triu(means, 1).T
+    weights = np.triu(means[np.ix_(labels, labels)] + rng.normal(size=(n, n)), 1)
+    weights += weights.T
+    return weights, labels
+
+
+def report(name: str, start: float, rest: str) -> None:
+    """One line."""
+    seconds = time.process_time() - start
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    print(f"{name}: {seconds:.1f} s, {memory:.2f} GB, {rest}", flush=True)
+
+
+def dense(n: int, nested: bool, n_runs: int) -> None:
+    """`fit_sbm` on a planted graph."""
+    from compgraph.communities import adjusted_rand, fit_sbm
+    from compgraph.graph import ComputationalGraph
+
+    weights, labels = planted(n, GROUPS[n], 0.4, 0)
+    graph = ComputationalGraph.from_matrix(weights)
+    del weights
+    start = time.process_time()
+    fit = fit_sbm(graph, nested=nested, n_runs=n_runs)
+    recovered = adjusted_rand(fit.labels, labels)
+    rest = f"{fit.description_length:.1f} nats, {fit.n_blocks} blocks, adjusted Rand index {recovered:.2f}"
+    report(f"dense, {n} nodes, {'nested' if nested else 'flat'}, {n_runs} runs", start, rest)
+
+
+def alone(nested: bool, seed: int) -> None:
+    """graph-tool's `minimize_*` on the same graph of 800 nodes, without degree correction."""
+    from compgraph.communities.sbm_search import load_graph_tool, reproducible
+
+    gt = load_graph_tool()
+    weights, _ = planted(800, GROUPS[800], 0.4, 0)
+    source, target = np.triu_indices(800, 1)
+    value = weights[source, target]
+    graph = gt.Graph(directed=False)
+    graph.add_vertex(800)
+    graph.add_edge_list(np.stack([source, target], axis=1))
+    recs = [graph.new_edge_property("double", vals=(value - value.mean()) / value.std())]
+    options = {"recs": recs, "rec_types": ["real-normal"], "deg_corr": False}
+    minimise = gt.inference.minimize_nested_blockmodel_dl if nested else gt.inference.minimize_blockmodel_dl
+    start = time.process_time()
+    with reproducible(seed):
+        state = minimise(graph, state_args=options)
+    blocks = state.levels[0].get_nonempty_B() if nested else state.get_nonempty_B()
+    name = f"graph-tool alone, 800 nodes, {'nested' if nested else 'flat'}, seed {seed}"
+    report(name, start, f"{state.entropy():.1f} nats, {blocks} blocks")
+
+
+def sparse(n: int = 100_000, neighbours: int = 14) -> None:
+    """Nearest neighbours of points in 200 clusters: degree-corrected, unweighted."""
+    from sklearn.neighbors import kneighbors_graph
+
+    from compgraph.communities import adjusted_rand, fit_sbm
+    from compgraph.graph import ComputationalGraph
+
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) * 200 // n
+    points = rng.normal(size=(200, 8))[labels] * 2 + rng.normal(size=(n, 8))
+    near = kneighbors_graph(points, neighbours)
+    source, target = near.maximum(near.T).nonzero()
+    once = source < target
+    names = [str(node) for node in range(n)]
+    graph = ComputationalGraph(names, source[once], target[once], None, np.ones(once.sum()), directed=False)
+    start = time.process_time()
+    fit = fit_sbm(graph, weights=None, degree_corrected=True, nested=False, n_runs=1)
+    rest = f"{fit.n_blocks} blocks, {fit.gain:.0f} nats below one block, "
+    rest += f"adjusted Rand index {adjusted_rand(fit.labels, labels):.2f}"
+    report(f"graph-tool from a spectral start, {n} nodes, {once.sum()} edges", start, rest)
+
+
+def curve(n: int = 200, k: int = 2, seeds: int = 5) -> None:
+    """Mean adjusted Rand index by the difference of means inside and between groups.
+
+    The leading eigenvector knows nothing of two groups below a separation of 2 / sqrt(n): 0.14 for 200 nodes.
+    """
+    from sklearn.cluster import SpectralClustering
+
+    from compgraph.communities import adjusted_rand, fit_sbm
+    from compgraph.graph import ComputationalGraph
+
+    labels = np.arange(n) * k // n
+    print(f"{n} nodes, {k} groups: separation, dense, graph-tool from informed starts, spectral")
+    for separation in (0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6):
+        rows = []
+        for seed in range(seeds):
+            noise = np.random.default_rng(seed).normal(size=(n, n))
+            weights = np.triu(noise + separation * (labels[:, None] == labels), 1)
+            graph = ComputationalGraph.from_matrix(weights + weights.T)
+            options = {"nested": False, "n_runs": 1, "degree_corrected": False}
+            fits = [fit_sbm(graph, engine=engine, **options).labels for engine in ("dense", "graph-tool")]
+            affinity = np.exp(weights + weights.T)
+            np.fill_diagonal(affinity, 0)
+            clusters = SpectralClustering(k, affinity="precomputed", random_state=0).fit_predict(affinity)
+            rows.append([adjusted_rand(found, labels) for found in (*fits, clusters)])
+        print(f"{separation:.2f}", " ".join(f"{value:.2f}" for value in np.mean(rows, axis=0)), flush=True)
+
+
+def main(arguments: list[str]) -> None:
+    if arguments[:1] == ["one"]:
+        name, *numbers = arguments[1:]
+        functions = {"dense": lambda n, nested, runs: dense(n, bool(nested), runs), "sparse": sparse, "curve": curve}
+        functions["alone"] = lambda nested, seed: alone(bool(nested), seed)
+        functions[name](*map(int, numbers))
+        return
+    rows = {
+        "": ["dense 800 0 1", "dense 800 0 3", "dense 800 1 3", "dense 1600 0 3", "dense 1600 1 3", "dense 4096 0 1"],
+        "graph-tool": ["alone 0 0", "alone 0 1", "alone 0 2"],
+        "graph-tool-nested": ["alone 1 0"],
+        "sparse": ["sparse"],
+        "curve": ["curve"],
+    }
+    for row in rows[arguments[0] if arguments else ""]:
+        subprocess.run([sys.executable, "-m", "benchmarks.block_models", "one", *row.split()], check=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

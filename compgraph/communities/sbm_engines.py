@@ -1,0 +1,297 @@
+"""Two searches for a block model under one face: graph-tool's, and a dense one that graph-tool refines."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from compgraph.communities.dense.graph import DenseGraph
+from compgraph.communities.dense.search import DenseSearch
+from compgraph.communities.optimise import run_seeds
+from compgraph.communities.sbm_search import INSTALL, Fit, Labels, Search, reproducible
+from compgraph.communities.sbm_weights import Evidence
+from compgraph.errors import GraphError, MissingDependency
+from compgraph.provenance import graph_tool_version
+
+ENGINES = ("auto", "dense", "graph-tool")
+
+MOST_DENSE = 10_000
+"""Nodes up to which a graph is held as matrices (float32: 0.4 GB each)."""
+
+ALWAYS = "always"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked of an engine.
+
+    Attributes
+    ----------
+    choices
+        Degree corrections to try.
+    nested
+        As in `fit_sbm`.
+    n_blocks
+        Exactly so many blocks, or None.
+    n_runs, seed
+        Runs and the seed of all of them.
+    """
+
+    choices: tuple[bool, ...]
+    nested: bool | str
+    n_blocks: int | None
+    n_runs: int
+    seed: int
+
+    @property
+    def seeds(self) -> list[int]:
+        """One a run."""
+        return run_seeds(self.seed, self.n_runs)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one seed found: the shortest flat fit of each degree correction, and the nested one.
+
+    Attributes
+    ----------
+    flat
+        By degree correction.
+    hierarchy
+        The shortest nested fit, if any was asked for.
+    """
+
+    flat: dict[bool, Fit]
+    hierarchy: Fit | None = field(default=None)
+
+    @property
+    def fits(self) -> list[Fit]:
+        """All fits of the run."""
+        return [*self.flat.values(), *([] if self.hierarchy is None else [self.hierarchy])]
+
+    def best(self, nested: bool | str) -> Fit:
+        """The fit that was asked for, the shortest where there is a choice."""
+        if nested == ALWAYS and self.hierarchy is not None:
+            return self.hierarchy
+        return min(self.fits, key=lambda fit: fit.length)
+
+
+class Engine(Protocol):
+    """A search for partitions of one graph."""
+
+    def one_block(self, degree_corrected: bool) -> Fit:
+        """All nodes in one block."""
+        ...
+
+    def runs(self, task: Task) -> list[Run]:
+        """One run a seed."""
+        ...
+
+
+class GraphToolEngine:
+    """graph-tool, from informed starts."""
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+
+    def one_block(self, degree_corrected: bool) -> Fit:
+        """All nodes in one block."""
+        return _one_block(self._search.n_nodes, self._search.flat_length, degree_corrected)
+
+    def runs(self, task: Task) -> list[Run]:
+        """One run a seed."""
+        found = []
+        for seed in task.seeds:
+            with reproducible(seed):
+                found.append(self._run(task, seed))
+        return found
+
+    def _run(self, task: Task, seed: int) -> Run:
+        if task.n_blocks is not None:
+            return Run({choice: self._search.fixed(choice, seed, task.n_blocks)[0] for choice in task.choices})
+        fits = {choice: self._search.flat(choice, seed) for choice in task.choices}
+        flat = {choice: found[0] for choice, found in fits.items()}
+        if task.nested is False:
+            return Run(flat)
+        # The degree correction is chosen on the flat fits; the nested ones start from their best partitions.
+        starts = min(fits.values(), key=lambda found: found[0].length)
+        return Run(flat, self._search.nested(starts[:3])[0])
+
+
+class DenseEngine:
+    """Closed-form searches; graph-tool, where it is there, refines the best one and is the judge.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    judge
+        graph-tool on the same graph, made when it is first needed; None: it is not installed, and the closed form's
+        own lengths are reported, of flat models.
+    effort
+        Multiplies rounds.
+    """
+
+    def __init__(self, graph: DenseGraph, judge: Callable[[], Search] | None, effort: int) -> None:
+        self._graph, self._make_judge, self._effort = graph, judge, effort
+        self._judge: Search | None = None
+        self._searches: dict[bool, DenseSearch] = {}
+        self._judgements: dict[tuple[bool, bytes], float] = {}
+
+    def one_block(self, degree_corrected: bool) -> Fit:
+        """All nodes in one block."""
+        search = self._search(degree_corrected)
+        return self._as_judged(
+            _one_block(self._graph.n_nodes, lambda labels, _: search.length(labels), degree_corrected)
+        )
+
+    def runs(self, task: Task) -> list[Run]:
+        """One run a seed; the shortest is refined by graph-tool. To be called once: it lets the matrices go."""
+        found = [Run(flat) for flat in self._flat(task)]
+        self._graph = self._graph.without_matrices()
+        self._searches.clear()
+        if self._make_judge is None:
+            return found
+        at = min(range(len(found)), key=lambda run: found[run].best(False).length)
+        with reproducible(task.seeds[0]):
+            found[at] = self._refined(found[at], task)
+        for fit in found[at].flat.values():
+            self._judgements[fit.degree_corrected, fit.levels[0].tobytes()] = fit.length
+        return [replace(run, flat={choice: self._as_judged(fit) for choice, fit in run.flat.items()}) for run in found]
+
+    def _flat(self, task: Task) -> list[dict[bool, Fit]]:
+        """Fits of each run by degree correction.
+
+        Where every pair has an edge, degrees say little: one search, and the other model from its partitions.
+        """
+        runs: list[dict[bool, Fit]] = [{} for _ in task.seeds]
+        first = task.choices[0]
+        for choice in task.choices:
+            search = self._search(choice)
+            if choice != first and self._graph.present is None and task.n_blocks is None:
+                results = [search.polished(run[first].levels[0]) for run in runs]
+            else:
+                results = search.runs(task.seeds, task.n_blocks)
+            for run, found in zip(runs, results, strict=True):
+                run[choice] = Fit((found.labels,), found.length, False, choice, "dense")
+        if task.n_blocks is None:
+            for run in runs:
+                self._exchange(run)
+        return runs
+
+    def _exchange(self, run: dict[bool, Fit]) -> None:
+        """Start each model from the partition of the other too."""
+        for choice, fit in list(run.items()):
+            other = run.get(not choice)
+            if other is None or np.array_equal(other.levels[0], fit.levels[0]):
+                continue
+            found = self._search(choice).polished(other.levels[0])
+            if found.length < fit.length:
+                run[choice] = Fit((found.labels,), found.length, False, choice, "dense")
+
+    def _refined(self, run: Run, task: Task) -> Run:
+        """With its shortest fit refined: only that one, for graph-tool's state of each model is large."""
+        judge = self._judged()
+        shortest = min(run.flat.values(), key=lambda fit: fit.length)
+        refined = judge.refined(shortest, task.n_blocks is not None)
+        flat = run.flat | {refined.degree_corrected: refined}
+        if task.nested is False or task.n_blocks is not None:
+            return Run(flat)
+        return Run(flat, judge.nested([refined])[0])
+
+    def _search(self, degree_corrected: bool) -> DenseSearch:
+        if degree_corrected not in self._searches:
+            self._searches[degree_corrected] = DenseSearch(self._graph, degree_corrected, self._effort)
+        return self._searches[degree_corrected]
+
+    def _as_judged(self, fit: Fit) -> Fit:
+        """With graph-tool's length where it has judged that partition, so that equal fits are equal to the last bit."""
+        known = self._judgements.get((fit.degree_corrected, fit.levels[0].tobytes()))
+        return fit if known is None else replace(fit, length=known)
+
+    def _judged(self) -> Search:
+        if self._judge is None:
+            assert self._make_judge is not None
+            self._judge = self._make_judge()
+        return self._judge
+
+
+def has_graph_tool() -> bool:
+    """Whether graph-tool is installed."""
+    return importlib.util.find_spec("graph_tool") is not None
+
+
+def judge() -> str:
+    """Who computes the description lengths that are reported."""
+    if not has_graph_tool():
+        return "closed form"
+    return f"graph-tool {graph_tool_version()}"
+
+
+def chosen_engine(engine: str, seen: Evidence, n_nodes: int, nested: bool | str) -> str:
+    """`dense` or `graph-tool`.
+
+    Parameters
+    ----------
+    engine
+        `auto`: dense where every pair of nodes has an edge, or graph-tool is missing and the graph fits.
+    seen
+        What is explained.
+    n_nodes
+        Nodes that the model describes.
+    nested
+        As in `fit_sbm`.
+
+    Raises
+    ------
+    MissingDependency
+        If graph-tool is needed and not installed.
+    GraphError
+        If the dense engine was asked for and does not serve this graph.
+    """
+    obstacle = _obstacle(seen, n_nodes)
+    if not has_graph_tool():
+        if engine == "graph-tool" or (engine == "auto" and obstacle):
+            raise MissingDependency(INSTALL)
+        if nested is not False:
+            raise MissingDependency(f"{INSTALL}. Without it the dense engine fits flat models: nested=False")
+    if engine == "dense" and obstacle:
+        raise GraphError(f"sbm: the dense engine does not serve this graph: {obstacle}; use engine='graph-tool'")
+    if engine != "auto":
+        return engine
+    every = n_nodes * (n_nodes - 1) // (1 if seen.pairs.directed else 2)
+    complete = len(seen.used) == every and not obstacle
+    return "dense" if complete or not has_graph_tool() else "graph-tool"
+
+
+def _obstacle(seen: Evidence, n_nodes: int) -> str | None:
+    if n_nodes > MOST_DENSE:
+        return f"{n_nodes} nodes are more than its {MOST_DENSE}"
+    loops = int((seen.source == seen.target).sum())
+    return f"{loops} pairs join a node with itself" if loops else None
+
+
+def make_engine(engine: str, arguments: dict[str, Any], n_nodes: int) -> Engine:
+    """The engine of a name, for the arguments of `Search`."""
+    if engine == "graph-tool":
+        return GraphToolEngine(Search(n_nodes, **arguments))
+    graph = DenseGraph.of(
+        n_nodes,
+        arguments["source"],
+        arguments["target"],
+        arguments["value"],
+        arguments["rec_type"],
+        directed=arguments["directed"],
+        topology=arguments["topology"],
+    )
+    judge = (lambda: Search(n_nodes, **arguments)) if has_graph_tool() else None
+    return DenseEngine(graph, judge, arguments["effort"])
+
+
+def _one_block(n_nodes: int, length: Callable[[Labels, bool], float], degree_corrected: bool) -> Fit:
+    labels = np.zeros(n_nodes, np.int32)
+    return Fit((labels,), length(labels, degree_corrected), False, degree_corrected, "one block")
