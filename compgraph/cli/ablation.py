@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, output_option, verb
+from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, dictionaries_option, output_option, verb
 
 
 @verb("ablation", section="ablation", device=True)
@@ -16,6 +16,7 @@ from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, output_opt
 @click.argument("graph", type=TO_BE_GIVEN)
 @click.option("--cache", type=TO_BE_GIVEN, help="Folder of runs that earlier calls made; it can be deleted.")
 @baseline_option
+@dictionaries_option
 @output_option
 def command(
     call: Call,
@@ -24,17 +25,19 @@ def command(
     graph: Path,
     cache: Path | None,
     baseline_data: Path | None,
+    dictionaries: Path | None,
     output: Path,
     entry: Any,
 ) -> None:
     """MODEL, DATA and GRAPH are manifests: a checkpoint, a dataset, an effective graph of the two."""
     from compgraph.ablation.baselines import make_baseline
-    from compgraph.cli.inputs import open_graph, open_network, open_pairs, open_reference
+    from compgraph.cli.inputs import open_graph, open_network, open_pairs, open_reference, with_dictionaries
     from compgraph.data.holding_out import examples_for
     from compgraph.evaluation.outputs import KIND, cache_for, write_outputs
     from compgraph.evaluation.planning import plan_circuits
 
     net, made = open_network(model, call.device)
+    net, dictionaries_made = with_dictionaries(net, dictionaries)
     pairs, pairs_made = open_pairs(data)
     edges, graph_made = open_graph(graph)
     reference, reference_made = open_reference(baseline_data)
@@ -53,7 +56,7 @@ def command(
         seed=entry.seed,
     )
     baseline = make_baseline(entry.baseline, net, pairs, reference=reference, seed=entry.seed)
-    inputs = {"model": made, "data": pairs_made, "graph": graph_made, **reference_made}
+    inputs = {"model": made, "data": pairs_made, "graph": graph_made, **dictionaries_made, **reference_made}
     known = None if cache is None else cache_for(cache, net, pairs, plan, entry.ablation, baseline)
     with call.result(output, KIND, ".zarr", inputs=inputs) as draft:
         settings = {"ablation": entry.ablation, "baseline": baseline, "batch_size": entry.batch_size}

@@ -15,7 +15,7 @@ from compgraph import catalogue
 NAME_PATTERN = r"[a-z0-9][a-z0-9._-]*"
 """Names become folders and file names, and words of a shell line: nothing in them needs quoting."""
 
-SELECTORS = ("models", "datasets", "checkpoints", "graphs", "buffer", "baseline_data", "runs")
+SELECTORS = ("models", "datasets", "checkpoints", "graphs", "buffer", "baseline_data", "runs", "dictionaries")
 """Fields that say where an entry applies. They choose files; they are no flags of the stage's verb."""
 
 RESERVED = frozenset(
@@ -31,6 +31,7 @@ RESERVED = frozenset(
         "statistics",
         "activations",
         "attributions",
+        "dictionaries",
         "datasets",
         "figures",
         "report",

@@ -14,6 +14,9 @@ class FunctionalEntry(BufferEntry):
     partition: PartitionChoice = Field(
         "modules", description="Nodes: modules, heads, channels, units, rois.<name>, or one of these per site pattern."
     )
+    dictionaries: str | None = Field(
+        None, description="Entry of the section dictionaries whose features are the units of their sites."
+    )
 
 
 METHODS = method_models(catalogue.FUNCTIONAL, FunctionalEntry, "pearson")

@@ -54,6 +54,12 @@ class Serving:
         patterns = getattr(entry, "sites", None)
         if patterns and facts.sites and not facts.matching(patterns):
             return f"none of the sites {', '.join(patterns)} is in '{model}'"
+        wanted = self.config.dictionaries.get(getattr(entry, "dictionaries", None) or "")
+        if wanted is not None:
+            if wanted.models is not None and model not in wanted.models:
+                return f"the dictionaries '{entry.dictionaries}' are not made for '{model}'"
+            if reason := self.against_model("dictionaries", wanted, model):
+                return f"the dictionaries '{entry.dictionaries}' are not made for '{model}': {reason}"
         read = self.attributions_of(entry)
         if read is None:
             return ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,9 @@ class Study(Serving):
         rois = list(self._rois(graphs))
         readers = [result for stage in GRAPH_READERS for result in self._readers(stage, graphs)]
         readers += self._evaluations(readers)
-        buffers = list(self._buffers([*graphs, *rois]))
-        made = [*buffers, *rois, *graphs, *readers]
+        dictionaries = list(self._dictionaries([*graphs, *rois]))
+        buffers = list(self._buffers([*dictionaries, *graphs, *rois]))
+        made = [*buffers, *dictionaries, *rois, *graphs, *readers]
         datasets = {(result.model, result.dataset): None for result in made if result.dataset}
         models = [
             Result("model", checkpoint, model, checkpoint)
@@ -92,7 +94,7 @@ class Study(Serving):
         # The data that baselines are taken from are made even where nothing else reads them.
         datasets |= {(result.model, other): None for result in made if (other := self.baseline_data_of(result))}
         data = [Result("data", dataset, model, dataset=dataset) for model, dataset in datasets]
-        return dict.fromkeys([*models, *data, *made, *self._figures([*graphs, *readers])])
+        return dict.fromkeys([*models, *data, *made, *self._figures([*dictionaries, *graphs, *readers])])
 
     def _graphs(self, stage: str) -> Iterator[Result]:
         for name, entry in self.entries(stage).items():
@@ -111,6 +113,15 @@ class Study(Serving):
         # A partition that a graph asks for is made even at checkpoints its own entry does not select.
         for graph in graphs:
             if needed := self.rois_of(graph):
+                yield needed
+
+    def _dictionaries(self, readers: list[Result]) -> Iterator[Result]:
+        for name, entry in self.entries("dictionaries").items():
+            for model, checkpoint, dataset in self.places("dictionaries", entry):
+                yield Result("dictionaries", name, model, checkpoint, dataset)
+        # Those that a graph is made with are made even at checkpoints their own entry does not select.
+        for reader in readers:
+            if needed := self.dictionaries_of(reader):
                 yield needed
 
     def _buffers(self, readers: list[Result]) -> Iterator[Result]:
@@ -202,9 +213,19 @@ class Study(Serving):
             dataset = self.datasets_for("rois", roi_entry, graph.model)[0]
         return Result("rois", names[0], graph.model, graph.checkpoint, dataset)
 
+    def dictionaries_of(self, reader: Result) -> Result | None:
+        """The dictionaries whose features are units of a graph or a partition: of its dataset, or of their only one."""
+        name = getattr(self.entries(reader.stage)[reader.name], "dictionaries", None)
+        if name is None:
+            return None
+        found = self.datasets_for("dictionaries", self.entries("dictionaries")[name], reader.model)
+        dataset = reader.dataset if reader.dataset in found else found[0]
+        return Result("dictionaries", name, reader.model, reader.checkpoint, dataset)
+
     def buffer_of(self, reader: Result) -> Result:
         """The buffer that a functional graph or a partition is made from."""
-        section, _, name = self.entries(reader.stage)[reader.name].buffer.partition(".")
+        entry = self.entries(reader.stage)[reader.name]
+        section, _, name = getattr(entry, "buffer", "activations").partition(".")
         return Result(section, name or section, reader.model, reader.checkpoint, reader.dataset)
 
     def baseline_data_of(self, result: Result) -> str | None:
@@ -244,9 +265,11 @@ class Study(Serving):
         return next(revision for revision in revisions if revision_name(revision) == checkpoint)
 
     def sources(self, section: str, name: str) -> list[str]:
-        """Local files outside the results that an entry of ``models`` or ``datasets`` is read from."""
+        """Local files outside the results that an entry of a section is read from."""
         entry = self.entry(section, name)
         path = getattr(entry, "path", None)
+        if section == "dictionaries":
+            return dictionary_files(path)
         if path is None:
             return []
         found = local_folder(path) if isinstance(entry, Pretrained) else Path(path).expanduser()
@@ -260,6 +283,12 @@ class Study(Serving):
     def roi_paths(self, stage: str, name: str, model: str, checkpoint: str, dataset: str = "") -> list[str]:
         """The manifest of the ROIs that a graph's partition refers to: one path, or none."""
         needed = self.rois_of(Result(stage, name, model, checkpoint, dataset))
+        return [self.path(needed)] if needed else []
+
+    def dictionary_paths(self, stage: str, name: str, model: str, checkpoint: str, dataset: str) -> list[str]:
+        """The manifest of the dictionaries an entry (of an ablation: its graph) is made with: one path, or none."""
+        stage = "effective" if stage == "ablation" else stage
+        needed = self.dictionaries_of(Result(stage, name, model, checkpoint, dataset))
         return [self.path(needed)] if needed else []
 
     def baseline_paths(self, stage: str, name: str, model: str) -> list[str]:
@@ -306,7 +335,8 @@ class Study(Serving):
 
     @cached_property
     def _figure_inputs(self) -> dict[tuple[str, str], list[Result]]:
-        made = [result for result in self.results() if result.stage in (*GRAPH_STAGES, *GRAPH_READERS, "evaluation")]
+        drawn_stages = ("dictionaries", *GRAPH_STAGES, *GRAPH_READERS, "evaluation")
+        made = [result for result in self.results() if result.stage in drawn_stages]
         found = {}
         for figure in self.config.figures.draw:
             for group in self._drawn(figure, made):
@@ -325,6 +355,13 @@ class Study(Serving):
             for result in made
             if result.stage in reads and (result.model, result.dataset) == (first.model, first.dataset)
         ]
+
+
+def dictionary_files(path: str | None) -> list[str]:
+    """Files that published dictionaries are read from; `{site}` in the path stands for any site."""
+    found = [Path(one) for one in glob(str(Path(path.replace("{site}", "*")).expanduser()))] if path else []
+    files = [file for one in found for file in (one.iterdir() if one.is_dir() else [one])]
+    return sorted(str(file) for file in files if file.suffix in (".safetensors", ".json"))
 
 
 COMPARING = ("attributions", "effective", "ablation")
