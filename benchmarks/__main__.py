@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("startup", "forward", "eap", "exact", "buffers", "functional", "graphs", "neurons", "ablation", "ground_truth")
+NAMES = (
+    *("startup", "forward", "eap", "exact", "buffers", "functional", "graphs", "neurons", "ablation", "dictionaries"),
+    "ground_truth",
+)
 
 
 def main(names: list[str]) -> None:

@@ -188,8 +188,8 @@ def _features_apply(study: Study) -> Iterator[Problem]:
                 if other and len(found) != 1:
                     yield Problem(
                         place,
-                        f"for '{model}' on '{other[0]}' there are dictionaries from {len(found)} other datasets; select "
-                        f"one in dictionaries.{entry.dictionaries}",
+                        f"for '{model}' on '{other[0]}' there are dictionaries from {len(found)} other datasets; "
+                        f"select one in dictionaries.{entry.dictionaries}",
                     )
 
 
@@ -258,7 +258,7 @@ def _rois_references(study: Study) -> Iterator[Problem]:
                 featured = getattr(entry, "dictionaries", None)
                 if study.entries("rois")[names[0]].dictionaries != featured:
                     units = f"features of '{featured}'" if featured else "units themselves"
-                    yield Problem(place, f"the ROIs '{names[0]}' are no parts of the {units}: see dictionaries")
+                    yield Problem(place, f"the ROIs '{names[0]}' are not of the {units}")
                 yield from _rois_apply(study, stage, place, entry, names[0])
 
 

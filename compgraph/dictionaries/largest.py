@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Step = tuple[Callable[..., Any], Array, Array, Array]
+COMPARISONS: tuple[Callable[..., Any], ...] = (np.maximum, np.minimum)
 
 
 class KthLargest:
@@ -84,12 +85,12 @@ class KthLargest:
 def _reversed(now: Array, other: Array, width: int, lane: int) -> Iterator[Step]:
     """The halves of runs of `width` rows, each sorted, one against the other's reverse."""
     runs, out = (x.reshape(-1, 2, width // 2, lane) for x in (now, other))
-    for half, compare in enumerate((np.maximum, np.minimum)):
+    for half, compare in enumerate(COMPARISONS):
         yield compare, runs[:, 0], runs[:, 1, ::-1], out[:, half]
 
 
 def _apart(now: Array, other: Array, step: int, lane: int) -> Iterator[Step]:
     """Rows that are `step` apart, the larger first."""
     pairs, out = (x.reshape(-1, 2, step, lane) for x in (now, other))
-    for half, compare in enumerate((np.maximum, np.minimum)):
+    for half, compare in enumerate(COMPARISONS):
         yield compare, pairs[:, 0], pairs[:, 1], out[:, half]

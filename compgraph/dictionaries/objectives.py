@@ -11,6 +11,7 @@ the selection of the k largest works on whole rows of memory.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -48,8 +49,9 @@ class Memory:
     def __init__(self) -> None:
         self._flat: dict[str, Tensor] = {}
 
-    def __call__(self, name: str, rows: int, columns: int, like: Tensor) -> Tensor:
+    def __call__(self, name: str, shape: Sequence[int], like: Tensor) -> Tensor:
         """A matrix [rows, columns] with whatever was in it."""
+        rows, columns = shape
         flat = self._flat.get(name)
         if flat is None or flat.numel() < rows * columns:
             flat = self._flat[name] = like.new_empty(rows * columns)
@@ -96,7 +98,7 @@ class Objective:
         """Add half the gradients of the summed loss of rows x [n, width] to `into`, and sums to `totals`."""
         features = self.features(p, x)
         error = self._decode(p, x, features, into, totals)
-        by_feature = self.memory("spare", *features.shape, x)
+        by_feature = self.memory("spare", features.shape, x)
         self._by_feature(p, error, by_feature, into, pressure, totals)
         _where_positive(by_feature, features, 0, grad_input=by_feature)
         self._encode(x, by_feature, into)
@@ -125,19 +127,19 @@ class Objective:
 
     def _error(self, p: Parameters, x: Tensor, features: Tensor, name: str = "error") -> Tensor:
         """x̂ - x [width, n]."""
-        error = self.memory(name, x.shape[1], len(x), x)
+        error = self.memory(name, (x.shape[1], len(x)), x)
         torch.addmm(p["bias"][:, None], p["rows"].T, features, out=error)
         return error.sub_(x.T)
 
     def _pre(self, p: Parameters, x: Tensor, name: str = "features") -> Tensor:
         """Pre-activations [n_features, n]."""
-        pre = self.memory(name, len(p["rows"]), len(x), x)
+        pre = self.memory(name, (len(p["rows"]), len(x)), x)
         return torch.addmm(p["encoder_bias"][:, None], p["encoder"], x.T, out=pre)
 
     def features(self, p: Parameters, x: Tensor) -> Tensor:
         """Features [n_features, n] of rows x [n, width]; valid until the next call."""
         features = self._pre(p, x)
-        self._activate(p, features, self.memory("spare", *features.shape, x))
+        self._activate(p, features, self.memory("spare", features.shape, x))
         return features
 
     def errors(self, p: Parameters, x: Tensor) -> Tensor:
@@ -223,7 +225,7 @@ class JumpRelu(Objective):
         return made
 
     def _activate(self, p: Parameters, pre: Tensor, spare: Tensor) -> None:
-        above = self.memory("above", *pre.shape, pre)
+        above = self.memory("above", pre.shape, pre)
         torch.sub(pre, p["log_threshold"].exp()[:, None], out=above)
         _where_positive(pre, above, 0, grad_input=pre)
 
@@ -231,10 +233,10 @@ class JumpRelu(Objective):
         self, p: Parameters, error: Tensor, out: Tensor, into: Parameters, pressure: float, totals: Totals
     ) -> None:
         torch.mm(p["rows"], error, out=out)
-        threshold, window = p["log_threshold"].exp(), self.memory("above", *out.shape, out)
+        threshold, window = p["log_threshold"].exp(), self.memory("above", out.shape, out)
         totals.penalty += float((window > 0).sum())
         torch.sub(self.bandwidth / 2, window.abs_(), out=window)
-        gain = self.memory("gain", *out.shape, out)
+        gain = self.memory("gain", out.shape, out)
         torch.addcmul(out.new_tensor(pressure / 2), out, threshold[:, None], out=gain)
         _where_positive(gain, window, 0, grad_input=gain)
         into["log_threshold"].sub_(gain.sum(1) * threshold / self.bandwidth)
@@ -255,7 +257,7 @@ class Gated(Objective):
 
     def gradients(self, p: Parameters, x: Tensor, into: Parameters, pressure: float, totals: Totals) -> None:
         features = self.features(p, x)
-        gate, spare = (self.memory(name, *features.shape, x) for name in ("gate", "spare"))
+        gate, spare = (self.memory(name, features.shape, x) for name in ("gate", "spare"))
         scale = p["log_scale"].exp()
         error = self._decode(p, x, features, into, totals)
         torch.mm(p["rows"], error, out=spare)
@@ -271,7 +273,7 @@ class Gated(Objective):
 
     def features(self, p: Parameters, x: Tensor) -> Tensor:
         gate = self._pre(p, x, "gate")
-        features = self.memory("features", *gate.shape, x)
+        features = self.memory("features", gate.shape, x)
         torch.addcmul(p["offset"][:, None], gate, p["log_scale"].exp()[:, None], out=features)
         features.clamp_(min=0)
         return _where_positive(features, gate, 0, grad_input=features)

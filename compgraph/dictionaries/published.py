@@ -179,8 +179,8 @@ def _saelens(found: Published, space: str, mean_norm: float | None) -> Dictionar
         encoder, offset, rows = encoder * length, offset * length, rows / length[:, None]
     subtract = bool(config.get("apply_b_dec_to_input", False)) and not transcoder
     if kind == "gated":
-        gates = (found.tensor(name) for name in ("b_gate", "b_mag", "r_mag"))
-        made = gated_autoencoder(space, encoder, rows, *gates, bias, subtract_bias=subtract)
+        gate, magnitude, scale = (found.tensor(name) for name in ("b_gate", "b_mag", "r_mag"))
+        made = gated_autoencoder(space, encoder, rows, gate, magnitude, scale, bias, subtract_bias=subtract)
     else:
         options = config.get("activation_fn_kwargs") or {}
         k = config.get("k", options.get("k")) if kind == "topk" else None
@@ -242,9 +242,10 @@ def _dl_plain(found: Published, space: str, bias: str, subtract: bool) -> Dictio
 
 
 def _dl_gated(found: Published, space: str) -> Dictionary:
-    gates = (found.tensor(name) for name in ("gate_bias", "mag_bias", "r_mag"))
+    gate, magnitude, scale = (found.tensor(name) for name in ("gate_bias", "mag_bias", "r_mag"))
     encoder, rows = found.tensor("encoder.weight").T, found.tensor("decoder.weight").T
-    return gated_autoencoder(space, encoder, rows, *gates, found.tensor("decoder_bias"), subtract_bias=True)
+    bias = found.tensor("decoder_bias")
+    return gated_autoencoder(space, encoder, rows, gate, magnitude, scale, bias, subtract_bias=True)
 
 
 def _dl_topk(found: Published, space: str) -> Dictionary:
@@ -252,9 +253,8 @@ def _dl_topk(found: Published, space: str) -> Dictionary:
     k = found.tensors["k"] if "k" in found.tensors else found.config.get("trainer", {}).get("k")
     if k is None:
         raise ModelError(f"{found.path}: neither the tensors nor the config say k")
-    options = {"activation": "topk", "k": int(k), "subtract_bias": True}
-    rows = found.tensor("decoder.weight").T
-    return sparse_autoencoder(space, encoder, rows, offset, found.tensor("b_dec"), **options)  # type: ignore[arg-type]
+    rows, bias = found.tensor("decoder.weight").T, found.tensor("b_dec")
+    return sparse_autoencoder(space, encoder, rows, offset, bias, activation="topk", k=int(k), subtract_bias=True)
 
 
 def _dl_batch_topk(found: Published, space: str) -> Dictionary:

@@ -16,14 +16,15 @@ from compgraph.dictionaries.files import write_dictionaries
 from compgraph.dictionaries.fit import fit_dictionary
 from compgraph.dictionaries.quality import Fit, Splice, density_table, measure_fit, measure_splice, quality_table
 from compgraph.dictionaries.rows import SiteRows
-from compgraph.errors import DataError
+from compgraph.errors import DataError, ModelError
+from compgraph.models.transformer import Transformer
 from compgraph.store import write_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from compgraph.data.buffers import ActivationBuffer
-    from compgraph.models.transformer import Transformer
+    from compgraph.models.network import Network
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Fitted:
 
 
 def fit_sites(
-    net: Transformer,
+    net: Network,
     pairs: Any,
     buffer: ActivationBuffer,
     *,
@@ -74,8 +75,10 @@ def fit_sites(
     DataError
         No such recorded site, another number of items than the buffer's, or as the method says.
     ModelError
-        As the method says.
+        A network that is no transformer, or as the method says.
     """
+    if not isinstance(net, Transformer):
+        raise ModelError(f"dictionaries serve transformers; this is a {net.kind} network")
     names = chosen_sites(buffer, sites)
     test = _held_out_rows(pairs, buffer, held_out)
     examples = holding_out.examples_for(pairs, held_out, "held-out")

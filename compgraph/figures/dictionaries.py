@@ -77,7 +77,7 @@ def draw(
             axes[1].plot(trained["rows"], trained["explained_variance"], color=colours[str(line.site)])
     _name(axes[0], "share of the rows in which a feature is active", "features")
     axes[0].set_xticks(range(-5, 1), [f"$10^{{{k}}}$" for k in range(-5, 1)])
-    if panels == 2:
+    if panels == 2 and training is not None:
         _name(axes[1], "rows trained on", "explained variance")
         axes[1].set_ylim(min(0.0, float(np.quantile(training["explained_variance"], 0.05))), 1.02)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="upper left", frameon=False, fontsize=style.SMALL)

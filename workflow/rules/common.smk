@@ -34,9 +34,13 @@ def baseline_flag(stage):
 
 
 def dictionaries(stage):
-    """Manifest of the dictionaries whose features an entry's units are, if it names some."""
+    """Manifest of the dictionaries whose features an entry's units are (of an ablation: its graph's), if it names some."""
     return lambda wildcards: STUDY.dictionary_paths(
-        stage, wildcards.get("name" if stage != "ablation" else "graph"), wildcards.model, wildcards.checkpoint, wildcards.dataset
+        stage,
+        wildcards.graph if stage == "ablation" else wildcards.name,
+        wildcards.model,
+        wildcards.checkpoint,
+        wildcards.dataset,
     )
 
 
