@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -177,6 +178,7 @@ class BatchTopK(TopK):
     """
 
     memory_of_threshold: ClassVar[float] = 0.99
+    search_from: ClassVar[float] = 0.8
 
     def start(self, rows: Tensor) -> Parameters:
         return super().start(rows) | {"threshold": rows.new_zeros(())}
@@ -187,15 +189,16 @@ class BatchTopK(TopK):
         _keep_from(pre, self._found, spare)
 
     def _least(self, features: Tensor, near: float) -> Tensor:
-        """The (k · rows)-th largest feature. Those well below the last one found are left out of the search."""
+        """The (k · rows)-th largest feature. Those well below the last ones found are left out of the search."""
         wanted = self.k * features.shape[1]
-        flat = features.view(-1)
-        if wanted >= len(flat):
+        values = features.view(-1).numpy()
+        if wanted >= len(values):
             return features.new_zeros(())
-        candidates = flat[flat > near / 2]
+        candidates = values[values > self.search_from * near]
         if len(candidates) < wanted:
-            candidates = flat
-        return candidates.kthvalue(len(candidates) - wanted + 1).values
+            candidates = values
+        place = len(candidates) - wanted
+        return features.new_tensor(np.partition(candidates, place)[place])
 
     def _by_feature(
         self, p: Parameters, error: Tensor, out: Tensor, into: Parameters, pressure: float, totals: Totals
