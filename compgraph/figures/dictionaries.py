@@ -85,7 +85,6 @@ def draw(
 
 
 def _name(axes: Axes, below: str, beside: str) -> None:
-    style.clean_axes(axes)
     axes.set_xlabel(below)
     axes.set_ylabel(beside)
 
