@@ -13,12 +13,13 @@ from compgraph import catalogue
 from compgraph.config.base import describe_unknown
 from compgraph.config.config import Config
 from compgraph.config.datasets import ImageData, PairsData, TaskData, TextData
+from compgraph.config.dictionary_checks import features_apply, named_dictionaries
 from compgraph.config.facts import facts_of
 from compgraph.config.metrics import user_metrics
 from compgraph.config.problems import Problem
 from compgraph.config.results import GRAPH_READERS, GRAPH_STAGES
 from compgraph.config.serving import rois_in
-from compgraph.config.study import Study, dictionary_files
+from compgraph.config.study import Study
 from compgraph.importing import is_import_path, source_of
 
 DATA_STAGES = ("attributions", "dictionaries", "functional", "effective", "rois")
@@ -39,7 +40,7 @@ def cross_check(config: Config) -> list[Problem]:
         # What the other sections mean depends on these two; their errors would only repeat.
         return [*problems, *_references(config)]
     study = Study(config)
-    problems += [*_references(config), *_rois_references(study), *_features_apply(study)]
+    problems += [*_references(config), *_rois_references(study), *features_apply(study)]
     if problems:
         return problems
     problems += [*_dataset_models(study), *_services(study), *_checkpoints(study), *_sites(study)]
@@ -145,52 +146,13 @@ def _references(config: Config) -> Iterator[Problem]:
         buffers = ["activations", *(f"attributions.{name}" for name in config.attributions)]
         if getattr(entry, "buffer", "activations") not in buffers:
             yield Problem((*place, "buffer"), describe_unknown("buffer", entry.buffer, buffers))
-        yield from _dictionaries(config, place, stage, entry)
+        yield from named_dictionaries(config, place, stage, entry)
         method = catalogue.SECTIONS.get(stage, {}).get(getattr(entry, "method", ""))
         if method and (lacking := catalogue.missing(method)):
             yield Problem((*place, "method"), f"'{method.name}' needs {', '.join(lacking)}, which is not installed")
         for key in method.needs if method else ():
             if getattr(entry, key) is None:
                 yield Problem((*place, key), f"this key is missing: the method '{entry.method}' needs it")
-
-
-def _dictionaries(config: Config, place: tuple[str, ...], stage: str, entry: Any) -> Iterator[Problem]:
-    """Dictionaries that an entry names, and files that an entry of their section reads."""
-    named = getattr(entry, "dictionaries", None)
-    if named is not None and named not in config.dictionaries:
-        problem = describe_unknown("entry of dictionaries", named, list(config.dictionaries))
-        yield Problem((*place, "dictionaries"), problem)
-    if named is not None and getattr(entry, "buffer", "activations") != "activations":
-        problem = f"features are those of activations, and the entry reads {entry.buffer}"
-        yield Problem((*place, "dictionaries"), problem)
-    if stage == "dictionaries" and entry.method == "load":
-        if not entry.path:
-            yield Problem((*place, "path"), "this key is missing: the method 'load' reads a folder or file")
-        elif not dictionary_files(entry.path):
-            yield Problem((*place, "path"), f"there is no dictionary at '{entry.path}'")
-        if entry.n_features is not None:
-            yield Problem((*place, "n_features"), "the file decides how many features it has; leave it out")
-
-
-def _features_apply(study: Study) -> Iterator[Problem]:
-    """Dictionaries must be those of the same dataset, or of only one."""
-    for stage in ("functional", "effective", "rois"):
-        for name, entry in study.entries(stage).items():
-            if entry.dictionaries is None:
-                continue
-            place = (stage, name, "dictionaries")
-            wanted = study.config.dictionaries.get(entry.dictionaries)
-            if wanted is None:
-                continue  # said by the check of names
-            for model in study.models_for(stage, entry):
-                found = study.datasets_for("dictionaries", wanted, model)
-                other = [one for one in study.datasets_for(stage, entry, model) if one not in found]
-                if other and len(found) != 1:
-                    yield Problem(
-                        place,
-                        f"for '{model}' on '{other[0]}' there are dictionaries from {len(found)} other datasets; "
-                        f"select one in dictionaries.{entry.dictionaries}",
-                    )
 
 
 def _metric(place: tuple[str, ...], stage: str, entry: Any) -> Iterator[Problem]:
