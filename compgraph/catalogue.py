@@ -786,6 +786,74 @@ BASELINES: Table = _table(
     ),
 )
 
+_DICTIONARIES = "compgraph.dictionaries.fit"
+_COMPONENTS = (Option("max_iter", 500, "Most iterations.", minimum=1),)
+
+DICTIONARIES: Table = _table(
+    Entry(
+        "sae",
+        _DICTIONARIES,
+        "sparse autoencoder, trained on the recorded activations",
+        "fit_dictionary",
+        serves=TRANSFORMER,
+        options=(
+            Option(
+                "activation",
+                "batch-topk",
+                "What makes features sparse.",
+                choices=("relu", "topk", "batch-topk", "jumprelu", "gated"),
+            ),
+            Option("k", 8, "topk, batch-topk: active features a row.", minimum=1),
+            Option("sparsity", 1.0, "relu, jumprelu, gated: weight of the penalty.", minimum=0.0),
+            Option("n_rows", 1_000_000, "Rows to train on, in as many passes as that takes.", minimum=1),
+            Option("batch_size", 2048, "Rows a step.", minimum=1),
+            Option("learning_rate", 0.002, "Peak learning rate of Adam.", minimum=0.0),
+            Option("revive_every", 100_000, "Rows after which a silent feature starts again; 0: never.", minimum=0),
+        ),
+    ),
+    Entry(
+        "pca",
+        _DICTIONARIES,
+        "principal components",
+        "fit_dictionary",
+        serves=TRANSFORMER,
+        options=(Option("centred", True, "Take the mean off first."),),
+    ),
+    Entry(
+        "ica",
+        _DICTIONARIES,
+        "independent components (FastICA)",
+        "fit_dictionary",
+        serves=TRANSFORMER,
+        options=_COMPONENTS,
+    ),
+    Entry(
+        "nmf",
+        _DICTIONARIES,
+        "non-negative factors, for units that are mostly positive",
+        "fit_dictionary",
+        serves=TRANSFORMER,
+        options=_COMPONENTS,
+    ),
+    Entry(
+        "load",
+        _DICTIONARIES,
+        "a published dictionary, checked against the recorded activations",
+        "fit_dictionary",
+        serves=TRANSFORMER,
+        options=(
+            Option("path", "", "Its folder or safetensors file; {site} stands for the site."),
+            Option(
+                "layout",
+                "auto",
+                "Whose layout the file has.",
+                choices=("auto", "saelens", "dictionary-learning", "sparsify"),
+            ),
+            Option("least_explained", 0.5, "Share of the variance that it must explain."),
+        ),
+    ),
+)
+
 ROIS: Table = _table(
     Entry(
         "kmeans",
@@ -924,6 +992,7 @@ def _figure_of_test(method: str, summary: str, *tables: str) -> Entry:
 FIGURES: Table = _table(
     _figure("structural", "structural", "structural connectivity between the nodes"),
     _figure("functional", "functional", "functional connectivity between the nodes"),
+    _figure("dictionaries", "dictionaries", "how often features are active, and how training went"),
     _figure("effective", "effective", "the strongest effective edges, drawn by level"),
     _figure("faithfulness", "evaluation", "faithfulness against the share of edges kept", per="place"),
     _against("n_nodes", "faithfulness against the number of nodes that the circuit has"),
@@ -958,6 +1027,7 @@ STAGES: Table = _table(
     _stage("data", "data", "Make a dataset: prompts, text windows or images, for one model."),
     _stage("activations", "activations", "Record activations into one buffer."),
     _stage("attributions", "attributions", "Record attributions of a metric into one buffer."),
+    _stage("dictionaries", "dictionaries", "Train or load dictionaries: features of sites."),
     _stage("structural", "structural", "Structural graph: from the weights alone."),
     _stage("functional", "functional", "Functional graph: co-variation of recorded activations."),
     _stage("effective", "effective", "Effective graph: causal influence between parts."),
@@ -975,6 +1045,7 @@ STAGES: Table = _table(
 
 SECTIONS: Mapping[str, Table] = {
     "attributions": ATTRIBUTIONS,
+    "dictionaries": DICTIONARIES,
     "structural": STRUCTURAL,
     "functional": FUNCTIONAL,
     "effective": EFFECTIVE,

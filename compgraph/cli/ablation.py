@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from compgraph import catalogue
-from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, cache_option, output_option, verb
+from compgraph.cli.console import (
+    TO_BE_GIVEN,
+    Call,
+    baseline_option,
+    cache_option,
+    dictionaries_option,
+    output_option,
+    verb,
+)
 
 
 @verb("ablation", section="ablation", device=True)
@@ -17,6 +25,7 @@ from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, cache_opti
 @click.argument("graph", type=TO_BE_GIVEN)
 @cache_option
 @baseline_option
+@dictionaries_option
 @output_option
 def command(
     call: Call,
@@ -25,17 +34,19 @@ def command(
     graph: Path,
     cache: Path | None,
     baseline_data: Path | None,
+    dictionaries: Path | None,
     output: Path,
     entry: Any,
 ) -> None:
     """MODEL, DATA and GRAPH are manifests: a checkpoint, a dataset, an effective graph of the two."""
     from compgraph.ablation.baselines import make_baseline
-    from compgraph.cli.inputs import open_graph, open_network, open_pairs, open_reference
+    from compgraph.cli.inputs import open_graph, open_network, open_pairs, open_reference, with_dictionaries
     from compgraph.data.holding_out import examples_for
     from compgraph.evaluation.outputs import KIND, cache_for, write_outputs
     from compgraph.evaluation.planning import plan_circuits
 
     net, made = open_network(model, call.device)
+    net, dictionaries_made = with_dictionaries(net, dictionaries)
     pairs, pairs_made = open_pairs(data)
     edges, graph_made = open_graph(graph)
     reference, reference_made = open_reference(baseline_data)
@@ -66,7 +77,7 @@ def command(
         options=entry.baseline_options,
         cache=cache,
     )
-    inputs = {"model": made, "data": pairs_made, "graph": graph_made, **reference_made}
+    inputs = {"model": made, "data": pairs_made, "graph": graph_made, **dictionaries_made, **reference_made}
     known = None if cache is None else cache_for(cache, net, pairs, plan, entry.ablation, baseline, entry.norm_scale)
     with call.result(output, KIND, ".zarr", inputs=inputs) as draft:
         settings = {"ablation": entry.ablation, "baseline": baseline, "batch_size": entry.batch_size}

@@ -365,6 +365,18 @@ def cache_option(command: Command) -> Command:
     )(command)
 
 
+def dictionaries_option(command: Command) -> Command:
+    """``--dictionaries``: what makes features of a site's units."""
+    return click.option(
+        "--dictionaries", type=TO_BE_GIVEN, help="Manifest of dictionaries, whose features become units of their sites."
+    )(command)
+
+
+def model_option(command: Command) -> Command:
+    """``--model``: the network that dictionaries are attached to, where nothing else needs it."""
+    return click.option("--model", type=TO_BE_GIVEN, help="With --dictionaries: manifest of their model.")(command)
+
+
 def rois_option(command: Command) -> Command:
     """``--rois``: the partition that ``rois.<name>`` in ``--partition`` means."""
     return click.option(

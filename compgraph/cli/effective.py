@@ -8,7 +8,16 @@ from typing import Any
 import click
 
 from compgraph import catalogue
-from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, cache_option, output_option, rois_option, verb
+from compgraph.cli.console import (
+    TO_BE_GIVEN,
+    Call,
+    baseline_option,
+    cache_option,
+    dictionaries_option,
+    output_option,
+    rois_option,
+    verb,
+)
 
 
 @verb("effective", section="effective", device=True)
@@ -17,6 +26,7 @@ from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, cache_opti
 @rois_option
 @baseline_option
 @cache_option
+@dictionaries_option
 @output_option
 def command(
     call: Call,
@@ -25,17 +35,19 @@ def command(
     rois: Path | None,
     baseline_data: Path | None,
     cache: Path | None,
+    dictionaries: Path | None,
     output: Path,
     entry: Any,
 ) -> None:
     """MODEL is the manifest of a checkpoint, DATA that of a dataset."""
     from compgraph.ablation.baselines import make_baseline
-    from compgraph.cli.inputs import build_partition, open_network, open_pairs, open_reference
+    from compgraph.cli.inputs import build_partition, open_network, open_pairs, open_reference, with_dictionaries
     from compgraph.cli.saving import method_options, save_graph
     from compgraph.connectivity.effective.attribution import effective_connectivity
     from compgraph.data.holding_out import examples_for
 
     net, made = open_network(model, call.device)
+    net, dictionaries_made = with_dictionaries(net, dictionaries)
     pairs, pairs_made = open_pairs(data)
     pairs = examples_for(pairs, entry.held_out, "chosen")
     partition, inputs = build_partition(net, entry.partition, rois)
@@ -60,4 +72,5 @@ def command(
         **method_options(method, entry),
     )
     graph.attributes["held_out"] = entry.held_out
-    save_graph(call, graph, output, {"model": made, "data": pairs_made, **reference_made, **inputs})
+    inputs |= {"model": made, "data": pairs_made, **dictionaries_made, **reference_made}
+    save_graph(call, graph, output, inputs)

@@ -165,7 +165,17 @@ def _only(results: list[Result], kind: str) -> Result:
     return found[0]
 
 
+def _dictionaries(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
+    from compgraph import store
+
+    one = _only(results, "dictionaries")
+    training = "training.parquet"
+    tables = [store.read_table(one.file(name)) for name in ("quality.parquet", "density.parquet")]
+    return tables, {"training": store.read_table(one.file(training)) if training in one.manifest["files"] else None}
+
+
 _READERS: dict[str, Callable[[list[Result]], tuple[list[Any], dict[str, Any]]]] = {
+    "dictionaries": _dictionaries,
     "structural": _graph,
     "functional": _graph,
     "effective": _graph,

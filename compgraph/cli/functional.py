@@ -8,27 +8,38 @@ from typing import Any
 import click
 
 from compgraph import catalogue
-from compgraph.cli.console import TO_BE_GIVEN, Call, output_option, rois_option, verb
+from compgraph.cli.console import TO_BE_GIVEN, Call, dictionaries_option, model_option, output_option, rois_option, verb
 
 
-@verb("functional", section="functional")
+@verb("functional", section="functional", device=True)
 @click.argument("buffer", type=TO_BE_GIVEN)
 @rois_option
+@dictionaries_option
+@model_option
 @output_option
-def command(call: Call, buffer: Path, rois: Path | None, output: Path, entry: Any) -> None:
+def command(
+    call: Call,
+    buffer: Path,
+    rois: Path | None,
+    dictionaries: Path | None,
+    model: Path | None,
+    output: Path,
+    entry: Any,
+) -> None:
     """BUFFER is the manifest of recorded activations or attributions."""
     from compgraph.circuits import sparsify
-    from compgraph.cli.inputs import build_partition
+    from compgraph.cli.inputs import build_partition, open_features
     from compgraph.cli.saving import method_options, save_graph
     from compgraph.config.functional import SHARED
     from compgraph.connectivity.functional import functional_connectivity
     from compgraph.data.buffers import open_buffer
 
-    recorded = open_buffer(buffer)
+    opened = open_buffer(buffer)
+    recorded, features = open_features(opened, dictionaries, model, call.device)
     partition, inputs = build_partition(recorded, entry.partition, rois)
     options = method_options(catalogue.FUNCTIONAL[entry.method], entry)
     options |= {name: getattr(entry, name) for name in SHARED}
     graph = functional_connectivity(recorded, partition, entry.method, **options)
     if entry.sparsify is not None:
         graph = sparsify(graph, entry.sparsify, **entry.sparsify_options)
-    save_graph(call, graph, output, {recorded.result.kind: recorded.result, **inputs})
+    save_graph(call, graph, output, {opened.result.kind: opened.result, **features, **inputs})

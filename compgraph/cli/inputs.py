@@ -103,6 +103,44 @@ def graph_name(manifest: Path) -> str:
     return f"{manifest.absolute().parent.name}.{manifest.stem}"
 
 
+def with_dictionaries(net: Any, manifest: Path | None) -> tuple[Any, dict[str, store.Result]]:
+    """The network with the dictionaries of a manifest attached, if one is given, and the result by its role.
+
+    Raises
+    ------
+    ModelError
+        If they were fitted on another model, or cannot be attached.
+    """
+    if manifest is None:
+        return net, {}
+    from compgraph.dictionaries.attached import attach
+    from compgraph.dictionaries.files import KIND_OF_SEVERAL, load_dictionaries
+
+    found = load_dictionaries(manifest)
+    return attach(net, found), {"dictionaries": store.open(manifest, KIND_OF_SEVERAL)}
+
+
+def open_features(
+    buffer: Any, dictionaries: Path | None, model: Path | None, device: str
+) -> tuple[Any, dict[str, store.Result]]:
+    """A buffer as it is, or seen through dictionaries of the network it was recorded from, and results by role.
+
+    Raises
+    ------
+    DataError
+        If dictionaries are given and no model, which is needed to attach them.
+    """
+    if dictionaries is None:
+        return buffer, {}
+    if model is None:
+        raise DataError("--dictionaries needs --model, the manifest of the network that they are attached to")
+    from compgraph.dictionaries.encoded import EncodedBuffer
+
+    net, made = open_network(model, device)
+    featured, inputs = with_dictionaries(net, dictionaries)
+    return EncodedBuffer(buffer, featured), {"model": made, **inputs}
+
+
 def build_partition(
     net: Any, choice: str | dict[str, str], rois: Path | None
 ) -> tuple[Partition, dict[str, store.Result]]:

@@ -16,6 +16,7 @@ START = {
 END = {
     "show": ("compgraph.cli.show", "Show a result: what it is, how it was made, whether it is whole."),
     "doctor": ("compgraph.cli.doctor", "Show versions, optional libraries, threads, disk and accelerator."),
+    "convert-dictionary": ("compgraph.cli.convert_dictionary", "Turn published weights (.pt, .npz) into safetensors."),
     "config": ("compgraph.cli.config", "Validate a config, or write the schema or the commented file."),
 }
 STAGES = {name: (entry.module, entry.summary) for name, entry in catalogue.STAGES.items()}

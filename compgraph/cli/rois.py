@@ -8,30 +8,36 @@ from typing import Any
 
 import click
 
-from compgraph.cli.console import TO_BE_GIVEN, Call, output_option, verb
+from compgraph.cli.console import TO_BE_GIVEN, Call, dictionaries_option, model_option, output_option, verb
 
 
-@verb("rois", section="rois")
+@verb("rois", section="rois", device=True)
 @click.argument("buffer", type=TO_BE_GIVEN)
+@dictionaries_option
+@model_option
 @output_option
-def command(call: Call, buffer: Path, output: Path, entry: Any) -> None:
+def command(
+    call: Call, buffer: Path, dictionaries: Path | None, model: Path | None, output: Path, entry: Any
+) -> None:
     """BUFFER is the manifest of recorded activations or attributions."""
     from compgraph import catalogue
+    from compgraph.cli.inputs import open_features
     from compgraph.cli.saving import method_options
     from compgraph.data.buffers import open_buffer
     from compgraph.rois.find import find_rois
 
     method = catalogue.ROIS[entry.method]
     opened = open_buffer(buffer)
+    features, inputs = open_features(opened, dictionaries, model, call.device)
     partition = find_rois(
-        opened,
+        features,
         recorded(entry.sites, list(opened.sites["site"])),
         entry.method,
         entry.n_rois,
         entry.seed,
         **method_options(method, entry),
     )
-    with call.result(output, "partition", ".partition", inputs={opened.result.kind: opened.result}) as draft:
+    with call.result(output, "partition", ".partition", inputs={opened.result.kind: opened.result, **inputs}) as draft:
         partition.save(draft.path)
         draft.summary.update(parts={site: partition.n_parts(site) for site in partition.sites})
 

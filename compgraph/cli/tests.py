@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     "inputs",
     multiple=True,
     metavar="ROLE=MANIFEST",
-    help="What else the method reads: graph, buffer, blocks, rois.NAME, or sbm.NAME with graph:sbm.NAME; repeatable.",
+    help="What else the method reads: graph, dictionaries, buffer, blocks, rois.NAME, or sbm.NAME with "
+    "graph:sbm.NAME; repeatable.",
 )
 @baseline_option
 @output_option
@@ -36,16 +37,17 @@ def command(
     call: Call, model: Path, data: Path, inputs: tuple[str, ...], baseline_data: Path | None, output: Path, entry: Any
 ) -> None:
     """MODEL and DATA are manifests: a checkpoint and a dataset. Each method reads some of the inputs besides."""
-    from compgraph.cli.inputs import open_graph, open_network, open_pairs, open_reference
+    from compgraph.cli.inputs import open_graph, open_network, open_pairs, open_reference, with_dictionaries
     from compgraph.data.buffers import open_buffer
     from compgraph.evaluation.trials.trial import Given
     from compgraph.store import write_table
 
     given = _by_role(inputs)
     net, made = open_network(model, call.device)
+    net, dictionaries_made = with_dictionaries(net, given.get("dictionaries"))
     pairs, pairs_made = open_pairs(data)
     reference, reference_made = open_reference(baseline_data)
-    read: dict[str, Result] = {"model": made, "data": pairs_made, **reference_made}
+    read: dict[str, Result] = {"model": made, "data": pairs_made, **dictionaries_made, **reference_made}
     found: dict[str, Any] = {}
     if "graph" in given:
         found["graph"], read["graph"] = open_graph(given["graph"])
@@ -107,7 +109,7 @@ def _open_partitions(net: Network, given: Mapping[str, Path], read: dict[str, Re
 
     found = {}
     for role, path in given.items():
-        if role in ("graph", "buffer", "blocks") or role.startswith("graph:"):
+        if role in ("graph", "dictionaries", "buffer", "blocks") or role.startswith("graph:"):
             continue
         if role.startswith("rois."):
             read[role] = store.open(path, kind="partition")

@@ -25,6 +25,7 @@ SELECTORS = (
     "runs",
     "blocks",
     "partitions",
+    "dictionaries",
 )
 """Fields that say where an entry applies. They choose files; they are no flags of the stage's verb."""
 
@@ -43,6 +44,7 @@ RESERVED = frozenset(
         "statistics",
         "activations",
         "attributions",
+        "dictionaries",
         "datasets",
         "figures",
         "report",

@@ -13,6 +13,7 @@ from compgraph import catalogue
 from compgraph.config.base import describe_unknown
 from compgraph.config.config import Config
 from compgraph.config.datasets import ImageData, PairsData, TaskData, TextData
+from compgraph.config.dictionary_checks import features_apply, named_dictionaries
 from compgraph.config.facts import facts_of
 from compgraph.config.metrics import user_metrics
 from compgraph.config.problems import Problem
@@ -23,7 +24,7 @@ from compgraph.config.tested import applies, on_graphs, unknown_names
 from compgraph.errors import DataError
 from compgraph.importing import is_import_path, source_of
 
-DATA_STAGES = ("attributions", "functional", "effective", "rois")
+DATA_STAGES = ("attributions", "dictionaries", "functional", "effective", "rois")
 PROMPT_TOKENS = 32
 """Tokens a task's prompt has at most, for the estimate of the disk needed."""
 
@@ -41,7 +42,7 @@ def cross_check(config: Config) -> list[Problem]:
         # What the other sections mean depends on these two; their errors would only repeat.
         return [*problems, *_references(config)]
     study = Study(config)
-    problems += [*_references(config), *unknown_names(config), *_rois_references(study)]
+    problems += [*_references(config), *unknown_names(config), *_rois_references(study), *features_apply(study)]
     if problems:
         return problems
     problems += [*_compared(config)]
@@ -150,6 +151,7 @@ def _references(config: Config) -> Iterator[Problem]:
         buffers = ["activations", *(f"attributions.{name}" for name in config.attributions)]
         if (getattr(entry, "buffer", None) or "activations") not in buffers:
             yield Problem((*place, "buffer"), describe_unknown("buffer", entry.buffer, buffers))
+        yield from named_dictionaries(config, place, stage, entry)
         method = catalogue.SECTIONS.get(stage, {}).get(getattr(entry, "method", ""))
         if method and (lacking := catalogue.missing(method)):
             yield Problem((*place, "method"), f"'{method.name}' needs {', '.join(lacking)}, which is not installed")
@@ -211,7 +213,8 @@ def _baseline_options(place: tuple[str, ...], entry: Any) -> Iterator[Problem]:
 def _selecting(config: Config) -> Iterator[tuple[tuple[str, ...], str, Any]]:
     """(place, stage, entry) of everything that selects where it applies."""
     yield ("activations",), "activations", config.activations
-    for stage in ("attributions", *GRAPH_STAGES, "rois", *GRAPH_READERS, "evaluation", "tests", "comparison"):
+    readers = ("rois", *GRAPH_READERS, "evaluation", "tests", "comparison")
+    for stage in ("attributions", "dictionaries", *GRAPH_STAGES, *readers):
         for name, entry in getattr(config, stage).items():
             yield (stage, name), stage, entry
 
@@ -251,6 +254,10 @@ def _rois_references(study: Study) -> Iterator[Problem]:
             if len(names) > 1:
                 yield Problem(place, f"it mixes the ROIs of {' and '.join(names)}; one entry of rois at a time")
             if names and not unknown:
+                featured = getattr(entry, "dictionaries", None)
+                if study.entries("rois")[names[0]].dictionaries != featured:
+                    units = f"features of '{featured}'" if featured else "units themselves"
+                    yield Problem(place, f"the ROIs '{names[0]}' are not of the {units}")
                 yield from _rois_apply(study, stage, place, entry, names[0])
 
 

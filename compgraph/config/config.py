@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from compgraph.config import attributions as _attributions
 from compgraph.config import communities as _communities
+from compgraph.config import dictionaries as _dictionaries
 from compgraph.config import effective as _effective
 from compgraph.config import functional as _functional
 from compgraph.config import rois as _rois
@@ -59,6 +60,9 @@ class Config(Section):
     attributions: dict[Name, _attributions.Attributions] = Field(
         {}, description="Buffers of what each unit contributes to a metric."
     )
+    dictionaries: dict[Name, _dictionaries.Dictionaries] = Field(
+        {}, description="Features of sites: trained on recorded activations, or loaded."
+    )
     structural: dict[Name, _structural.Structural] = Field({}, description="Graphs from the weights alone.")
     functional: dict[Name, _functional.Functional] = Field({}, description="Graphs of what varies together.")
     effective: dict[Name, _effective.Effective] = Field({}, description="Graphs of causal influence.")
@@ -82,6 +86,7 @@ ENTRY_MODELS: dict[str, Mapping[str, type[Section]]] = {
     "models": MODEL_KINDS,
     "datasets": DATASET_KINDS,
     "attributions": _attributions.METHODS,
+    "dictionaries": _dictionaries.METHODS,
     "structural": _structural.METHODS,
     "functional": _functional.METHODS,
     "effective": _effective.METHODS,

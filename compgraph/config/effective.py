@@ -17,6 +17,9 @@ class EffectiveEntry(DataEntry):
     partition: PartitionChoice = Field(
         "modules", description="Nodes: modules, heads, channels, units, rois.<name>, or one of these per site pattern."
     )
+    dictionaries: str | None = Field(
+        None, description="Entry of the section dictionaries whose features are the units of their sites."
+    )
     metric: MetricName = Field(
         "logit_difference", description="Scalar of the output whose change is attributed."
     )

@@ -58,6 +58,9 @@ class FunctionalEntry(BufferEntry):
     threshold: Annotated[float, Field(ge=0)] | None = Field(
         None, description="Keep edges with a weight of at least this magnitude; all if not given."
     )
+    dictionaries: str | None = Field(
+        None, description="Entry of the section dictionaries whose features are the units of their sites."
+    )
 
 
 SHARED = ("sites", "positions", "confounds", "part", "by", "winsorise", "samples", "level", "correction", "threshold")

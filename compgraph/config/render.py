@@ -44,8 +44,11 @@ def render(values: Mapping[str, Any], heading: str = "") -> str:
     lines = [f"# {line}".rstrip() for line in textwrap.dedent(heading).strip().splitlines()]
     explained: set[tuple[str, str]] = set()
     for name, field in Config.model_fields.items():
-        lines += ["", f"# {name}: {field.description}"]
         given = values.get(name)
+        if not given and name not in SINGLE_MODELS and any(values.values()):
+            lines += ["", f"{name}: {{}}  # {field.description} See docs/configuration.md."]
+            continue
+        lines += ["", f"# {name}: {field.description}"]
         if name in SINGLE_MODELS:
             lines += _single(name, SINGLE_MODELS[name], given or {})
         else:

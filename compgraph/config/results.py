@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from compgraph import catalogue
 
 GRAPH_STAGES = ("structural", "functional", "effective")
-BUFFER_READERS = ("functional", "rois", "tests")
+BUFFER_READERS = ("dictionaries", "functional", "rois", "tests")
 """Stages of which some entries read a buffer of activations or attributions."""
 GRAPH_READERS = ("ablation", "communities", "sbm", "statistics")
 """Stages whose entries read graphs."""
@@ -18,6 +18,7 @@ PAYLOADS = {
     "data": ".data",
     "activations": ".zarr",
     "attributions": ".zarr",
+    "dictionaries": ".dictionaries",
     "structural": ".graph",
     "functional": ".graph",
     "effective": ".graph",

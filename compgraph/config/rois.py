@@ -16,6 +16,9 @@ class RoiEntry(BufferEntry):
         None, description="ROIs a site, the same for all or by site; the method decides if not given."
     )
     seed: Seed = Field(0, description="Seed of the method.")
+    dictionaries: str | None = Field(
+        None, description="Entry of the section dictionaries whose features are the units of their sites."
+    )
 
 
 METHODS = method_models(catalogue.ROIS, RoiEntry, "kmeans")

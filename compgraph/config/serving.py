@@ -56,6 +56,12 @@ class Serving:
             return f"none of the sites {', '.join(patterns)} is in '{model}'"
         if getattr(entry, "norm_scale", "exact") != "exact" and kind == "sequential":
             return f"norm_scale is {entry.norm_scale}, and {_a(kind)} such as '{model}' has no norms"
+        wanted = self.config.dictionaries.get(getattr(entry, "dictionaries", None) or "")
+        if wanted is not None:
+            if wanted.models is not None and model not in wanted.models:
+                return f"the dictionaries '{entry.dictionaries}' are not made for '{model}'"
+            if reason := self.against_model("dictionaries", wanted, model):
+                return f"the dictionaries '{entry.dictionaries}' are not made for '{model}': {reason}"
         read = self.attributions_of(entry)
         if read is None:
             return ""

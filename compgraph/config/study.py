@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,9 @@ class Study(Serving):
         rois = list(self._rois([*graphs, *tests]))
         readers = [result for stage in GRAPH_READERS for result in self._readers(stage, graphs)]
         readers += [*self._evaluations(readers), *tests, *self._comparisons()]
-        buffers = list(self._buffers([*graphs, *rois, *tests]))
-        made = [*buffers, *rois, *graphs, *readers]
+        dictionaries = list(self._dictionaries([*graphs, *rois]))
+        buffers = list(self._buffers([*dictionaries, *graphs, *rois, *tests]))
+        made = [*buffers, *dictionaries, *rois, *graphs, *readers]
         datasets = {(result.model, result.dataset): None for result in made if result.dataset}
         models = [
             Result("model", checkpoint, model, checkpoint)
@@ -94,7 +96,7 @@ class Study(Serving):
         # The data that baselines are taken from are made even where nothing else reads them.
         datasets |= {(result.model, other): None for result in made if (other := self.baseline_data_of(result))}
         data = [Result("data", dataset, model, dataset=dataset) for model, dataset in datasets]
-        return dict.fromkeys([*models, *data, *made, *self._figures([*graphs, *readers])])
+        return dict.fromkeys([*models, *data, *made, *self._figures([*dictionaries, *graphs, *readers])])
 
     def _graphs(self, stage: str) -> Iterator[Result]:
         for name, entry in self.entries(stage).items():
@@ -117,6 +119,15 @@ class Study(Serving):
             elif needed := self.rois_of(reader):
                 yield needed
 
+    def _dictionaries(self, readers: list[Result]) -> Iterator[Result]:
+        for name, entry in self.entries("dictionaries").items():
+            for model, checkpoint, dataset in self.places("dictionaries", entry):
+                yield Result("dictionaries", name, model, checkpoint, dataset)
+        # Those that a graph is made with are made even at checkpoints their own entry does not select.
+        for reader in readers:
+            if needed := self.dictionaries_of(reader):
+                yield needed
+
     def _buffers(self, readers: list[Result]) -> Iterator[Result]:
         for model, checkpoint, dataset in self.places("activations", self.config.activations):
             yield Result("activations", "activations", model, checkpoint, dataset)
@@ -125,7 +136,10 @@ class Study(Serving):
                 yield Result("attributions", name, model, checkpoint, dataset)
         # A buffer that another section reads is made even where its own does not select it.
         for reader in readers:
-            if reader.stage in BUFFER_READERS and getattr(self.entries(reader.stage)[reader.name], "buffer", None):
+            if reader.stage not in BUFFER_READERS:
+                continue
+            # Dictionaries are of activations always, most tests of no buffer at all.
+            if reader.stage == "dictionaries" or getattr(self.entries(reader.stage)[reader.name], "buffer", None):
                 yield self.buffer_of(reader)
 
     def left_out(self) -> list[str]:
@@ -231,9 +245,19 @@ class Study(Serving):
             dataset = self.datasets_for("rois", roi_entry, graph.model)[0]
         return Result("rois", names[0], graph.model, graph.checkpoint, dataset)
 
+    def dictionaries_of(self, reader: Result) -> Result | None:
+        """The dictionaries whose features are units of a graph or a partition: of its dataset, or of their only one."""
+        name = getattr(self.entries(reader.stage)[reader.name], "dictionaries", None)
+        if name is None:
+            return None
+        found = self.datasets_for("dictionaries", self.entries("dictionaries")[name], reader.model)
+        dataset = reader.dataset if reader.dataset in found else found[0]
+        return Result("dictionaries", name, reader.model, reader.checkpoint, dataset)
+
     def buffer_of(self, reader: Result) -> Result:
-        """The buffer that a functional graph, a partition or a test reads."""
-        section, _, name = self.entries(reader.stage)[reader.name].buffer.partition(".")
+        """The buffer that dictionaries, a functional graph, a partition or a test read."""
+        entry = self.entries(reader.stage)[reader.name]
+        section, _, name = getattr(entry, "buffer", "activations").partition(".")
         return Result(section, name or section, reader.model, reader.checkpoint, reader.dataset)
 
     def baseline_data_of(self, result: Result) -> str | None:
@@ -273,9 +297,11 @@ class Study(Serving):
         return next(revision for revision in revisions if revision_name(revision) == checkpoint)
 
     def sources(self, section: str, name: str) -> list[str]:
-        """Local files outside the results that an entry of ``models`` or ``datasets`` is read from."""
+        """Local files outside the results that an entry of a section is read from."""
         entry = self.entry(section, name)
         path = getattr(entry, "path", None)
+        if section == "dictionaries":
+            return dictionary_files(path)
         if path is None:
             return []
         found = local_folder(path) if isinstance(entry, Pretrained) else Path(path).expanduser()
@@ -304,6 +330,12 @@ class Study(Serving):
         entry, _, graph = name.partition("@")
         model, checkpoint, dataset = place.split("/")
         return inputs_of(self, Result("tests", entry, model, checkpoint, dataset, graph))
+
+    def dictionary_paths(self, stage: str, name: str, model: str, checkpoint: str, dataset: str) -> list[str]:
+        """The manifest of the dictionaries an entry (of an ablation: its graph) is made with: one path, or none."""
+        stage = "effective" if stage == "ablation" else stage
+        needed = self.dictionaries_of(Result(stage, name, model, checkpoint, dataset))
+        return [self.path(needed)] if needed else []
 
     def baseline_paths(self, stage: str, name: str, model: str) -> list[str]:
         """The manifest of the other dataset that an entry's baseline is taken from: one path, or none."""
@@ -357,7 +389,7 @@ class Study(Serving):
 
     @cached_property
     def _figure_inputs(self) -> dict[tuple[str, str], list[Result]]:
-        stages = (*GRAPH_STAGES, *GRAPH_READERS, "evaluation", "tests", "comparison")
+        stages = ("dictionaries", *GRAPH_STAGES, *GRAPH_READERS, "evaluation", "tests", "comparison")
         made = [result for result in self.results() if result.stage in stages]
         found = {}
         for figure in self.config.figures.names:
@@ -378,6 +410,13 @@ class Study(Serving):
             for result in made
             if result.stage in reads and (result.model, result.dataset) == (first.model, first.dataset)
         ]
+
+
+def dictionary_files(path: str | None) -> list[str]:
+    """Files that published dictionaries are read from; `{site}` in the path stands for any site."""
+    found = [Path(one) for one in glob(str(Path(path.replace("{site}", "*")).expanduser()))] if path else []
+    files = [file for one in found for file in (one.iterdir() if one.is_dir() else [one])]
+    return sorted(str(file) for file in files if file.suffix in (".safetensors", ".json"))
 
 
 ON_EFFECTIVE = ("ablation", "tests")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 Inputs = dict[str, Result]
 """Role of an input to the result that plays it.
 
-Roles are ``graph``, ``buffer``, ``blocks``, and the words of ``partitions``; the graph that such a word names has the
-word's role with ``graph:`` before it.
+Roles are ``graph``, ``dictionaries``, ``buffer``, ``blocks``, and the words of ``partitions``; the graph that such a
+word names has the word's role with ``graph:`` before it.
 """
 
 
@@ -28,7 +28,11 @@ def results_of_tests(study: Study, graphs: list[Result]) -> Iterator[Result]:
     for name, entry in study.entries("tests").items():
         if on_graphs(entry):
             for graph in graphs:
-                if study.reads("tests", entry, graph) and _has_blocks(study, entry, graph):
+                if (
+                    study.reads("tests", entry, graph)
+                    and _has_buffer(study, entry, graph)
+                    and _has_blocks(study, entry, graph)
+                ):
                     about = (graph.model, graph.checkpoint, graph.dataset)
                     yield Result("tests", name, *about, f"{graph.stage}.{graph.name}")
         else:
@@ -50,6 +54,8 @@ def inputs_of(study: Study, result: Result) -> Inputs:
     if result.graph:
         stage, _, graph = result.graph.partition(".")
         found["graph"] = Result(stage, graph, *place)
+        if needed := study.dictionaries_of(found["graph"]):
+            found["dictionaries"] = needed
         if getattr(entry, "blocks", None):
             section, _, name = entry.blocks.partition(".")
             found["blocks"] = Result(section, name, *place, result.graph)
@@ -72,6 +78,11 @@ def _partitions(study: Study, entry: Any, model: str, checkpoint: str, dataset: 
             stage, _, named = graph.partition(".")
             found[f"graph:{word}"] = Result(stage, named, model, checkpoint, where)
     return found
+
+
+def _has_buffer(study: Study, entry: Any, graph: Result) -> bool:
+    """Whether the attributions that an entry reads are of a graph's nodes; of features there are none."""
+    return not hasattr(entry, "buffer") or study.dictionaries_of(graph) is None
 
 
 def _has_blocks(study: Study, entry: Any, graph: Result) -> bool:

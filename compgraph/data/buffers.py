@@ -65,6 +65,8 @@ class ActivationBuffer:
         Number of rows: recorded tokens, or images.
     dtype : str
         Precision on disk. Reading gives float32.
+    chunk_rows : int
+        Rows of a chunk; the last one may have fewer.
     """
 
     def __init__(self, result: store.Result) -> None:
@@ -86,7 +88,7 @@ class ActivationBuffer:
         self.quantity: str = QUANTITIES[result.kind]
         self.n_rows: int = self.attributes["rows"]
         self.dtype: str = self.attributes["dtype"]
-        self._step: int = self.attributes["chunk_rows"]
+        self.chunk_rows: int = self.attributes["chunk_rows"]
         self._names: list[str] = [entry["name"] for entry in self.attributes["sites"]]
 
     def __repr__(self) -> str:
@@ -101,7 +103,7 @@ class ActivationBuffer:
     @property
     def n_chunks(self) -> int:
         """Number of chunks in which the rows are kept."""
-        return -(-self.n_rows // self._step)
+        return -(-self.n_rows // self.chunk_rows)
 
     @cached_property
     def sites(self) -> pd.DataFrame:
@@ -179,9 +181,9 @@ class ActivationBuffer:
         if step != 1:
             raise ValueError(f"rows are read in order: a slice with step {step} is not possible")
         values = np.empty((max(stop - start, 0), self.units(site)), np.float32)
-        for chunk in range(start // self._step, -(-stop // self._step) if stop > start else 0):
-            begin = max(start, chunk * self._step)
-            end = min(stop, (chunk + 1) * self._step)
+        for chunk in range(start // self.chunk_rows, -(-stop // self.chunk_rows) if stop > start else 0):
+            begin = max(start, chunk * self.chunk_rows)
+            end = min(stop, (chunk + 1) * self.chunk_rows)
             values[begin - start : end - start] = self._chunk(site, chunk, begin, end)
         return values
 
@@ -209,7 +211,7 @@ class ActivationBuffer:
         for name in names:
             self._array(name)
         for chunk in range(self.n_chunks):
-            begin, end = chunk * self._step, min((chunk + 1) * self._step, self.n_rows)
+            begin, end = chunk * self.chunk_rows, min((chunk + 1) * self.chunk_rows, self.n_rows)
             yield {name: self._chunk(name, chunk, begin, end) for name in names}
 
     def _array(self, site: str) -> Any:

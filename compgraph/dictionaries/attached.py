@@ -52,21 +52,43 @@ def attach(net: Transformer, dictionaries: Mapping[str, Dictionary]) -> FeatureT
 def width_of(net: Transformer, site: str, space: str) -> int:
     """Coordinates of a site in a space.
 
+    A view of the residual stream has coordinates, but writes nothing: a dictionary can describe it and cannot be
+    attached.
+
     Raises
     ------
     ModelError
-        The site is not an attention or MLP site of the network.
+        The site is not an attention site, an MLP or a view of the stream, or a view in space `write`.
     """
-    known = {s.name: s for s in net.architecture.node_sites if s.kind in ("attn", "mlp")}
+    known = {s.name: s for s in net.architecture.sites if s.kind in ("attn", "mlp", "resid")}
     if site not in known:
         raise ModelError(f"no dictionary can be at site {site!r}; it can be at {', '.join(known)}")
     if known[site].n_features:
         raise ModelError(f"{site} has a dictionary already; use the network without it (`.inner`)")
+    if space == "write" and known[site].kind == "resid":
+        raise ModelError(f"{site} is a view of the stream and writes nothing; its dictionaries are in space 'hidden'")
     return known[site].n_units if space == "hidden" else net.spec.d_model
 
 
 def check_fit(net: Transformer, site: str, one: Dictionary) -> None:
-    """Refuse a dictionary that was not made for this site (see `attach`)."""
+    """Refuse a dictionary that cannot be attached at this site (see `attach`)."""
+    if any(view.name == site for view in net.architecture.sites if view.kind == "resid"):
+        raise ModelError(
+            f"{site} is a view of the stream, the sum of what earlier nodes wrote: its features are no nodes of the "
+            "graph; a dictionary of it can be trained and evaluated, and attached ones are at attention and MLP sites"
+        )
+    check_origin(net, site, one)
+    _check_post_norm(net, site, one)
+
+
+def check_origin(net: Transformer, site: str, one: Dictionary) -> None:
+    """Refuse a dictionary of another site, model or width.
+
+    Raises
+    ------
+    ModelError
+        Naming both.
+    """
     width = width_of(net, site, one.space)
     if one.width != width:
         raise ModelError(f"{site}: its {one.space} space has width {width}, but the dictionary's is {one.width}")
@@ -76,6 +98,9 @@ def check_fit(net: Transformer, site: str, one: Dictionary) -> None:
         raise ModelError(
             f"{site}: the dictionary was fitted on the model {one.model}, and this is {net.digest or 'another'}"
         )
+
+
+def _check_post_norm(net: Transformer, site: str, one: Dictionary) -> None:
     if one.space == "hidden" and one.bias is not None and net.decoder(site)[2] is not None:
         raise ModelError(
             f"{site}: behind a post-norm the decoder's bias of a dictionary in space 'hidden' depends on all features "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from compgraph.dictionaries.dictionary import Dictionary
+from compgraph.dictionaries.rows import SiteRows
 from compgraph.errors import DataError
 from compgraph.models.transformer import Transformer
 
@@ -41,6 +41,7 @@ def pca(
     *,
     n_components: int | None = None,
     centred: bool = True,
+    keep: npt.NDArray[np.bool_] | None = None,
 ) -> Dictionary:
     """Principal components of a site.
 
@@ -56,6 +57,8 @@ def pca(
     centred
         Whether the mean is taken off first; it then becomes the decoder's bias. Uncentred: the axes of the second
         moments, without a bias.
+    keep
+        bool [rows], which rows of the data to use; None: all.
 
     Returns
     -------
@@ -67,16 +70,13 @@ def pca(
     DataError
         Data of another width, less than two rows, values that are not finite, more components than the width.
     """
-    from compgraph.dictionaries.attached import width_of  # which imports this package's classes
-
-    width = width_of(net, site, space)
+    rows = SiteRows(data, net, site, space, keep, "pca")
+    width = rows.width
     if n_components is not None and not 1 <= n_components <= width:
         raise DataError(f"pca of {site}: n_components is {n_components}; it must be from 1 to its width {width}")
     found = Covariance(width)
-    for rows in _values(data, net, site, space):
-        if not np.isfinite(rows).all():
-            raise DataError(f"pca of {site}: the data hold values that are not finite")
-        found.add(rows)
+    for values in rows:
+        found.add(values)
     if found.count < 2:
         raise DataError(f"pca of {site}: the data hold {found.count} rows; at least 2 are needed")
     axes = _axes(found, centred)[: n_components or width]
@@ -110,20 +110,3 @@ def _dictionary(
         site=site,
         model=net.digest or None,
     )
-
-
-def _values(data: Any, net: Transformer, site: str, space: str) -> Iterator[npt.NDArray[Any]]:
-    """Blocks [rows, width] in the wanted space."""
-    blocks: Iterable[npt.NDArray[Any]] = (
-        (chunk[site] for chunk in data.chunks(site)) if hasattr(data, "chunks") else [np.asarray(data)]
-    )
-    n_units = net.architecture.site(site).n_units
-    for block in blocks:
-        if block.ndim != 2 or block.shape[1] != n_units:
-            raise DataError(f"pca of {site}: the data have shape {block.shape}; they must be [rows, {n_units}]")
-        if space == "hidden":
-            yield block
-            continue
-        with torch.no_grad():
-            units = torch.from_numpy(np.ascontiguousarray(block)).to(net.dtype).to(net.device)
-            yield net.write(site, units).double().cpu().numpy()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 READERS = (
     "attributions",
+    "dictionaries",
     "structural",
     "functional",
     "effective",

@@ -51,7 +51,8 @@ def find_rois(
     Returns
     -------
     Partition
-        Parts `roi.0`, `roi.1`, …, numbered by their first unit. Units that never vary are labelled -1, with
+        Parts `roi.0`, `roi.1`, …, numbered by their first unit, and the part `error` where units are features of a
+        dictionary that leaves one. Units that never vary are labelled -1, with
         the reason in `reasons`. Of a buffer: all node sites of its network; those not chosen are whole.
 
     Raises
@@ -72,8 +73,8 @@ def find_rois(
     buffer: Recording = buffer_or_matrix  # type: ignore[assignment]
     sites = chosen_sites(buffer, site)
     units = {name: from_buffer(buffer, name) for name in track(sites, "unit correlations", unit="sites")}
-    found = _partition(units, method, n_rois, seed, options)
     architecture = buffer.architecture
+    found = _with_errors(_partition(units, method, n_rois, seed, options), architecture)
     # A name is its own pattern; everything else keeps its module.
     mixed = Partition.mixed(architecture, dict.fromkeys(found.sites, found))
     reasons = {name: whys for name, whys in mixed.reasons.items() if whys}
@@ -131,6 +132,17 @@ def _partition(
         labels[name] = whole
     reasons = {name: site_units.dead for name, site_units in units.items() if site_units.dead}
     return Partition.from_labels(labels, prefix="roi", reasons=reasons, kind=KIND)
+
+
+def _with_errors(found: Partition, architecture: Architecture) -> Partition:
+    """The same, with a part of its own for the error at sites whose units are features of a dictionary."""
+    labels, names = dict(found.labels), dict(found.names)
+    for site in architecture.sites:
+        if site.name in labels and site.has_error:
+            error = np.full(site.n_units - site.n_features, len(names[site.name]), np.int32)
+            labels[site.name] = np.concatenate([labels[site.name], error])
+            names[site.name] = (*names[site.name], "error")
+    return Partition(labels, names, found.kind, found.reasons)
 
 
 def _check_count(name: str, units: UnitCorrelations, n_rois: int | None) -> None:

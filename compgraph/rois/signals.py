@@ -76,6 +76,8 @@ class UnitCorrelations:
 def from_buffer(buffer: Recording, site: str) -> UnitCorrelations:
     """Correlations over all rows of a buffer, in one pass.
 
+    Of a site with a dictionary they are those of its features: the error's coordinates are one unit, not many.
+
     Raises
     ------
     DataError
@@ -84,9 +86,11 @@ def from_buffer(buffer: Recording, site: str) -> UnitCorrelations:
     recorded = list(buffer.sites["site"])
     if site not in recorded:
         raise DataError(f"rois: site {site!r} was not recorded; the buffer has {', '.join(recorded)}")
-    mean = np.asarray(buffer.mean(site), np.float64)
-    deviation = np.sqrt(np.asarray(buffer.variance(site), np.float64))
-    rows = (chunk[site] for chunk in buffer.chunks([site]))
+    known = {one.name: one for one in buffer.architecture.sites}
+    first = known[site].n_features if site in known and known[site].has_error else None
+    mean = np.asarray(buffer.mean(site), np.float64)[:first]
+    deviation = np.sqrt(np.asarray(buffer.variance(site), np.float64))[:first]
+    rows = (chunk[site][:, :first] for chunk in buffer.chunks([site]))
     return _correlations(rows, mean, deviation, buffer.n_rows, site)
 
 

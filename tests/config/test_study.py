@@ -212,3 +212,34 @@ def test_a_comparison_is_made_where_two_of_its_graphs_are() -> None:
     ]
     drawn = study.figure_paths("tf/step-000100/mix", "three-connectivities.kinds")
     assert [path.rpartition("/")[2] for path in drawn] == ["kinds.json", "comp.json", "heads.json"]
+
+
+FEATURES = """
+models:
+  tf: {source: trained, architecture: transformer, tasks: [induction, ioi], steps: 100, checkpoints: 2}
+datasets:
+  mix: {kind: mixture, tasks: [induction, ioi], n: 32}
+  other: {kind: task, task: ioi, n: 32}
+dictionaries: {d: {datasets: [other]}, both: {}}
+effective:
+  a: {dictionaries: d, datasets: [mix], checkpoints: all}
+  b: {dictionaries: both}
+ablation: {cut: {graphs: [effective.a]}}
+"""
+
+
+def test_dictionaries_come_from_the_graph_s_data_or_from_their_own():
+    study = Study(small(FEATURES))
+    last = study.facts["tf"].checkpoints[-1]
+    path = f"results/tf/{last}/other/dictionaries/d.json"
+    assert study.dictionary_paths("effective", "a", "tf", last, "mix") == [path]
+    assert study.dictionary_paths("ablation", "a", "tf", last, "mix") == [path]
+    for dataset in ("mix", "other"):
+        expected = [f"results/tf/{last}/{dataset}/dictionaries/both.json"]
+        assert study.dictionary_paths("effective", "b", "tf", last, dataset) == expected
+    made = [result for result in study.results() if result.stage == "dictionaries" and result.name == "d"]
+    # At the checkpoints of the graphs, though the entry itself asks for the last one only.
+    assert {one.checkpoint for one in made} == set(study.facts["tf"].checkpoints)
+    buffers = {result.path for result in study.results() if result.stage == "activations"}
+    assert {f"tf/{one.checkpoint}/other/activations.json" for one in made} <= buffers
+    assert "--dictionaries" not in study.flags("effective", "a")

@@ -216,7 +216,7 @@ def test_damage_after_opening_is_an_error_and_never_numbers(tmp_path):
         buffer = open_buffer(tmp_path / name / "b.json")
         for site in ("mlp.0", "attn.0"):
             damage(buffer.result.path / f"units/{site}/c/1/0")
-            buffer.read(site, slice(0, buffer._step))
+            buffer.read(site, slice(0, buffer.chunk_rows))
             word = "missing" if name == "gone" else "damaged"
             with pytest.raises(StoreError, match=rf"chunk c/1/0 of array units/{site} of .* is {word}"):
                 buffer.read(site)

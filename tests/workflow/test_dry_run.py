@@ -40,6 +40,8 @@ def test_plan(config: str, place: Path, call: Run, workflow_copy: Path) -> None:
         "data activations structural functional effective rois ablation evaluation communities sbm statistics "
         f"{'comparison ' if config == 'config.yaml' else ''}figure report"
     )
+    if config == "configs/features.yaml":
+        everything = "data activations dictionaries functional effective rois ablation evaluation figure report"
     source = ["train"] if "train" in stages else ["import-model"]
     assert stages == source + everything.split()
 

@@ -7,6 +7,7 @@ rule ablation:
         data="<results>/{model}/datasets/{dataset}.json",
         graph="<results>/{model}/{checkpoint}/{dataset}/effective/{graph}.json",
         baseline=baseline("ablation"),
+        dictionaries=dictionaries("ablation"),
         payloads=[
             payload("<results>/{model}/{checkpoint}/model.json", ""),
             payload("<results>/{model}/datasets/{dataset}.json", ".data"),
@@ -17,6 +18,7 @@ rule ablation:
         payload=directory("<results>/{model}/{checkpoint}/{dataset}/ablation/{name}@effective.{graph}.zarr"),
     params:
         baseline=baseline_flag("ablation"),
+        dictionaries=dictionaries_flag("ablation"),
         flags=flags("ablation"),
         code=code("ablation"),
         cache=f"{STUDY.config.run.results}/cache",
@@ -25,5 +27,5 @@ rule ablation:
     benchmark:
         "<results>/benchmarks/{model}/{checkpoint}/{dataset}/ablation/{name}@effective.{graph}.tsv"
     shell:
-        "compgraph ablation {input.model} {input.data} {input.graph} {params.baseline} --cache {params.cache} --output {output.manifest} {params.flags} "
+        "compgraph ablation {input.model} {input.data} {input.graph} {params.baseline} {params.dictionaries} --cache {params.cache} --output {output.manifest} {params.flags} "
         "--code {params.code} --device {DEVICE} --threads {threads} --log-file {log} --quiet"

@@ -33,6 +33,26 @@ def baseline_flag(stage):
     return lambda wildcards: "".join(f"--baseline-data {path}" for path in baseline(stage)(wildcards))
 
 
+def dictionaries(stage):
+    """Manifest of the dictionaries whose features an entry's units are (of an ablation: its graph's), if it names some."""
+    return lambda wildcards: STUDY.dictionary_paths(
+        stage,
+        wildcards.graph if stage == "ablation" else wildcards.name,
+        wildcards.model,
+        wildcards.checkpoint,
+        wildcards.dataset,
+    )
+
+
+def dictionaries_flag(stage):
+    """The option that names this manifest."""
+    model = "" if stage in ("effective", "ablation") else " --model {results}/{model}/{checkpoint}/model.json"
+    return lambda wildcards: "".join(
+        f"--dictionaries {path}" + model.format(results=STUDY.config.run.results, **wildcards)
+        for path in dictionaries(stage)(wildcards)
+    )
+
+
 def buffer(stage):
     """Manifest of the buffer that an entry reads."""
     return lambda wildcards: STUDY.buffer_path(

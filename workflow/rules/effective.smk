@@ -7,6 +7,7 @@ rule effective:
         data="<results>/{model}/datasets/{dataset}.json",
         rois=rois("effective"),
         baseline=baseline("effective"),
+        dictionaries=dictionaries("effective"),
         payloads=[
             payload("<results>/{model}/{checkpoint}/model.json", ""),
             payload("<results>/{model}/datasets/{dataset}.json", ".data"),
@@ -16,6 +17,7 @@ rule effective:
         payload=directory("<results>/{model}/{checkpoint}/{dataset}/effective/{name}.graph"),
     params:
         baseline=baseline_flag("effective"),
+        dictionaries=dictionaries_flag("effective"),
         rois=roi_flag("effective"),
         flags=flags("effective"),
         code=code("effective"),
@@ -25,5 +27,5 @@ rule effective:
     benchmark:
         "<results>/benchmarks/{model}/{checkpoint}/{dataset}/effective/{name}.tsv"
     shell:
-        "compgraph effective {input.model} {input.data} {params.rois} {params.baseline} --cache {params.cache} --output {output.manifest} {params.flags} "
+        "compgraph effective {input.model} {input.data} {params.rois} {params.baseline} {params.dictionaries} --cache {params.cache} --output {output.manifest} {params.flags} "
         "--code {params.code} --device {DEVICE} --threads {threads} --log-file {log} --quiet"

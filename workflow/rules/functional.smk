@@ -4,6 +4,7 @@
 rule functional:
     input:
         buffer=buffer("functional"),
+        dictionaries=dictionaries("functional"),
         rois=rois("functional"),
         payloads=lambda wildcards: payload(buffer("functional")(wildcards), ".zarr"),
     output:
@@ -11,6 +12,7 @@ rule functional:
         payload=directory("<results>/{model}/{checkpoint}/{dataset}/functional/{name}.graph"),
     params:
         rois=roi_flag("functional"),
+        dictionaries=dictionaries_flag("functional"),
         flags=flags("functional"),
         code=code("functional"),
     log:
@@ -18,5 +20,5 @@ rule functional:
     benchmark:
         "<results>/benchmarks/{model}/{checkpoint}/{dataset}/functional/{name}.tsv"
     shell:
-        "compgraph functional {input.buffer} {params.rois} --output {output.manifest} {params.flags} "
-        "--code {params.code} --threads {threads} --log-file {log} --quiet"
+        "compgraph functional {input.buffer} {params.dictionaries} {params.rois} --output {output.manifest} {params.flags} "
+        "--code {params.code} --device {DEVICE} --threads {threads} --log-file {log} --quiet"

@@ -4,11 +4,13 @@
 rule rois:
     input:
         buffer=buffer("rois"),
+        dictionaries=dictionaries("rois"),
         payloads=lambda wildcards: payload(buffer("rois")(wildcards), ".zarr"),
     output:
         manifest="<results>/{model}/{checkpoint}/{dataset}/rois/{name}.json",
         payload=directory("<results>/{model}/{checkpoint}/{dataset}/rois/{name}.partition"),
     params:
+        dictionaries=dictionaries_flag("rois"),
         flags=flags("rois"),
         code=code("rois"),
     log:
@@ -16,5 +18,5 @@ rule rois:
     benchmark:
         "<results>/benchmarks/{model}/{checkpoint}/{dataset}/rois/{name}.tsv"
     shell:
-        "compgraph rois {input.buffer} --output {output.manifest} {params.flags} "
-        "--code {params.code} --threads {threads} --log-file {log} --quiet"
+        "compgraph rois {input.buffer} {params.dictionaries} --output {output.manifest} {params.flags} "
+        "--code {params.code} --device {DEVICE} --threads {threads} --log-file {log} --quiet"

@@ -1,0 +1,129 @@
+"""Gradients of the autoencoders against autograd, and the k-th largest against a sort."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from compgraph.dictionaries.largest import KthLargest
+from compgraph.dictionaries.objectives import OBJECTIVES, Totals
+
+WIDTH, FEATURES, ROWS, K, PRESSURE = 6, 15, 40, 3, 0.7
+
+
+def setting(activation):
+    generator = torch.Generator().manual_seed(3)
+
+    def random(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    objective = OBJECTIVES[activation](k=K, bandwidth=0.4)
+    rows = random(FEATURES, WIDTH)
+    p = objective.start(rows / rows.norm(dim=1, keepdim=True))
+    for name in p:
+        if name != "threshold":
+            p[name] += 0.3 * random(*p[name].shape)
+    return objective, p, random(ROWS, WIDTH)
+
+
+class Jump(torch.autograd.Function):
+    """y where y > t; its straight-through derivative by t (Rajamanoharan et al. 2024, equation 11)."""
+
+    @staticmethod
+    def forward(context, y, t, width):
+        context.save_for_backward(y, t)
+        context.width = width
+        return y * (y > t)
+
+    @staticmethod
+    def backward(context, by_out):
+        y, t = context.saved_tensors
+        near = ((y - t).abs() < context.width / 2) / context.width
+        return by_out * (y > t), -(t * near * by_out).sum(0), None
+
+
+class Count(torch.autograd.Function):
+    """1 where y > t; its straight-through derivative by t (equation 12)."""
+
+    @staticmethod
+    def forward(context, y, t, width):
+        context.save_for_backward(y, t)
+        context.width = width
+        return (y > t).to(y.dtype)
+
+    @staticmethod
+    def backward(context, by_out):
+        y, t = context.saved_tensors
+        near = ((y - t).abs() < context.width / 2) / context.width
+        return torch.zeros_like(y), -(near * by_out).sum(0), None
+
+
+def loss(activation, p, x):
+    """The definitions, row by row, for autograd."""
+    y = x @ p["encoder"].T + p["encoder_bias"]
+    penalty = torch.zeros((), dtype=torch.float64)
+    extra = 0
+    if activation == "relu":
+        f = y.relu()
+        penalty = f.sum()
+    elif activation == "topk":
+        f = y.relu() * (y >= y.topk(K, dim=1).values[:, -1:])
+    elif activation == "batch-topk":
+        f = y.relu() * (y >= y.flatten().topk(K * len(x)).values[-1])
+    elif activation == "jumprelu":
+        threshold = p["log_threshold"].exp()
+        f = Jump.apply(y, threshold, 0.4)
+        penalty = Count.apply(y, threshold, 0.4).sum()
+    else:
+        f = (y > 0) * (y * p["log_scale"].exp() + p["offset"]).relu()
+        penalty = y.relu().sum()
+        extra = (y.relu() @ p["rows"].detach() + p["bias"].detach() - x).square().sum()
+    squared = (f @ p["rows"] + p["bias"] - x).square().sum()
+    return f, squared, penalty, squared + extra + PRESSURE * penalty
+
+
+@pytest.mark.parametrize("activation", OBJECTIVES)
+def test_gradients_are_those_of_autograd(activation):
+    objective, p, x = setting(activation)
+    ours = {name: torch.zeros_like(value) for name, value in p.items() if value.ndim}
+    totals = Totals(torch.zeros(FEATURES, dtype=torch.float64))
+    leaves = {name: value.clone().requires_grad_() for name, value in p.items()}
+    f, squared, penalty, whole = loss(activation, leaves, x)
+    whole.backward()
+    assert torch.equal(objective.features(p, x).T > 0, f > 0) and 0 < (f > 0).double().mean() < 1
+    objective.gradients(p, x, ours, PRESSURE, totals)
+    for name, gradient in ours.items():
+        torch.testing.assert_close(2 * gradient, leaves[name].grad, rtol=1e-9, atol=1e-9, msg=name)
+    assert totals.squared == pytest.approx(squared.item())
+    torch.testing.assert_close(totals.features, f.sum(0).detach())
+    if activation in ("relu", "jumprelu", "gated"):
+        assert totals.penalty == pytest.approx(penalty.item())
+
+
+@pytest.mark.parametrize("activation", ["relu", "topk", "jumprelu", "gated"])
+def test_gradients_of_blocks_add_up(activation):
+    """Not of batch-topk, which selects within a block."""
+    objective, p, x = setting(activation)
+    found = []
+    for size in (ROWS, 7):
+        into = {name: torch.zeros_like(value) for name, value in p.items() if value.ndim}
+        totals = Totals(torch.zeros(FEATURES, dtype=torch.float64))
+        for block in x.split(size):
+            objective.gradients(p, block, into, PRESSURE, totals)
+        found.append((into, totals))
+    for name in found[0][0]:
+        torch.testing.assert_close(found[0][0][name], found[1][0][name])
+    assert found[0][1].penalty == pytest.approx(found[1][1].penalty)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64, 100])
+@pytest.mark.parametrize("k", [1, 3, 8, 16, 40])
+def test_kth_largest(rows, k):
+    values = np.random.default_rng(k).normal(size=(rows, 9)).clip(0)
+    values[0] = values[-1]  # ties
+    expected = np.sort(values, 0)[::-1][k - 1] if k <= rows else np.zeros(9)
+    largest = KthLargest(k)
+    for _ in range(2):  # the second time in used memory
+        np.testing.assert_array_equal(largest(values), expected)
+    np.testing.assert_array_equal(largest(values[:, :4]), expected[:4])
