@@ -44,12 +44,15 @@ def find(graph: ComputationalGraph, *, seed: int = 0, rule: str = "borgatti-ever
         raise GraphError(f"core-periphery is for at most {DENSE} nodes, not {graph.n_nodes}")
     weights, allowed = node_pairs(graph).matrix(), allowed_pairs(graph)
     idle = ~(weights.any(axis=0) | weights.any(axis=1))
+    core, quality = np.ones(graph.n_nodes, bool), math.nan
     if not idle.all() and np.ptp(weights[allowed]) > 1e-12 * weights.max():
         core = _rich_core(weights) if rule == "rich-core" else _best_core(weights, allowed)
-        quality, notes = correlation(weights, allowed, core), ("community 0 is the core",)
+        quality = correlation(weights, allowed, core)
+    if not math.isnan(quality):
+        notes: tuple[str, ...] = ("community 0 is the core",)
     else:
-        core, quality = np.ones(graph.n_nodes, bool), math.nan
-        notes = ("all pairs that could have weight have the same: no core stands out",)
+        core = np.ones(graph.n_nodes, bool)
+        notes = ("no core stands out: all pairs that could have weight have the same, or every pattern is constant",)
     labels: Labels = np.where(idle, -1, np.where(core, 0, 1)).astype(np.int32)
     return Communities(
         labels=labels,
@@ -108,7 +111,7 @@ def _best_by_strength(weights: Floats, allowed: Mask, both: Floats, room: Floats
     hit, size = (np.cumsum(np.triu(matrix, 1).sum(axis=1)) for matrix in (ranked, space))
     found = _correlation(weights, allowed, hit, size)
     core = np.zeros(len(weights), dtype=bool)
-    core[order[: int(np.nanargmax(found)) + 1]] = True
+    core[order[: int(np.argmax(np.where(np.isnan(found), -np.inf, found))) + 1]] = True
     return core
 
 

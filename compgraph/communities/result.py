@@ -61,7 +61,9 @@ class Chance:
     @property
     def z(self) -> float:
         """(value - null mean) / null sd; NaN where the nulls do not differ."""
-        spread = float(self.nulls.std(ddof=1)) if len(self.nulls) > 1 else math.nan
+        if len(self.nulls) < 2:
+            return math.nan
+        spread = float(self.nulls.std(ddof=1))
         if not spread > 1e-9 * max(abs(self.value), abs(float(self.nulls.mean()))):
             return math.nan
         return (self.value - float(self.nulls.mean())) / spread
@@ -180,7 +182,7 @@ class Communities:
             "quality": None if math.isnan(self.quality) else self.quality,
             "chance": self.chance.summary() if self.chance else None,
             "agreement": None if math.isnan(self.agreement) else self.agreement,
-            "runs": [{"n": n, "quality": value} for n, value in self.runs],
+            "runs": [{"n": n, "quality": None if math.isnan(value) else value} for n, value in self.runs],
             "notes": list(self.notes),
         }
 

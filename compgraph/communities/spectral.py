@@ -9,7 +9,7 @@ from compgraph.communities.factored import factored
 from compgraph.communities.judge import DENSE, judge
 from compgraph.communities.large import kmeans, leading, vectors_by_gap
 from compgraph.communities.optimise import run_seeds
-from compgraph.communities.pairs import Floats, node_pairs
+from compgraph.communities.pairs import Floats, Integers, node_pairs
 from compgraph.communities.result import Communities, best_of_runs
 from compgraph.graph import ComputationalGraph
 
@@ -21,13 +21,15 @@ def find(graph: ComputationalGraph, *, seed: int = 0, n_communities: int = 0) ->
     """Spectral communities.
 
     - Undirected, weights >= 0: normalised cut (Shi & Malik 2000; Ng, Jordan & Weiss 2001). Eigenvectors of the
-      largest eigenvalues of D^-1/2 A D^-1/2, rows to length one, k-means. Their number lies before the largest
-      gap, one community included.
-    - Undirected with negative weights: SPONGE (Cucuringu et al. 2019). Lowest eigenvectors of
+      largest eigenvalues of D^-1/2 A D^-1/2, rows to length one, k-means.
+    - Undirected with negative weights: SPONGE (Cucuringu et al. 2019). Eigenvectors of the lowest eigenvalues of
       (L+ + I) x = lambda (L- + I) x with normalised Laplacians of the positive and of the negative weights.
     - Directed: eigenvectors of the largest eigenvalues of D^-1/2 (B + B^T) D^-1/2, B the modularity matrix (of
-      allowed pairs, or Leicht & Newman's), D the strengths; k vectors tell k + 1 communities apart. Only
-      eigenvalues above the size of the smallest count; without any there is one community.
+      allowed pairs, or Leicht & Newman's), D the strengths.
+
+    Their number is one more than the vectors before the largest gap (the constant one of the normalised cut not
+    counted) among the eigenvalues above noise; without any there is one community. The spectrum of noise is about
+    symmetric, so noise reaches as far as the far end of the spectrum (of -log lambda for SPONGE).
 
     Parameters
     ----------
@@ -53,14 +55,19 @@ def find(graph: ComputationalGraph, *, seed: int = 0, n_communities: int = 0) ->
         labels = np.zeros(graph.n_nodes, np.int32)
         if len(live) < 3 or n_communities == 1:
             return labels
+        most = max(MOST, n_communities)
         if kind == "modularity":
-            labels[live] = _directed(graph, n_communities, run_seed)[live]
+            values, vectors, noise = leading(factored(graph), most, run_seed)
+            vectors = vectors[live]
         elif kind == "sponge":
-            weights = node_pairs(graph).matrix(signed=True)[np.ix_(live, live)]
-            labels[live] = _lowest(*sponge(weights), n_communities, run_seed)
+            values, vectors, noise = sponge(node_pairs(graph).matrix(signed=True)[np.ix_(live, live)])
         else:
-            values, vectors = normalised_cut(graph, live, run_seed, n_communities)
-            labels[live] = _lowest(1 - values, vectors, n_communities, run_seed, unit_rows=True)
+            values, vectors, noise = normalised_cut(graph, live, most, run_seed)
+        cut = int(kind == "normalised cut")
+        k = n_communities or vectors_by_gap(values[cut:most], noise) + 1
+        if k > 1:
+            points = vectors[:, : k - 1 + cut]
+            labels[live] = kmeans(_unit_rows(points) if cut else points, k, run_seed)
         return labels
 
     return best_of_runs(
@@ -74,35 +81,39 @@ def find(graph: ComputationalGraph, *, seed: int = 0, n_communities: int = 0) ->
     )
 
 
-def normalised_cut(
-    graph: ComputationalGraph, live: np.ndarray, seed: int, n_communities: int = 0
-) -> tuple[Floats, Floats]:
-    """Largest eigenvalues of D^-1/2 |A| D^-1/2, descending, and their vectors, on the nodes that have weight."""
+def normalised_cut(graph: ComputationalGraph, live: Integers, k: int, seed: int) -> tuple[Floats, Floats, float]:
+    """Eigenvalues of D^-1/2 |A| D^-1/2, descending, vectors, size of the smallest, on the nodes that have weight.
+
+    At least the k largest; of up to 3,000 nodes all.
+    """
     from scipy.sparse import diags
 
     adjacency = factored(graph).weights[live][:, live]
     scale = diags(1 / np.sqrt(np.asarray(adjacency.sum(axis=1)).ravel()))
     normal = scale @ adjacency @ scale
-    n = len(live)
-    k = min(n, max(MOST, n_communities) + 1)
-    if n <= DENSE:
+    if len(live) <= DENSE:
         values, vectors = np.linalg.eigh(normal.toarray())
-        return values[::-1][:k], vectors[:, ::-1][:, :k]
+        return values[::-1], vectors[:, ::-1], abs(float(values[0]))
     from scipy.sparse.linalg import eigsh
 
-    values, vectors = eigsh(normal, k=k, which="LA", v0=np.random.default_rng(seed).normal(size=n))
-    return values[::-1], vectors[:, ::-1]
+    start = np.random.default_rng(seed).normal(size=len(live))
+    values, vectors = eigsh(normal, k=k, which="LA", v0=start)
+    least = eigsh(normal, k=1, which="SA", v0=start, return_eigenvectors=False)
+    return values[::-1], vectors[:, ::-1], abs(float(least[0]))
 
 
-def sponge(weights: Floats) -> tuple[Floats, Floats]:
-    """Eigenvalues, ascending, and vectors of (L+ + I) x = lambda (L- + I) x, of symmetric signed weights [n, n]."""
+def sponge(weights: Floats) -> tuple[Floats, Floats, float]:
+    """-log of the eigenvalues of (L+ + I) x = lambda (L- + I) x, descending, vectors, size of the last.
+
+    Of symmetric signed weights [n, n].
+    """
     from scipy.linalg import eigh
 
     positive, negative = (_laplacian(np.maximum(sign * weights, 0)) for sign in (1, -1))
     identity = np.eye(len(weights))
-    k = min(len(weights), MOST + 1)
-    values, vectors = eigh(positive + identity, negative + identity, subset_by_index=[0, k - 1])
-    return values, vectors
+    values, vectors = eigh(positive + identity, negative + identity)
+    values = -np.log(values)
+    return values, vectors, abs(float(values[-1]))
 
 
 def _laplacian(weights: Floats) -> Floats:
@@ -113,20 +124,7 @@ def _laplacian(weights: Floats) -> Floats:
     return result
 
 
-def _lowest(values: Floats, vectors: Floats, k: int, seed: int, unit_rows: bool = False) -> Labels:
-    """k-means of the eigenvectors of the k lowest eigenvalues; k = 0: those before the largest gap."""
-    k = k or int(np.argmax(np.diff(values))) + 1
-    points = vectors[:, :k]
-    if unit_rows:
-        length = np.linalg.norm(points, axis=1, keepdims=True)
-        points = np.divide(points, length, out=np.zeros_like(points), where=length > 0)
-    return kmeans(points, k, seed)
-
-
-def _directed(graph: ComputationalGraph, k: int, seed: int) -> Labels:
-    """k-means of the leading eigenvectors of the modularity of a directed graph."""
-    values, vectors, least = leading(factored(graph), max(MOST, k), seed)
-    n_vectors = k - 1 if k else vectors_by_gap(values, least)
-    if n_vectors == 0:
-        return np.zeros(len(vectors), np.int32)
-    return kmeans(vectors[:, :n_vectors], n_vectors + 1, seed)
+def _unit_rows(points: Floats) -> Floats:
+    length = np.linalg.norm(points, axis=1, keepdims=True)
+    rows: Floats = np.divide(points, length, out=np.zeros_like(points), where=length > 0)
+    return rows
