@@ -7,7 +7,7 @@ import sys
 
 NAMES = (
     "startup", "forward", "eap", "recompute", "exact", "buffers", "structural", "functional", "graphs", "neurons",
-    "ablation", "ground_truth",
+    "ablation", "ground_truth", "communities",
 )  # fmt: skip
 
 
