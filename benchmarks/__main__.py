@@ -7,7 +7,7 @@ import sys
 
 NAMES = (
     "startup", "forward", "eap", "recompute", "exact", "buffers", "structural", "functional", "graphs", "neurons",
-    "ablation", "ground_truth", "block_models", "dictionaries",
+    "ablation", "ground_truth", "block_models", "dictionaries", "communities",
 )  # fmt: skip
 
 

@@ -889,32 +889,63 @@ ROIS: Table = _table(
 RUNS = Option("n_runs", 10, "Searches from different seeds; the best is kept.", minimum=1)
 RESOLUTION = Option("resolution", 1.0, "Above 1 finds smaller communities, below 1 larger ones.", minimum=0.0)
 
-COMMUNITIES: Table = _table(
-    Entry(
-        "louvain",
-        "compgraph.communities.louvain",
-        "ordinary or signed modularity, by greedy moves on several levels",
-        "find",
-        options=(
-            RUNS,
-            RESOLUTION,
-            Option(
-                "negative",
-                "auto",
-                "What a negative weight means: its ends belong apart (signed), or only its size counts (magnitude).",
-                choices=("auto", "signed", "magnitude"),
-            ),
-        ),
-    ),
-    Entry(
-        "leiden-layered",
-        "compgraph.communities.leiden_layered",
-        "modularity against what the architecture allows, for directed graphs",
-        "find",
-        options=(RUNS, RESOLUTION),
-    ),
+NEGATIVE = Option(
+    "negative",
+    "auto",
+    "What a negative weight means: its ends belong apart (signed), or only its size counts (magnitude).",
+    choices=("auto", "signed", "magnitude"),
 )
 
+
+def _communities(name: str, summary: str, *options: Option) -> Entry:
+    return Entry(name, f"compgraph.communities.{name.replace('-', '_')}", summary, "find", options=options)
+
+
+COMMUNITIES: Table = _table(
+    _communities(
+        "louvain", "ordinary or signed modularity, by greedy moves on several levels", RUNS, RESOLUTION, NEGATIVE
+    ),
+    _communities(
+        "leiden",
+        "ordinary, signed or directed modularity, or the constant Potts model",
+        RUNS,
+        RESOLUTION,
+        Option(
+            "objective",
+            "modularity",
+            "What is maximised: modularity, or weights against one constant.",
+            choices=("modularity", "constant-potts"),
+        ),
+        NEGATIVE,
+        Option("library", "igraph", "Who searches.", choices=("igraph", "leidenalg")),
+    ),
+    _communities(
+        "leiden-layered", "modularity against what the architecture allows, for directed graphs", RUNS, RESOLUTION
+    ),
+    _communities(
+        "spectral",
+        "eigenvectors: normalised cut, signed Laplacians, or modularity of directed graphs",
+        Option("n_communities", 0, "How many; 0: by the largest gap between eigenvalues.", minimum=0),
+    ),
+    _communities("infomap", "groups in which a random walk stays long", RUNS),
+    _communities("label-propagation", "labels that spread along the weights; for sparse graphs", RUNS),
+    _communities(
+        "walktrap",
+        "nodes merged by where short random walks end",
+        Option("steps", 4, "Length of the walks.", minimum=1),
+    ),
+    _communities("girvan-newman", "edges between communities removed one by one; for tiny graphs"),
+    _communities(
+        "core-periphery",
+        "a core tied to all nodes, and a periphery tied to the core alone",
+        Option(
+            "rule",
+            "borgatti-everett",
+            "How the core is found: by correlation with the pattern, or by strength to stronger nodes.",
+            choices=("borgatti-everett", "rich-core"),
+        ),
+    ),
+)
 
 
 def _test(name: str, summary: str, needs: tuple[str, ...] = ()) -> Entry:

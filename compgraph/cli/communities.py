@@ -18,8 +18,10 @@ def command(call: Call, graph: Path, output: Path, entry: Any) -> None:
     """GRAPH is the manifest of a graph of any kind."""
     from compgraph.cli.inputs import open_graph
     from compgraph.cli.saving import method_options, save_table
+    from compgraph.communities import find_communities
 
     opened, made = open_graph(graph)
     method = catalogue.COMMUNITIES[entry.method]
-    found = catalogue.load(method)(opened, seed=entry.seed, **method_options(method, entry))
+    options = method_options(method, entry)
+    found = find_communities(opened, entry.method, entry.seed, n_nulls=entry.n_nulls, **options)
     save_table(call, found.to_table(), output, "communities", {"graph": made}, found.summary(), found.notes)

@@ -6,19 +6,28 @@ Importing this package needs neither graph-tool nor igraph; each is imported whe
 from compgraph.communities.agreement import (
     adjusted_mutual_information,
     adjusted_rand,
+    compare_partitions,
+    element_centric,
     variation_of_information,
 )
 from compgraph.communities.block_model import BlockModel
 from compgraph.communities.find import find_communities
+from compgraph.communities.over_time import CommunitiesOverTime, communities_over_time
 from compgraph.communities.result import Communities
 from compgraph.communities.sbm import fit_sbm
+from compgraph.communities.sweep import resolution_sweep
 
 __all__ = [
     "BlockModel",
     "Communities",
+    "CommunitiesOverTime",
     "adjusted_mutual_information",
     "adjusted_rand",
+    "communities_over_time",
+    "compare_partitions",
+    "element_centric",
     "find_communities",
     "fit_sbm",
+    "resolution_sweep",
     "variation_of_information",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from compgraph.communities.modularity import modularity_matrix, signed_matrix
+from compgraph.communities.modularity import modularity_matrix, quality, signed_matrix
 from compgraph.communities.optimise import Labels, dense_louvain, multilevel, run_seeds
 from compgraph.communities.pairs import Floats, is_layered, node_pairs
 from compgraph.communities.result import Communities, best_of_runs
@@ -60,7 +60,7 @@ def find(
     matrix = (signed_matrix if signed else modularity_matrix)(weights, resolution)
     return best_of_runs(
         graph,
-        matrix,
+        lambda labels: quality(matrix, labels),
         ~weights.any(axis=1),
         lambda run_seed: search(weights, matrix, resolution, run_seed),
         run_seeds(seed, n_runs),

@@ -1,13 +1,16 @@
 """Modularity as matrices B, normalised so that the modularity of a partition is the sum of B inside parts.
 
-Three nulls, three matrices:
+Four nulls, and none:
 
 - ordinary (Newman & Girvan 2004): symmetric weights >= 0, expected weight k_i k_j / 2m;
+- directed (Leicht & Newman 2008): expected weight s_out,u s_in,v / m for u -> v, every pair allowed;
 - signed (Gomez, Jensen & Arenas 2009): positive and negative weights each with their own null;
 - allowed pairs, for directed graphs where most pairs of nodes cannot have an edge: expected weights live on
   the allowed pairs and keep every node's in- and out-strength. On layered graphs this is the null of Karrer
   & Newman (Phys. Rev. Lett. 102, 128701, 2009), as modularity Speidel, Takaguchi & Masuda (2015).
-  The ordinary null on such a graph finds depth and calls it communities.
+  The ordinary null on such a graph finds depth and calls it communities;
+- constant Potts (Traag, Van Dooren & Nesterov 2011): every pair that could have weight is expected to have the
+  same, `resolution` times the mean; strengths play no part, and there is no resolution limit.
 """
 
 from __future__ import annotations
@@ -95,6 +98,28 @@ def signed_matrix(weights: Floats, resolution: float = 1.0) -> Floats:
         return np.zeros_like(adjacency)
     parts = (modularity_matrix(part, resolution) * part.sum() for part in (positive, negative))
     matrix: Floats = np.subtract(*parts) / total
+    return matrix
+
+
+def directed_matrix(weights: Floats, resolution: float = 1.0) -> Floats:
+    """B = (W - resolution s_out s_in^T / m) / m for weights >= 0 of u -> v; not symmetric."""
+    adjacency = _off_diagonal(weights)
+    total = adjacency.sum()
+    if total == 0:
+        return np.zeros_like(adjacency)
+    expected = np.outer(adjacency.sum(axis=1), adjacency.sum(axis=0)) / total
+    matrix: Floats = (adjacency - resolution * expected) / total
+    return matrix
+
+
+def potts_matrix(weights: Floats, allowed: Mask, resolution: float = 1.0) -> Floats:
+    """B = (W - resolution a) / sum |W| on allowed pairs, a the mean of |W| over them; negative weights stay."""
+    adjacency = np.where(allowed, weights, 0.0)
+    total = float(np.abs(adjacency).sum())
+    if total == 0:
+        return np.zeros_like(adjacency)
+    expected = resolution * total / int(allowed.sum())
+    matrix: Floats = np.where(allowed, adjacency - expected, 0.0) / total
     return matrix
 
 

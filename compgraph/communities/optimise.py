@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from compgraph.communities.agreement import canonical
-from compgraph.communities.pairs import Floats
+from compgraph.communities.pairs import Floats, Integers
+from compgraph.errors import MissingDependency
 
 Labels = npt.NDArray[np.int32]
 SMALLEST_GAIN = 1e-10
@@ -51,6 +52,39 @@ def leiden(matrix: Floats, seed: int) -> Labels:
             resolution=0,
             n_iterations=-1,
         )
+    return canonical(found.membership)
+
+
+def leiden_sparse(source: Integers, target: Integers, weight: Floats, n: int, resolution: float, seed: int) -> Labels:
+    """Leiden of igraph for ordinary modularity on undirected edges with weights > 0, to convergence."""
+    import igraph
+
+    graph = igraph.Graph(n=n, edges=np.stack([source, target], axis=1))
+    with igraph_seed(seed):
+        found = graph.community_leiden(
+            objective_function="modularity", weights=weight.tolist(), resolution=resolution, n_iterations=-1
+        )
+    return canonical(found.membership)
+
+
+def leidenalg_search(matrix: Floats, seed: int) -> Labels:
+    """Leiden of leidenalg on any modularity matrix, to convergence; slower than igraph's."""
+    import igraph
+
+    try:
+        import leidenalg
+    except ImportError as error:
+        raise MissingDependency("leidenalg is not installed; get it with `pip install leidenalg`") from error
+    both = matrix + matrix.T
+    source, target = np.nonzero(np.triu(both, 1))
+    found = leidenalg.find_partition(
+        igraph.Graph(n=len(matrix), edges=np.stack([source, target], axis=1)),
+        leidenalg.CPMVertexPartition,
+        weights=both[source, target].tolist(),
+        resolution_parameter=0,
+        n_iterations=-1,
+        seed=seed % 2**31,
+    )
     return canonical(found.membership)
 
 

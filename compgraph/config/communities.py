@@ -12,6 +12,7 @@ class CommunityEntry(GraphEntry):
     """One division into communities per graph."""
 
     seed: Seed = Field(0, description="Seed of the search.")
+    n_nulls: int = Field(99, ge=0, description="Null graphs that the communities are compared with; 0 for none.")
 
 
 METHODS = method_models(catalogue.COMMUNITIES, CommunityEntry, "louvain")

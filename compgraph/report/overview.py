@@ -166,12 +166,16 @@ def _blocks(results: Sequence[Placed], stage: str, title: str) -> TableItem | No
         summary = result.summary
         number = summary.get("n_blocks", summary.get("n"))
         value = summary.get("gain", summary.get("quality"))
-        rows.append((*_where(place), place.graph, place.entry, number, value, summary.get("agreement")))
-    measured = "nats saved" if stage == "sbm" else "modularity"
-    columns = (*WHERE, "graph", "entry", title.lower(), measured, "agreement of runs")
+        chance = summary.get("chance") or {}
+        tested = (chance.get("z"), chance.get("p")) if stage == "communities" else ()
+        rows.append((*_where(place), place.graph, place.entry, number, value, *tested, summary.get("agreement")))
+    measured = ("nats saved",) if stage == "sbm" else ("quality", "z", "p")
+    columns = (*WHERE, "graph", "entry", title.lower(), *measured, "agreement of runs")
     note = (
         "Agreement is the mean adjusted Rand index between runs from different seeds: 1 means that all agree."
     )
+    if stage == "communities":
+        note += " p: how often null graphs reach this quality; communities with a large p are no more than chance."
     return _table(f"table-{stage}", title, "numbers", columns, rows, note)
 
 

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from compgraph.communities import adjusted_mutual_information, adjusted_rand, variation_of_information
+from compgraph.communities import (
+    adjusted_mutual_information,
+    adjusted_rand,
+    compare_partitions,
+    element_centric,
+    variation_of_information,
+)
 from compgraph.communities.agreement import canonical, mean_agreement, n_parts
 
 
@@ -65,3 +71,39 @@ def test_canonical_numbers_parts_by_first_node() -> None:
 def test_mean_agreement_needs_two_partitions() -> None:
     assert np.isnan(mean_agreement([[0, 1]]))
     assert mean_agreement([[0, 0, 1], [1, 1, 0], [0, 0, 1]]) == 1.0
+
+
+def test_element_centric_similarity_is_that_of_walks_with_restarts(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    for alpha in (0.5, 0.9):
+        affinity = []
+        for labels in pair:
+            together = (labels[:, None] == labels).astype(float)
+            step = together / together.sum(axis=1, keepdims=True)
+            restart = (1 - alpha) * np.eye(50)
+            affinity.append(restart @ np.linalg.inv(np.eye(50) - alpha * step))
+        expected = 1 - np.abs(affinity[0] - affinity[1]).sum(axis=1).mean() / (2 * alpha)
+        assert element_centric(*pair) == pytest.approx(expected, abs=1e-9)
+    assert element_centric(pair[0], pair[0]) == 1
+    assert element_centric([], []) == 1
+
+
+def test_agreement_is_compared_with_relabelled_nodes(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    table = compare_partitions(*pair, n_permutations=99).set_index("measure")
+    assert (table["p"] == 0.01).all()
+    assert table["z"]["adjusted_rand"] > 3 > -3 > table["z"]["variation_of_information"]
+    rng = np.random.default_rng(3)
+    p = [
+        compare_partitions(rng.integers(3, size=20), rng.integers(3, size=20), n_permutations=19)["p"].to_numpy()
+        for _ in range(30)
+    ]
+    assert (np.mean(np.array(p) <= 0.05, axis=0) <= 0.2).all()
+
+
+def test_depth_that_both_follow_is_no_agreement() -> None:
+    rng = np.random.default_rng(0)
+    level = np.repeat(np.arange(4), 15)
+    first, second = (np.where(rng.random(60) < 0.7, level // 2, rng.integers(2, size=60)) for _ in range(2))
+    free, within = (compare_partitions(first, second, within=w, n_permutations=99) for w in (None, level))
+    assert (free["p"] == 0.01).all()
+    assert (within["p"] > 0.05).all()
+    assert within["null_mean"][0] > 0.1

@@ -1,0 +1,87 @@
+"""The modularity that fits a graph, for methods that optimise something else or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from compgraph.communities.agreement import Labels
+from compgraph.communities.factored import factored
+from compgraph.communities.modularity import allowed_matrix, directed_matrix, modularity_matrix, quality, signed_matrix
+from compgraph.communities.pairs import Floats, Mask, allowed_pairs, is_layered, node_pairs
+from compgraph.errors import GraphError
+from compgraph.graph import ComputationalGraph
+
+DENSE = 3000
+"""Graphs with more nodes are not held as matrices."""
+
+BY_SIZE = "the method knows no negative weights: they count by their size"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A modularity of one graph.
+
+    Attributes
+    ----------
+    name
+        `ordinary`, `signed`, `directed` or `allowed pairs`.
+    quality
+        Labels -> modularity.
+    idle
+        Nodes without weight, bool [n].
+    matrix
+        Modularity matrix, float [n, n]; None for large graphs.
+    """
+
+    name: str
+    quality: Callable[[Labels], float]
+    idle: Mask
+    matrix: Floats | None
+
+
+def judge(graph: ComputationalGraph, resolution: float = 1.0, signed: bool = False, allowed: bool = True) -> Judge:
+    """The modularity of a graph.
+
+    Parameters
+    ----------
+    graph
+        Any graph.
+    resolution
+        Factor of the expected weights.
+    signed
+        Whether negative weights of an undirected graph count as such; else |w|.
+    allowed
+        Whether a layered graph is compared with what its architecture allows; else as any directed graph.
+
+    Raises
+    ------
+    GraphError
+        If signed modularity is asked of more than 3,000 nodes.
+    """
+    pairs = node_pairs(graph)
+    idle = np.bincount(pairs.source, pairs.magnitude, minlength=graph.n_nodes) == 0
+    idle &= np.bincount(pairs.target, pairs.magnitude, minlength=graph.n_nodes) == 0
+    with_sign = signed and not graph.directed and bool((pairs.weight < 0).any())
+    layered = is_layered(graph) and allowed
+    name = "signed" if with_sign else "allowed pairs" if layered else "directed" if graph.directed else "ordinary"
+    if graph.n_nodes > DENSE:
+        if with_sign:
+            raise GraphError(f"communities: signed modularity is for at most {DENSE} nodes, not {graph.n_nodes}")
+        large = factored(graph, resolution, allowed)
+        return Judge(name, large.quality, idle, None)
+    weights = pairs.matrix(signed=with_sign)
+    if layered:
+        matrix = allowed_matrix(weights, allowed_pairs(graph), resolution)
+    else:
+        makers = {"signed": signed_matrix, "directed": directed_matrix, "ordinary": modularity_matrix}
+        matrix = makers[name](weights, resolution)
+    return Judge(name, lambda labels: quality(matrix, labels), idle, matrix)
+
+
+def size_notes(graph: ComputationalGraph) -> tuple[str, ...]:
+    """What a reader should know of a method that sees |w| alone."""
+    negative = not graph.directed and bool((graph.weight < 0).any())
+    return (BY_SIZE,) if negative else ()
