@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -11,6 +11,11 @@ from compgraph.config.base import GraphEntry, Seed, listing, one_of
 
 Measure = Annotated[str, one_of(catalogue.STATISTICS, "measure")]
 
+NullModel = Annotated[
+    str, one_of({name: entry for name, entry in catalogue.NULLS.items() if name != "node-permutation"}, "null model")
+]
+"""Relabelling nodes changes no measure of one graph."""
+
 
 class Statistics(GraphEntry):
     """One table of measures per graph."""
@@ -18,9 +23,6 @@ class Statistics(GraphEntry):
     measures: listing(Measure) = Field(  # type: ignore[valid-type]
         list(catalogue.STATISTICS), description="What to measure."
     )
-    null_model: Literal["strength", "weights"] = Field(
-        "strength",
-        description="What chance is: weights permuted beyond what the nodes' strengths explain, or over all edges.",
-    )
+    null_model: NullModel = Field("effects", description="What chance is.")
     n_nulls: Annotated[int, Field(ge=0)] = Field(99, description="Random graphs to compare with.")
     seed: Seed = Field(0, description="Seed of the random graphs and of searches.")
