@@ -31,12 +31,12 @@ CONSTANT = 1e-9
 """A null spread below this share of the value is rounding: the null determines the measure."""
 
 OF_WEIGHTS = {
-    "effects": ("gini", "effective_resistance"),
+    "effects": ("gini", "strength_gini", "strength_tail", "span", "effective_resistance"),
     "strength": ("gini", "effective_resistance", "loop_intensity"),
 }
-"""Measures that the distribution of weights all but determines, by nulls that keep it only nearly."""
+"""Measures that strengths and the distribution of weights determine, all but, by nulls that keep those nearly."""
 
-NEARLY = "the {} null keeps the distribution of weights, which all but determines this measure, only nearly"
+NEARLY = "the {} null nearly keeps what determines this measure (strengths, distribution of weights)"
 
 LABEL_FREE = "relabelling nodes changes no measure of one graph; it serves associations between two (compare_graphs)"
 
@@ -44,7 +44,7 @@ LABEL_FREE = "relabelling nodes changes no measure of one graph; it serves assoc
 def network_statistics(
     graph: ComputationalGraph,
     measures: Sequence[str] | None = None,
-    null: str = "effects",
+    null: str = "auto",
     n_nulls: int = 99,
     seed: int = 0,
     workers: int = 1,
@@ -60,7 +60,8 @@ def network_statistics(
     measures
         Names of `compgraph.catalogue.STATISTICS`; None for all.
     null
-        Name of `compgraph.catalogue.NULLS`. Nodes differ in strength in almost any graph, so under `weights` most
+        Name of `compgraph.catalogue.NULLS`; `auto` for `effects` on directed graphs, whose weights have long tails, and
+        `strength` on undirected ones, whose correlations have not. Nodes differ in strength in almost any graph, so under `weights` most
         measures of most graphs differ from chance for that reason alone.
     n_nulls
         Null graphs; 0 measures without comparing.
@@ -88,6 +89,8 @@ def network_statistics(
         If a measure or the null is not known, or null graphs are missing or not wanted.
     """
     names = list(catalogue.STATISTICS) if measures is None else list(measures)
+    if null == "auto":
+        null = "effects" if graph.directed else "strength"
     _check(names, null, n_nulls, workers, null_graphs)
     chosen = {name: cast(Measure, catalogue.load(catalogue.STATISTICS[name])) for name in names}
     seen = view(graph)

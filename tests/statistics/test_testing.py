@@ -214,11 +214,11 @@ def unstructured(kind: str, seed: int) -> ComputationalGraph:
         ("layered", "level-pair-swap"),
         ("undirected", "weights"),
         ("undirected", "swap"),
-        ("undirected", "effects"),
+        ("undirected", "strength"),
     ],
 )
 def test_structureless_graphs_are_rejected_at_the_nominal_rate(kind: str, null: str) -> None:
-    trials = 60 if null == "effects" else 16
+    trials = 60 if null in ("effects", "strength") else 16
     names = [name for name in catalogue.STATISTICS if name not in ("small_worldness", "log_paths")]
     rejected: dict[str, list[bool]] = {}
     for seed in range(trials):
@@ -232,3 +232,10 @@ def test_structureless_graphs_are_rejected_at_the_nominal_rate(kind: str, null: 
     for name, found in rejected.items():
         assert sum(found) <= stats.binom.ppf(1 - 1e-4, len(found), 0.05), (name, rates)
     assert np.mean(list(rates.values())) < 0.09
+
+
+def test_auto_chooses_by_direction() -> None:
+    for graph, null in ((layered(transformer(), 0)[0], "effects"), (undirected(9, 1, 0.0, seed=0), "strength")):
+        table = network_statistics(graph, ["modularity"], n_nulls=3)
+        assert table["null"][0] == null
+        assert table.equals(network_statistics(graph, ["modularity"], null=null, n_nulls=3))

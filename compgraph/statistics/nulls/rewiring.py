@@ -121,14 +121,15 @@ class Chain:
             turned = rng.random(len(c)) < 0.5
             c, d = np.where(turned, d, c), np.where(turned, c, d)
         allowed = self.view.allowed.has(a, d) & self.view.allowed.has(c, b)
-        new = self._cells(a, d), self._cells(c, b)
         present = self._cells(source, target)
-        alone = _met_once(np.concatenate(new)).reshape(2, -1).all(axis=0)
-        go = allowed & alone & (rng.random(len(a)) < 0.5 if len(a) == 1 else True)
-        proposed = np.concatenate(new)
-        for cells in (*new, present[first], present[second]):
-            others = present if cells is new[0] or cells is new[1] else proposed
-            go &= ~np.isin(cells, others)
+        proposed = np.concatenate([self._cells(a, d), self._cells(c, b)])
+        taken = _among(proposed, np.sort(present))
+        # A pair of nodes that another exchange would like to use must stay as it is, or the reversed step would differ.
+        wanted = np.isin(present[np.concatenate([first, second])], proposed[taken])
+        blocked = (taken | wanted | ~_met_once(proposed)).reshape(2, -1).any(axis=0)
+        go = allowed & ~blocked
+        if len(go) == 1:
+            go &= rng.random() < 0.5  # else two edges would change at every step, and parity would stay
         target[first[go]] = d[go]
         source[second[go]], target[second[go]] = c[go], b[go]
 
@@ -155,6 +156,13 @@ class Chain:
             source, target = np.minimum(source, target), np.maximum(source, target)
         cells: Integers = source * self.view.n_nodes + target
         return cells
+
+
+def _among(cells: Integers, ordered: Integers) -> Mask:
+    """Which cells occur in an ordered list that is not empty."""
+    at = np.minimum(np.searchsorted(ordered, cells), len(ordered) - 1)
+    found: Mask = ordered[at] == cells
+    return found
 
 
 def _met_once(cells: Integers) -> Mask:
