@@ -33,7 +33,8 @@ def heads(seed: int = 0) -> ComputationalGraph:
 def large(n_nodes: int = 100_000, n_edges: int = 1_000_000, seed: int = 0) -> View:
     """Random weights on a layered graph of about so many nodes and edges, in 24 levels."""
     width = n_nodes // 22
-    shape = transformer_architecture("gpt2", n_layers=11, n_heads=1, d_head=width, d_model=width, d_mlp=width, vocabulary=5)
+    widths = dict.fromkeys(("d_head", "d_model", "d_mlp"), width)
+    shape = transformer_architecture("gpt2", n_layers=11, n_heads=1, vocabulary=5, **widths)
     nodes = Partition.from_labels(
         {site.name: np.zeros(site.n_units, int) if site.kind in ("embed", "logits") else np.arange(site.n_units)
          for site in shape.node_sites}
@@ -65,14 +66,16 @@ def main() -> None:
             sampler = catalogue.load(catalogue.NULLS[null])(seen, 0)
             ready = time.perf_counter()
             sampler(np.random.default_rng(1))
-            print(f"{null:24s} {ready - start:7.2f} s to prepare, {time.perf_counter() - ready:.2f} s a graph", flush=True)
+            took = time.perf_counter() - ready
+            print(f"{null:24s} {ready - start:7.2f} s to prepare, {took:.2f} s a graph", flush=True)
         return
     graph = heads()
     start = time.perf_counter()
     table = network_statistics(graph, n_nulls=given.nulls, workers=given.workers)
     took = time.perf_counter() - start
     tested = int(table["p"].notna().sum())
-    print(f"{graph.n_nodes} nodes, {graph.n_edges:,} edges: {given.nulls} nulls, {given.workers} processes, {took:.0f} s")
+    print(f"{graph.n_nodes} nodes, {graph.n_edges:,} edges")
+    print(f"{given.nulls} nulls, {given.workers} processes: {took:.0f} s")
     print(f"{tested} measures tested, {int((table['q'] <= 0.05).sum())} differ from chance at q 0.05")
 
 

@@ -73,7 +73,7 @@ def _mapped(value: N, draw: Callable[[Tensor], Tensor]) -> N:
     elif is_dataclass(value) and not isinstance(value, type):
         parts = {one.name: getattr(value, one.name) for one in fields(value)}
         made = type(value)(**{name: part if name in FIXED else _mapped(part, draw) for name, part in parts.items()})
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def _reinitialised(tensor: Tensor, generator: torch.Generator) -> Tensor:

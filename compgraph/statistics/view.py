@@ -196,7 +196,7 @@ class View:
         """Something that several measures need, made the first time."""
         if name not in self._made:
             self._made[name] = make()
-        return self._made[name]  # type: ignore[no-any-return]
+        return self._made[name]
 
     @property
     def expected(self) -> Floats:

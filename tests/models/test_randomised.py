@@ -64,7 +64,8 @@ def test_what_is_kept(net) -> None:
     for name, tensor in tensors(net).items():
         assert torch.equal(shuffled[name].flatten().sort().values, tensor.flatten().sort().values)
         if tensor.ndim > 1:
-            matrix, turned = (one.double().flatten(1) if one.ndim == 4 else one.double() for one in (tensor, rotated[name]))
+            pair = (tensor.double(), rotated[name].double())
+            matrix, turned = (one.flatten(1) if one.ndim == 4 else one for one in pair)
             assert not torch.allclose(matrix, turned, atol=1e-3)
             torch.testing.assert_close(torch.linalg.svdvals(turned), torch.linalg.svdvals(matrix), atol=1e-5, rtol=1e-5)
         else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 from scipy.sparse import csr_matrix
 
@@ -122,4 +120,4 @@ def _count_two_paths(view: View) -> float:
     edges = view.sparse(ones)
     back = edges.multiply(edges.T).sum(axis=1)  # u -> v -> u, which no edge closes
     own = np.diag(view.allowed.reads)[group]
-    return cast(float, float(through) - float(np.asarray(back).ravel()[own].sum()))
+    return float(through) - float(np.asarray(back).ravel()[own].sum())
