@@ -200,10 +200,14 @@ class View:
 
     @property
     def expected(self) -> Floats:
-        """Weights on the allowed pairs with the strengths of `magnitude`, float [n, n]."""
-        from compgraph.communities.modularity import expected_weights
+        """Weights on the allowed pairs with the strengths of `magnitude`, float [n, n].
 
-        return self.once("expected", lambda: expected_weights(self.dense(), self.allowed.matrix))
+        Raises
+        ------
+        UndefinedError
+            If the weights are too unequal for the scaling to converge.
+        """
+        return self.once("expected", lambda: _expected(self))
 
     def with_weights(self, signed: Floats, same_strengths: bool = False) -> View:
         """The same pairs with other weights, none of them 0.
@@ -225,6 +229,15 @@ class View:
         return replace(
             self, **ends, signed=summed, magnitude=magnitude, channels=np.ones(len(cells), np.int64), _made={}
         )
+
+
+def _expected(seen: View) -> Floats:
+    from compgraph.communities.modularity import expected_weights
+
+    try:
+        return expected_weights(seen.dense(), seen.allowed.matrix)
+    except GraphError as failed:
+        raise UndefinedError(str(failed)) from failed
 
 
 def view(graph: ComputationalGraph) -> View:

@@ -7,7 +7,7 @@ from compgraph.communities.pairs import allowed_pairs
 from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
 from compgraph.partition import Partition
-from compgraph.statistics.view import view
+from compgraph.statistics.view import UndefinedError, view
 from tests.communities.graphs import chain, layered, transformer, undirected
 from tests.statistics.graphs import cyclic
 
@@ -70,6 +70,12 @@ def test_edges_of_one_pair_are_added_up() -> None:
 
 def test_edges_without_weight_are_none() -> None:
     assert view(ComputationalGraph(["a", "b", "c"], [0, 1], [1, 2], None, [0.0, 2.0])).n_edges == 1
+
+
+def test_expectations_that_cannot_be_scaled_are_undefined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compgraph.communities.modularity.MAX_STEPS", 1)
+    with pytest.raises(UndefinedError, match="too unequal to scale"):
+        _ = view(layered(transformer(), seed=0, unequal=1.0)[0]).expected
 
 
 def test_expectations_are_kept_only_with_the_strengths() -> None:
