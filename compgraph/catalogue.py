@@ -988,19 +988,71 @@ FAMILIES: Table = _table(
 
 STATISTICS: Table = _table(
     *(
-        Entry(name, "compgraph.statistics.measures", summary, name)
-        for name, summary in {
-            "density": "pairs with weight, as a share of those that could have some",
-            "gini": "inequality of the absolute weights over all pairs that could have an edge",
-            "strength_gini": "inequality of the nodes' strengths",
-            "modularity": "weight inside communities beyond what strengths and the architecture explain",
-            "assortativity": "correlation of strengths across edges",
-            "level_assortativity": "correlation of levels across edges (layered graphs)",
-            "span": "mean number of levels that an edge spans (layered graphs)",
-            "trophic_incoherence": "share of the flow that does not go up one trophic level (directed graphs)",
-            "effective_paths": "effective number of paths from input to output (layered graphs)",
-            "clustering": "mean weighted clustering (undirected graphs)",
+        Entry(name, f"compgraph.statistics.measures.{module}", summary, name)
+        for module, measures in {
+            "concentration": {
+                "density": "pairs with weight, as a share of those that could have some",
+                "gini": "inequality of the absolute weights over all pairs that could have an edge",
+                "strength_gini": "inequality of the nodes' strengths",
+                "strength_tail": "whether the larger strengths have a tail heavier than exponential",
+            },
+            "groups": {
+                "modularity": "weight inside communities beyond what strengths and the architecture explain",
+                "participation": "how evenly nodes spread over communities",
+            },
+            "mixing": {
+                "assortativity": "correlation of strengths across edges (directed: out of the source, into the target)",
+                "assortativity_out_out": "correlation of out-strengths across edges (directed graphs)",
+                "assortativity_in_in": "correlation of in-strengths across edges (directed graphs)",
+                "assortativity_in_out": "correlation of in-strength and out-strength across edges (directed graphs)",
+                "level_assortativity": "correlation of levels across edges (layered graphs)",
+                "span": "mean number of levels that an edge spans (layered graphs)",
+                "span_spread": "standard deviation of the number of levels that an edge spans (layered graphs)",
+                "trophic_incoherence": "share of the flow that does not go up one trophic level (directed graphs)",
+            },
+            "paths": {
+                "log_paths": "number of paths from input to output, its logarithm to base 10 (layered graphs)",
+                "effective_paths": "effective number of paths from input to output (layered graphs)",
+                "efficiency": "mean inverse distance over the pairs that could have an edge",
+            },
+            "loops": {
+                "feedforward_loops": "closed share of the two-paths that a third edge could close (directed graphs)",
+                "loop_intensity": "mean weight of feed-forward loops (directed graphs)",
+                "coherent_loops": "share of feed-forward loops whose routes have the same sign (directed graphs)",
+                "clustering": "mean weighted clustering (undirected graphs)",
+                "transitivity": "closed share of the triples of neighbours (undirected graphs)",
+                "balance": "share of triangles whose signs are balanced (undirected graphs)",
+                "small_worldness": "clustering times efficiency (undirected graphs)",
+            },
+            "core": {
+                "rich_club": "weight among the strongest nodes, over the largest that as many edges could have",
+                "core_share": "share of the nodes that are the rich core",
+                "core_correlation": "correlation of the weights with those of an ideal core",
+            },
+            "spectrum": {
+                "effective_rank": "number of singular values that carry the weights",
+                "leading_share": "share of the largest singular value",
+                "effective_resistance": "mean effective resistance between connected nodes",
+            },
         }.items()
+        for name, summary in measures.items()
+    )
+)
+
+NULLS: Table = _table(
+    *(
+        Entry(name, f"compgraph.statistics.nulls.{module}", summary, name.replace("-", "_"))
+        for name, module, summary in (
+            ("effects", "weights", "weights permuted beyond an effect of either end; keeps edges and typical weights"),
+            ("strength", "weights", "weights permuted beyond what strengths explain; keeps edges and strengths"),
+            ("weights", "weights", "weights permuted over the edges; keeps edges"),
+            ("swap", "rewiring", "ends of edges exchanged; keeps degrees"),
+            ("level-pair-swap", "rewiring", "ends exchanged within pairs of sites; keeps degrees and depth"),
+            ("stubs", "stubs", "halves of edges joined anew by level; keeps degrees"),
+            ("maxent", "maxent", "every allowed pair drawn by itself; keeps degrees on average"),
+            ("node-permutation", "relabelling", "nodes of a site relabelled; for associations only"),
+            ("network", "network", "graphs of randomised networks; keeps the architecture"),
+        )
     )
 )
 
@@ -1044,6 +1096,13 @@ FIGURES: Table = _table(
     _figure_of_test("separability", "attribution of each block by task", "shares", "blocks", "index"),
     _figure_of_test("block-ablation", "tasks by tasks: blocks removed, and alone kept", "tasks"),
     _figure_of_test("class-ablation", "accuracy against the share of regions removed, and kept", "accuracy"),
+    Entry(
+        "network-statistics",
+        "compgraph.figures.network_statistics",
+        "each measure beside its null distribution, with z",
+        "draw",
+        stage="statistics",
+    ),
     _figure("emergence", "statistics", "what changes during training", per="model", reads=("evaluation", "sbm")),
 )
 

@@ -32,7 +32,7 @@ def command(call: Call, name: str, inputs: tuple[Path, ...], output: Path, subje
     entry = catalogue.FIGURES[name]
     call.modules = (entry.module,)
     results = [store.open(path) for path in inputs]
-    arguments, options = _tables(results, entry) if entry.tables else _READERS[entry.stage](results)
+    arguments, options = _tables(results, entry) if entry.tables else _reader(entry)(results)
     options |= dict(entry.settings)
     module = importlib.import_module(entry.module)
     figure = catalogue.load(entry)(*arguments, **options)
@@ -156,6 +156,18 @@ def _compared(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
     table = store.read_table(_only(results, "comparison").path)
     graphs = [result for result in results if result.kind == "graph"]
     return [table, {graph_name(one.manifest_path): ComputationalGraph.load(one.path) for one in graphs}], {}
+
+
+def _measured(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
+    """The table of network statistics."""
+    from compgraph import store
+
+    return [store.read_table(_only(results, "statistics").path)], {}
+
+
+def _reader(entry: catalogue.Entry) -> Callable[[list[Result]], tuple[list[Any], dict[str, Any]]]:
+    """By the stage a figure draws, and where that has two kinds of figure, by how many results one shows."""
+    return _measured if entry.stage == "statistics" and entry.per == "result" else _READERS[entry.stage]
 
 
 def _only(results: list[Result], kind: str) -> Result:

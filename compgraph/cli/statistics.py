@@ -20,5 +20,5 @@ def command(call: Call, graph: Path, output: Path, entry: Any) -> None:
     from compgraph.statistics.testing import network_statistics
 
     opened, made = open_graph(graph)
-    table = network_statistics(opened, entry.measures, entry.null_model, entry.n_nulls, entry.seed)
+    table = network_statistics(opened, entry.names, entry.null_model, entry.n_nulls, entry.seed, call.threads)
     save_table(call, table, output, "statistics", {"graph": made})

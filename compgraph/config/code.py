@@ -18,6 +18,7 @@ _NAMED_BY: dict[str, catalogue.Table] = {
     "tasks": catalogue.TASKS,
     "baseline": catalogue.BASELINES,
     "measures": catalogue.STATISTICS,
+    "null_model": catalogue.NULLS,
 }
 
 
@@ -39,7 +40,8 @@ def code_roots(stage: str, entry: Any = None) -> tuple[str, ...]:
     for name in type(entry).model_fields if entry is not None else ():
         table = methods if name == "method" else _NAMED_BY.get(name, {})
         value = getattr(entry, name) if table else None
-        roots |= {table[word].module for word in ([value] if isinstance(value, str) else value or ())}
+        words = table if value in ("all", "auto") else [value] if isinstance(value, str) else value or ()
+        roots |= {table[word].module for word in words}
     for metric in named_metrics(entry):
         roots |= {"compgraph.metrics", metric_entry(metric).module}
     return tuple(sorted(roots))

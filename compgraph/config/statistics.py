@@ -7,20 +7,30 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from compgraph import catalogue
-from compgraph.config.base import GraphEntry, Seed, listing, one_of
+from compgraph.config.base import GraphEntry, Seed, one_of
 
 Measure = Annotated[str, one_of(catalogue.STATISTICS, "measure")]
+
+ELSEWHERE = ("node-permutation", "network")
+"""Relabelling nodes changes no measure of one graph; random networks are drawn by a library call."""
+
+NullModel = Annotated[
+    str, one_of({name: entry for name, entry in catalogue.NULLS.items() if name not in ELSEWHERE}, "null model")
+]
 
 
 class Statistics(GraphEntry):
     """One table of measures per graph."""
 
-    measures: listing(Measure) = Field(  # type: ignore[valid-type]
-        list(catalogue.STATISTICS), description="What to measure."
-    )
-    null_model: Literal["strength", "weights"] = Field(
-        "strength",
-        description="What chance is: weights permuted beyond what the nodes' strengths explain, or over all edges.",
+    measures: Literal["all"] | list[Measure] = Field("all", description="What to measure: all, or a list of names.")
+    null_model: Literal["auto"] | NullModel = Field(
+        "auto",
+        description="What chance is: auto (effects for directed graphs, strength for undirected ones), or a name.",
     )
     n_nulls: Annotated[int, Field(ge=0)] = Field(99, description="Random graphs to compare with.")
     seed: Seed = Field(0, description="Seed of the random graphs and of searches.")
+
+    @property
+    def names(self) -> list[str]:
+        """The measures, in order."""
+        return list(catalogue.STATISTICS) if self.measures == "all" else list(self.measures)

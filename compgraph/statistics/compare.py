@@ -27,7 +27,7 @@ from compgraph.communities.pairs import Floats, Mask, allowed_pairs
 from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
 from compgraph.graph_select import strongest
-from compgraph.statistics.measures import entropy
+from compgraph.statistics.measures.paths import entropy
 from compgraph.statistics.testing import against_nulls, table_of
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def compare_graphs(
     for name, value in values.items():
         reason = _untested(pair, name, value, n_nulls)
         tested = against_nulls(value, None if reason else drawn[name], reason)
-        rows.append({"measure": name, "value": value, "null": "node permutation", "reason": ""} | tested)
+        rows.append({"measure": name, "value": value, "null": "node permutation", "seed": seed, "reason": ""} | tested)
     return table_of(rows).assign(n_nodes=pair.n_nodes, n_pairs=len(pair.source))
 
 

@@ -1,36 +1,96 @@
-"""What measures and nulls see of a graph: dense matrices over its nodes."""
+"""What measures and nulls see of a graph: one weight per pair of nodes, and which pairs could have one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from compgraph.communities.modularity import expected_weights
-from compgraph.communities.pairs import Floats, Mask, allowed_pairs, is_layered, node_pairs
+from compgraph.communities.pairs import Floats, Integers, Mask, is_layered, node_pairs
+from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
+
+if TYPE_CHECKING:
+    import igraph
+    from scipy.sparse import csr_matrix
 
 LAYERED, DIRECTED, UNDIRECTED = "layered", "directed", "undirected"
 
+DENSE_NODES = 2000
+"""Up to so many nodes, matrices over all pairs of nodes are made."""
+
+T = TypeVar("T")
+
 
 class UndefinedError(Exception):
-    """A measure has no value for this graph; the message is the reason that the table shows."""
+    """A measure or a null has no value for this graph; the message is the reason that the table shows."""
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Which ordered pairs of nodes could have an edge, as a table of groups of nodes; no node reads itself.
+
+    Attributes
+    ----------
+    group
+        Group of each node (its site), int [n].
+    reads
+        Whether nodes of one group may send to those of another, bool [G, G].
+    """
+
+    group: Integers
+    reads: Mask
+
+    def has(self, source: Integers, target: Integers) -> Mask:
+        """Whether each ordered pair is allowed."""
+        allowed: Mask = self.reads[self.group[source], self.group[target]] & (source != target)
+        return allowed
+
+    def among(self, members: Mask) -> int:
+        """Ordered allowed pairs inside a set of nodes, bool [n]."""
+        sizes = np.bincount(self.group[members], minlength=len(self.reads))
+        return int(sizes @ self.reads @ sizes - sizes @ np.diag(self.reads))
+
+    @cached_property
+    def partners(self) -> tuple[Integers, Integers]:
+        """Nodes that each node could send to, and hear from; int [n] each."""
+        sizes = np.bincount(self.group, minlength=len(self.reads))
+        own = np.diag(self.reads).astype(np.int64)
+        targets, sources = self.reads @ sizes - own, sizes @ self.reads - own
+        return targets[self.group], sources[self.group]
+
+    @cached_property
+    def count(self) -> int:
+        """Ordered allowed pairs."""
+        return int(self.partners[0].sum())
+
+    @cached_property
+    def matrix(self) -> Mask:
+        """Bool [n, n]."""
+        mask: Mask = self.reads[np.ix_(self.group, self.group)]
+        np.fill_diagonal(mask, False)
+        return mask
 
 
 @dataclass(frozen=True)
 class View:
-    """A graph as matrices.
+    """A graph as one edge per pair of nodes with weight.
 
     Attributes
     ----------
+    source, target
+        Ends of each edge, int [P], sorted; source < target if undirected.
     signed
-        Weights summed over channels, float [n, n]: `[u, v]` of u -> v; symmetric if undirected.
+        Weights summed over channels, float [P].
     magnitude
-        Sums of |w|, float [n, n].
+        Sums of |w| over channels, float [P], above 0.
+    channels
+        Number of channels of each edge, int [P].
     allowed
-        Pairs that could have an edge, bool [n, n].
+        Pairs that could have an edge.
     level
         Level of each node, int [n].
     kind
@@ -39,13 +99,17 @@ class View:
         Numbers of the nodes at the input and the output; empty unless layered.
     """
 
+    source: Integers
+    target: Integers
     signed: Floats
     magnitude: Floats
-    allowed: Mask
-    level: npt.NDArray[np.int64]
+    channels: Integers
+    allowed: Allowed
+    level: Integers
     kind: str
-    inputs: npt.NDArray[np.int64]
-    outputs: npt.NDArray[np.int64]
+    inputs: Integers
+    outputs: Integers
+    _made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def n_nodes(self) -> int:
@@ -53,53 +117,175 @@ class View:
         return len(self.level)
 
     @property
+    def n_edges(self) -> int:
+        """Number of pairs with weight."""
+        return len(self.source)
+
+    @property
+    def n_allowed(self) -> int:
+        """Number of pairs that could have weight, each as often as `source` and `target` would list it."""
+        return self.allowed.count // 2 if self.kind == UNDIRECTED else self.allowed.count
+
+    @property
     def total(self) -> float:
         """Sum of |w| over ordered pairs; an undirected pair counts twice."""
-        return float(self.magnitude.sum())
+        return float(self.magnitude.sum()) * (2 if self.kind == UNDIRECTED else 1)
 
     @cached_property
-    def ends(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Source and target of each pair with weight, once a pair."""
-        matrix = self.magnitude if self.kind != UNDIRECTED else np.triu(self.magnitude)
-        source, target = np.nonzero(matrix)
-        return source, target
+    def signs(self) -> Floats:
+        """-1 or 1 for each edge; one whose channels cancel counts as positive."""
+        return np.where(self.signed < 0, -1.0, 1.0)
 
     @cached_property
+    def ordered(self) -> tuple[Integers, Integers, Floats]:
+        """Source, target and |w| of every ordered pair: an undirected edge in both directions."""
+        if self.kind != UNDIRECTED:
+            return self.source, self.target, self.magnitude
+        return (
+            np.concatenate([self.source, self.target]),
+            np.concatenate([self.target, self.source]),
+            np.concatenate([self.magnitude, self.magnitude]),
+        )
+
+    @cached_property
+    def out_strength(self) -> Floats:
+        """Sum of |w| that each node sends, float [n]; in an undirected graph its strength."""
+        source, _, weight = self.ordered
+        return np.bincount(source, weight, minlength=self.n_nodes).astype(np.float64)
+
+    @cached_property
+    def in_strength(self) -> Floats:
+        """Sum of |w| that each node receives, float [n]."""
+        _, target, weight = self.ordered
+        return np.bincount(target, weight, minlength=self.n_nodes).astype(np.float64)
+
+    @property
+    def strength(self) -> Floats:
+        """In plus out; an undirected edge counts once."""
+        return self.out_strength if self.kind == UNDIRECTED else self.out_strength + self.in_strength
+
+    def sparse(self, values: Floats | None = None) -> csr_matrix:
+        """`[u, v]` of u -> v, symmetric if undirected; |w|, or other values of the edges."""
+        from scipy.sparse import csr_matrix
+
+        if values is None:
+            source, target, data = self.ordered
+        else:
+            source, target, _ = self.ordered
+            data = np.concatenate([values, values]) if self.kind == UNDIRECTED else values
+        return csr_matrix((data, (source, target)), shape=(self.n_nodes, self.n_nodes))
+
+    def dense(self, values: Floats | None = None) -> Floats:
+        """As `sparse`, float [n, n]; for graphs of up to `DENSE_NODES` nodes."""
+        values = self.magnitude if values is None else values
+        matrix = np.zeros((self.n_nodes, self.n_nodes))
+        matrix[self.source, self.target] = values
+        if self.kind == UNDIRECTED:
+            matrix[self.target, self.source] = values
+        return matrix
+
+    def igraph(self) -> igraph.Graph:
+        """The edges in their order, without weights."""
+        import igraph
+
+        return igraph.Graph(
+            n=self.n_nodes, edges=np.stack([self.source, self.target], axis=1), directed=self.kind != UNDIRECTED
+        )
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """Something that several measures need, made the first time."""
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
+
+    @property
     def expected(self) -> Floats:
-        """Weights on the allowed pairs with the strengths of `magnitude`."""
-        return expected_weights(self.magnitude, self.allowed)
+        """Weights on the allowed pairs with the strengths of `magnitude`, float [n, n].
+
+        Raises
+        ------
+        UndefinedError
+            If the weights are too unequal for the scaling to converge.
+        """
+        return self.once("expected", lambda: _expected(self))
 
     def with_weights(self, signed: Floats, same_strengths: bool = False) -> View:
-        """The same nodes with other weights on the pairs of `ends`, given in that order.
+        """The same pairs with other weights, none of them 0.
 
         `same_strengths` says that every node keeps its strengths, so that `expected` need not be made anew.
         """
-        source, target = self.ends
-        matrix = np.zeros_like(self.signed)
-        matrix[source, target] = signed
+        kept = {"expected": self._made["expected"]} if same_strengths and "expected" in self._made else {}
+        return replace(self, signed=signed, magnitude=np.abs(signed), _made=kept)
+
+    def with_edges(self, source: Integers, target: Integers, signed: Floats) -> View:
+        """The same nodes with other edges; those of one pair are added up."""
         if self.kind == UNDIRECTED:
-            matrix = matrix + matrix.T
-        made = replace(self, signed=matrix, magnitude=np.abs(matrix))
-        if same_strengths and "expected" in self.__dict__:
-            made.__dict__["expected"] = self.expected
-        return made
+            source, target = np.minimum(source, target), np.maximum(source, target)
+        cells, inverse = np.unique(source * self.n_nodes + target, return_inverse=True)
+        magnitude = np.bincount(inverse, np.abs(signed), minlength=len(cells)).astype(np.float64)
+        summed = np.bincount(inverse, signed, minlength=len(cells)).astype(np.float64)
+        n = max(self.n_nodes, 1)
+        ends = {"source": cells // n, "target": cells % n}
+        return replace(
+            self, **ends, signed=summed, magnitude=magnitude, channels=np.ones(len(cells), np.int64), _made={}
+        )
+
+
+def _expected(seen: View) -> Floats:
+    from compgraph.communities.modularity import expected_weights
+
+    try:
+        return expected_weights(seen.dense(), seen.allowed.matrix)
+    except GraphError as failed:
+        raise UndefinedError(str(failed)) from failed
 
 
 def view(graph: ComputationalGraph) -> View:
-    """Matrices of a graph.
+    """What measures and nulls see of a graph.
 
     Magnitudes of directed graphs are sums of |w| over channels; their signs, the direction of an effect, are
-    those of the summed weights. In undirected graphs a pair is one edge with one sign.
+    those of the summed weights. In undirected graphs a pair is one edge with one sign. Edges of weight 0 are none.
+
+    Raises
+    ------
+    GraphError
+        If the graph has an edge that its architecture forbids.
     """
     pairs = node_pairs(graph)
     layered = is_layered(graph)
+    allowed = _allowed(graph)
+    keep = pairs.magnitude > 0
     none = np.zeros(0, np.int64)
-    return View(
-        signed=pairs.matrix(signed=True),
-        magnitude=pairs.matrix(),
-        allowed=allowed_pairs(graph),
+    seen = View(
+        source=pairs.source[keep],
+        target=pairs.target[keep],
+        signed=pairs.weight[keep],
+        magnitude=pairs.magnitude[keep],
+        channels=pairs.edges[keep],
+        allowed=allowed,
         level=graph.node_columns["level"].astype(np.int64),
         kind=LAYERED if layered else DIRECTED if graph.directed else UNDIRECTED,
         inputs=graph.inputs if layered else none,
         outputs=graph.outputs if layered else none,
     )
+    forbidden = ~allowed.has(pairs.source, pairs.target)
+    if forbidden.any() and graph.architecture is not None:
+        at, names = int(np.argmax(forbidden)), graph.node_names
+        raise GraphError(
+            f"graph: edge {names[pairs.source[at]]} -> {names[pairs.target[at]]} is not one that the "
+            f"{graph.architecture.family} architecture allows"
+        )
+    return seen
+
+
+def _allowed(graph: ComputationalGraph) -> Allowed:
+    """As the architecture says (not merely by level); without one, all pairs of different nodes."""
+    if not is_layered(graph) or graph.architecture is None:
+        return Allowed(np.zeros(graph.n_nodes, np.int64), np.ones((1, 1), bool))
+    sites, group = np.unique(graph.node_columns["site"], return_inverse=True)
+    numbers = {str(site): number for number, site in enumerate(sites)}
+    reads = np.zeros((len(sites), len(sites)), dtype=bool)
+    for target, sources in graph.architecture.reads.items():
+        if target in numbers:
+            reads[[numbers[source] for source in sources if source in numbers], numbers[target]] = True
+    return Allowed(group.astype(np.int64), reads)

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from compgraph import catalogue
 from compgraph.errors import ConfigError
 from compgraph.graph import ComputationalGraph
 from compgraph.statistics import network_statistics
-from compgraph.statistics.testing import COLUMNS
+from compgraph.statistics.testing import COLUMNS, effective_number
 from tests.communities.graphs import layered, positive, transformer, undirected
 
 
@@ -95,7 +96,7 @@ def test_graphs_without_weight_have_reasons_instead_of_numbers(graph: Computatio
     assert (table["reason"] != "").all()
 
 
-@pytest.mark.parametrize("null", ["weights", "strength"])
+@pytest.mark.parametrize("null", [name for name in catalogue.NULLS if name != "network"])
 def test_disconnected_and_tiny_graphs_do_not_fail(null: str) -> None:
     graph = ComputationalGraph(
         [f"n{k}" for k in range(6)], [0, 1, 3], [1, 2, 4], None, [1.0, -2.0, 3.0], directed=False
@@ -116,7 +117,7 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
     graph = positive(6, 1, 1.0, seed=0)
     with pytest.raises(ConfigError, match=r"measure 'ginny' is not known; valid are .*gini"):
         network_statistics(graph, ["ginny"])
-    with pytest.raises(ConfigError, match="null model 'rewire' is not known; valid are weights, strength"):
+    with pytest.raises(ConfigError, match="null model 'rewire' is not known; valid are effects, strength, weights"):
         network_statistics(graph, null="rewire")
     with pytest.raises(ValueError, match="n_nulls"):
         network_statistics(graph, n_nulls=-1)
@@ -127,3 +128,114 @@ def test_measures_alone() -> None:
     assert np.isfinite(row["value"])
     assert np.isnan(row["p"])
     assert row["reason"] == "no null graphs were asked for"
+
+
+DEGENERATE = {
+    "disconnected": ComputationalGraph(
+        [f"n{k}" for k in range(9)], [0, 1, 2, 5], [1, 2, 0, 6], None, [1.0, -2.0, 0.5, 3.0], directed=False
+    ),
+    "one edge": ComputationalGraph(["a", "b"], [0], [1], None, [-1.0]),
+    "equal and complete": ComputationalGraph.from_matrix(np.ones((6, 6))),
+    "negative": ComputationalGraph.from_matrix(-np.ones((6, 6)) - np.eye(6)),
+    "channels that cancel": ComputationalGraph(
+        ["a", "b", "c"], [0, 0, 1], [1, 1, 2], [0, 1, 0], [1.0, -1.0, 2.0], channels=("q", "k")
+    ),
+    "huge range": ComputationalGraph(
+        list("abcde"), [0, 0, 1, 2, 3], [1, 2, 3, 3, 4], None, [1e-12, 1.0, 1e12, 1.0, 1e-12], directed=False
+    ),
+    "layered, thin": layered(transformer(), 0)[0].subgraph(np.arange(layered(transformer(), 0)[0].n_edges) % 41 == 0),
+}
+
+
+@pytest.mark.parametrize("graph", DEGENERATE.values(), ids=DEGENERATE)
+@pytest.mark.parametrize("null", [name for name in catalogue.NULLS if name != "network"])
+def test_degenerate_graphs_give_a_value_or_a_reason(graph: ComputationalGraph, null: str) -> None:
+    table = network_statistics(graph, null=null, n_nulls=4)
+    assert np.isfinite(table["value"]).sum() >= 6
+    without = table["p"].isna()
+    assert (table.loc[without, "reason"] != "").all()
+    assert (table.loc[~without, "reason"] == "").all()
+
+
+def test_the_number_of_workers_changes_nothing() -> None:
+    graph, _ = layered(transformer(n_layers=2), seed=6)
+    names = ["modularity", "trophic_incoherence", "loop_intensity", "effective_rank"]
+    one, two = (network_statistics(graph, names, n_nulls=11, seed=2, workers=workers) for workers in (1, 2))
+    assert one.equals(two)
+
+
+def test_given_null_graphs_are_what_is_compared_with() -> None:
+    graph, *others = (layered(transformer(n_layers=2), seed=seed)[0] for seed in range(8))
+    row = network_statistics(graph, ["gini"], null="network", null_graphs=others).iloc[0]
+    values = [network_statistics(one, ["gini"], n_nulls=0)["value"][0] for one in others]
+    assert row["n_nulls"] == 7
+    assert row["null_mean"] == pytest.approx(np.mean(values))
+    assert row["median"] == pytest.approx(np.median(values))
+    with pytest.raises(ConfigError, match="network needs them"):
+        network_statistics(graph, null="network")
+    with pytest.raises(ConfigError, match="network needs them"):
+        network_statistics(graph, null="weights", null_graphs=others)
+
+
+def test_effective_number_of_dependent_nulls() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=20_000)
+    assert effective_number(noise) == pytest.approx(20_000, rel=0.1)
+    dependent = np.empty_like(noise)
+    dependent[0] = noise[0]
+    for step in range(1, len(noise)):
+        dependent[step] = 0.8 * dependent[step - 1] + noise[step]
+    assert effective_number(dependent) == pytest.approx(20_000 * 0.2 / 1.8, rel=0.2)  # (1 - r) / (1 + r)
+    assert effective_number(np.array([1.0, 2.0])) == 2
+
+
+def unstructured(kind: str, seed: int) -> ComputationalGraph:
+    """Graphs that the null of their test draws from."""
+    rng = np.random.default_rng(seed)
+    if kind == "lognormal":
+        architecture = transformer(n_layers=2, n_heads=4)
+        empty = layered(architecture, 0, split_qkv=False)[0]
+        weight = rng.lognormal(sigma=1.5, size=empty.n_edges) * 10.0 ** rng.integers(-6, 7)
+        return ComputationalGraph(empty.partition, empty.source, empty.target, None, weight, architecture=architecture)
+    if kind == "layered":
+        graph = layered(transformer(n_layers=2, n_heads=4), seed=seed, split_qkv=False)[0]
+        return graph.subgraph(rng.random(graph.n_edges) < 0.4)
+    weights = np.triu(rng.normal(size=(14, 14)) * (rng.random((14, 14)) < 0.5), 1)
+    return ComputationalGraph.from_matrix(weights + weights.T, drop_zeros=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "null"),
+    [
+        ("lognormal", "weights"),
+        ("lognormal", "effects"),
+        ("layered", "swap"),
+        ("layered", "level-pair-swap"),
+        ("undirected", "weights"),
+        ("undirected", "swap"),
+        ("undirected", "strength"),
+    ],
+)
+def test_structureless_graphs_are_rejected_at_the_nominal_rate(kind: str, null: str) -> None:
+    trials = 60 if null in ("effects", "strength") else 16
+    names = [name for name in catalogue.STATISTICS if name not in ("small_worldness", "log_paths")]
+    rejected: dict[str, list[bool]] = {}
+    for seed in range(trials):
+        table = network_statistics(unstructured(kind, seed), names, null=null, n_nulls=39, seed=seed)
+        for name, p in zip(table["measure"], table["p"], strict=True):
+            if np.isfinite(p):
+                rejected.setdefault(name, []).append(p <= 0.05)
+    assert len(rejected) >= 6
+    rates = {name: np.mean(found) for name, found in rejected.items()}
+    # Largest number of rejections at rate 0.05 that chance exceeds once in 10,000, for each measure.
+    for name, found in rejected.items():
+        assert sum(found) <= stats.binom.ppf(1 - 1e-4, len(found), 0.05), (name, rates)
+    assert np.mean(list(rates.values())) < 0.09
+
+
+def test_auto_chooses_by_direction() -> None:
+    for graph, null in ((layered(transformer(), 0)[0], "effects"), (undirected(9, 1, 0.0, seed=0), "strength")):
+        table = network_statistics(graph, ["modularity"], n_nulls=3)
+        assert table["null"][0] == null
+        assert table.equals(network_statistics(graph, ["modularity"], null=null, n_nulls=3))

@@ -1,0 +1,83 @@
+"""Seconds of network statistics: all measures with many nulls on GPT-2 small's shape, single ones on a large graph.
+
+Run: `python -m benchmarks.network_statistics [--nulls 999] [--workers 2] [--large]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+
+from compgraph import catalogue
+from compgraph.architecture import transformer_architecture
+from compgraph.graph import ComputationalGraph
+from compgraph.partition import Partition
+from compgraph.statistics import network_statistics
+from compgraph.statistics.measures.kinds import value_of
+from compgraph.statistics.view import View, view
+
+
+def heads(seed: int = 0) -> ComputationalGraph:
+    """Independent normal weights, of unequal nodes, on all head-level edges of GPT-2 small's shape."""
+    shape = transformer_architecture("gpt2", n_layers=12, n_heads=12, d_head=2, d_model=24, d_mlp=4, vocabulary=5)
+    nodes = Partition.heads(shape)
+    empty = ComputationalGraph.from_architecture(shape, nodes)
+    rng = np.random.default_rng(seed)
+    effects = np.exp(rng.normal(size=(2, empty.n_nodes)))
+    weight = rng.normal(size=empty.n_edges) * effects[0][empty.source] * effects[1][empty.target]
+    return ComputationalGraph.from_architecture(shape, nodes, weight, kind="effective")
+
+
+def large(n_nodes: int = 100_000, n_edges: int = 1_000_000, seed: int = 0) -> View:
+    """Random weights on a layered graph of about so many nodes and edges, in 24 levels."""
+    width = n_nodes // 22
+    widths = dict.fromkeys(("d_head", "d_model", "d_mlp"), width)
+    shape = transformer_architecture("gpt2", n_layers=11, n_heads=1, vocabulary=5, **widths)
+    nodes = Partition.from_labels(
+        {site.name: np.zeros(site.n_units, int) if site.kind in ("embed", "logits") else np.arange(site.n_units)
+         for site in shape.node_sites}
+    )  # fmt: skip
+    seen = view(ComputationalGraph(nodes, [], [], None, [], architecture=shape))
+    rng = np.random.default_rng(seed)
+    source, target = rng.integers(seen.n_nodes, size=(2, 3 * n_edges))
+    keep = seen.allowed.has(source, target)
+    source, target = source[keep][:n_edges], target[keep][:n_edges]
+    return seen.with_edges(source, target, rng.normal(size=len(source)))
+
+
+def main() -> None:
+    """Print one line per figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nulls", type=int, default=999)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--large", action="store_true")
+    given = parser.parse_args()
+    if given.large:
+        seen = large()
+        print(f"{seen.n_nodes:,} nodes, {seen.n_edges:,} edges")
+        for name, entry in catalogue.STATISTICS.items():
+            start = time.perf_counter()
+            value, reason = value_of(catalogue.load(entry), seen, 0)
+            print(f"{name:24s} {time.perf_counter() - start:7.2f} s  {value:.6g} {reason}", flush=True)
+        for null in ("weights", "swap", "level-pair-swap", "stubs"):
+            start = time.perf_counter()
+            sampler = catalogue.load(catalogue.NULLS[null])(seen, 0)
+            ready = time.perf_counter()
+            sampler(np.random.default_rng(1))
+            took = time.perf_counter() - ready
+            print(f"{null:24s} {ready - start:7.2f} s to prepare, {took:.2f} s a graph", flush=True)
+        return
+    graph = heads()
+    start = time.perf_counter()
+    table = network_statistics(graph, n_nulls=given.nulls, workers=given.workers)
+    took = time.perf_counter() - start
+    tested = int(table["p"].notna().sum())
+    print(f"{graph.n_nodes} nodes, {graph.n_edges:,} edges")
+    print(f"{given.nulls} nulls, {given.workers} processes: {took:.0f} s")
+    print(f"{tested} measures tested, {int((table['q'] <= 0.05).sum())} differ from chance at q 0.05")
+
+
+if __name__ == "__main__":
+    main()
