@@ -38,7 +38,7 @@ evaluation:
 communities:
   louvain: {{graphs: [effective.heads], n_runs: 2}}
 tests:
-  back-up: {{method: knock-out, graphs: [effective.heads], sizes: [0.5], n_bootstrap: 20}}
+  back-up: {{method: knock-out, graphs: [effective.heads], sizes: [0.5], n_bootstrap: 25}}
 statistics:
   basic: {{graphs: [effective.channels]}}
 figures: {{draw: [effective, faithfulness, knock-out]}}
