@@ -29,6 +29,7 @@ def command(call: Call, buffer: Path, output: Path, entry: Any) -> None:
         entry.method,
         entry.n_rois,
         entry.seed,
+        scope=entry.scope,
         **method_options(method, entry),
     )
     with call.result(output, "partition", ".partition", inputs={opened.result.kind: opened.result}) as draft:
