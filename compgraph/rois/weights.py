@@ -50,16 +50,15 @@ def weight_signals(net: Network, site: str) -> ArrayRecording:
 
 
 def _of_stream(net: Any, site: str) -> list[Floats]:
-    from compgraph.connectivity.structural.vectors import Ends
+    from compgraph.connectivity.structural.vectors import Ends, Via
     from compgraph.partition import Partition
 
     if site.partition(".")[0] not in ("attn", "mlp"):
         raise DataError(f"rois: the units of {site!r} have no weights of their own; name sites of attn or mlp")
     partition = Partition.mixed(net, {site: "units"})
-    ends = [Ends(net, partition, whole=False, lengths=False, via=via) for via in ("in", "gate")]
+    projections: tuple[Via, ...] = ("in", "gate") if net.spec.gated and site.startswith("mlp.") else ("in",)
+    ends = [Ends(net, partition, whole=False, lengths=False, via=via) for via in projections]
     read = [one for end in ends for one in _read(end.readers(site))]
-    if not net.spec.gated:
-        read = read[:1]
     return [*read, _array(ends[0].writer(site).values)]
 
 
