@@ -878,7 +878,13 @@ ROIS: Table = _table(
             Option("n_runs", 1, "Searches from different seeds; the shortest description is kept.", minimum=1),
         ),
     ),
-    Entry("random", "compgraph.rois.random", "units drawn at random, parts of equal sizes", "find", needs=("n_rois",)),
+    Entry(
+        "random",
+        "compgraph.rois.random",
+        "units drawn at random, parts of equal sizes or of those of other ROIs",
+        "find",
+        options=(Option("like", "", "Entry of rois whose sizes they have, site by site; n_rois is left out then."),),
+    ),
     Entry("heads", "compgraph.rois.heads", "the attention heads", "find", serves=TRANSFORMER),
     Entry(
         "labels",

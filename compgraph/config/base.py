@@ -25,6 +25,7 @@ SELECTORS = (
     "runs",
     "blocks",
     "partitions",
+    "like",
 )
 """Fields that say where an entry applies. They choose files; they are no flags of the stage's verb."""
 

@@ -17,6 +17,7 @@ from compgraph.config.facts import facts_of
 from compgraph.config.metrics import user_metrics
 from compgraph.config.problems import Problem
 from compgraph.config.results import GRAPH_READERS, GRAPH_STAGES
+from compgraph.config.rois import WEIGHTS, signals_of
 from compgraph.config.serving import rois_in
 from compgraph.config.study import ON_EFFECTIVE, Study
 from compgraph.config.tested import applies, on_graphs, unknown_names
@@ -41,7 +42,7 @@ def cross_check(config: Config) -> list[Problem]:
         # What the other sections mean depends on these two; their errors would only repeat.
         return [*problems, *_references(config)]
     study = Study(config)
-    problems += [*_references(config), *unknown_names(config), *_rois_references(study)]
+    problems += [*_references(config), *unknown_names(config), *_rois_references(study), *_roi_entries(study)]
     if problems:
         return problems
     problems += [*_compared(config)]
@@ -148,8 +149,9 @@ def _references(config: Config) -> Iterator[Problem]:
         yield from _baseline_options(place, entry)
         yield from _unknown((*place, "runs"), "entry of ablation", getattr(entry, "runs", None), list(config.ablation))
         buffers = ["activations", *(f"attributions.{name}" for name in config.attributions)]
-        if (getattr(entry, "buffer", None) or "activations") not in buffers:
-            yield Problem((*place, "buffer"), describe_unknown("buffer", entry.buffer, buffers))
+        for word in signals_of(entry):
+            if word not in buffers and not (stage == "rois" and word == WEIGHTS):
+                yield Problem((*place, "buffer"), describe_unknown("buffer", word, buffers))
         method = catalogue.SECTIONS.get(stage, {}).get(getattr(entry, "method", ""))
         if method and (lacking := catalogue.missing(method)):
             yield Problem((*place, "method"), f"'{method.name}' needs {', '.join(lacking)}, which is not installed")
@@ -252,6 +254,30 @@ def _rois_references(study: Study) -> Iterator[Problem]:
                 yield Problem(place, f"it mixes the ROIs of {' and '.join(names)}; one entry of rois at a time")
             if names and not unknown:
                 yield from _rois_apply(study, stage, place, entry, names[0])
+
+
+def _roi_entries(study: Study) -> Iterator[Problem]:
+    """Random ROIs that are like others, and what a consensus is of."""
+    entries = study.config.rois
+    for name, entry in entries.items():
+        place = ("rois", name)
+        if entry.consensus and not entry.n_repeats:
+            yield Problem((*place, "consensus"), "a consensus is of repeats; give n_repeats")
+        if entry.method == "labels" and not Path(entry.path).expanduser().is_file():
+            missing = f"there is no table '{entry.path}'" if entry.path else "this key is missing"
+            yield Problem((*place, "path"), missing)
+        if entry.method != "random":
+            continue
+        able = [other for other, one in entries.items() if one.method != "random"]
+        if not entry.like and entry.n_rois is None:
+            yield Problem(place, "random ROIs need n_rois, or like, the entry of rois whose sizes they have")
+        elif entry.like and entry.like not in able:
+            yield Problem((*place, "like"), describe_unknown("entry of rois that is not random", entry.like, able))
+        elif entry.like:
+            for model, checkpoint, dataset in study.places("rois", entry):
+                if (model, checkpoint, dataset) not in study.places("rois", entries[entry.like]):
+                    yield Problem((*place, "like"), f"'{entry.like}' is not found for '{model}' on '{dataset}'")
+                    break
 
 
 def _rois_apply(study: Study, stage: str, place: tuple[str, ...], entry: Any, name: str) -> Iterator[Problem]:

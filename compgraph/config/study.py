@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from compgraph.config.facts import local_folder
 from compgraph.config.flags import render
 from compgraph.config.models import Pretrained, revision_name, step_of
 from compgraph.config.results import BUFFER_READERS, GRAPH_READERS, GRAPH_STAGES, PAYLOADS, Result, figure_of
+from compgraph.config.rois import WEIGHTS, signals_of
 from compgraph.config.serving import Serving, rois_in
 from compgraph.config.tested import inputs_of, results_of_tests
 
@@ -109,13 +111,21 @@ class Study(Serving):
     def _rois(self, readers: list[Result]) -> Iterator[Result]:
         for name, entry in self.entries("rois").items():
             for model, checkpoint, dataset in self.places("rois", entry):
-                yield Result("rois", name, model, checkpoint, dataset)
+                yield from self._with_like(Result("rois", name, model, checkpoint, dataset))
         # A partition that a graph or a test asks for is made even at checkpoints its own entry does not select.
         for reader in readers:
             if reader.stage == "tests":
-                yield from (read for read in inputs_of(self, reader).values() if read.stage == "rois")
-            elif needed := self.rois_of(reader):
-                yield needed
+                needed = [read for read in inputs_of(self, reader).values() if read.stage == "rois"]
+            else:
+                needed = [one] if (one := self.rois_of(reader)) else []
+            for partition in needed:
+                yield from self._with_like(partition)
+
+    def _with_like(self, partition: Result) -> Iterator[Result]:
+        """A partition, and before it the one whose sizes it has."""
+        if other := self.like_of(partition):
+            yield other
+        yield partition
 
     def _buffers(self, readers: list[Result]) -> Iterator[Result]:
         for model, checkpoint, dataset in self.places("activations", self.config.activations):
@@ -125,8 +135,8 @@ class Study(Serving):
                 yield Result("attributions", name, model, checkpoint, dataset)
         # A buffer that another section reads is made even where its own does not select it.
         for reader in readers:
-            if reader.stage in BUFFER_READERS and getattr(self.entries(reader.stage)[reader.name], "buffer", None):
-                yield self.buffer_of(reader)
+            if reader.stage in BUFFER_READERS:
+                yield from (one for one in self.signals_of(reader) if one.stage != "model")
 
     def left_out(self) -> list[str]:
         """What the config asks for and this installation cannot make, in words; the rest works without."""
@@ -231,10 +241,21 @@ class Study(Serving):
             dataset = self.datasets_for("rois", roi_entry, graph.model)[0]
         return Result("rois", names[0], graph.model, graph.checkpoint, dataset)
 
-    def buffer_of(self, reader: Result) -> Result:
-        """The buffer that a functional graph, a partition or a test reads."""
-        section, _, name = self.entries(reader.stage)[reader.name].buffer.partition(".")
-        return Result(section, name or section, reader.model, reader.checkpoint, reader.dataset)
+    def signals_of(self, reader: Result) -> list[Result]:
+        """The buffers that a functional graph, a partition or a test reads; of weights the model."""
+        found = []
+        for word in signals_of(self.entries(reader.stage)[reader.name]):
+            section, _, name = word.partition(".")
+            if word == WEIGHTS:
+                found.append(Result("model", reader.checkpoint, reader.model, reader.checkpoint))
+            else:
+                found.append(Result(section, name or section, reader.model, reader.checkpoint, reader.dataset))
+        return found
+
+    def like_of(self, partition: Result) -> Result | None:
+        """The partition whose sizes random regions have, if they are to have some's."""
+        other = getattr(self.entries("rois")[partition.name], "like", "")
+        return replace(partition, name=other) if other else None
 
     def baseline_data_of(self, result: Result) -> str | None:
         """The other dataset that a result's baseline is taken from, if there is one."""
@@ -273,10 +294,10 @@ class Study(Serving):
         return next(revision for revision in revisions if revision_name(revision) == checkpoint)
 
     def sources(self, section: str, name: str) -> list[str]:
-        """Local files outside the results that an entry of ``models`` or ``datasets`` is read from."""
+        """Local files outside the results that an entry is read from."""
         entry = self.entry(section, name)
         path = getattr(entry, "path", None)
-        if path is None:
+        if not path:
             return []
         found = local_folder(path) if isinstance(entry, Pretrained) else Path(path).expanduser()
         if found is None or not found.exists():
@@ -310,9 +331,17 @@ class Study(Serving):
         other = getattr(self.entries(stage)[name], "baseline_data", None)
         return [self.path(Result("data", other, model, dataset=other))] if other else []
 
-    def buffer_path(self, stage: str, name: str, model: str, checkpoint: str, dataset: str) -> str:
-        """The manifest of the buffer that an entry reads."""
-        return self.path(self.buffer_of(Result(stage, name, model, checkpoint, dataset)))
+    def buffer_paths(self, stage: str, name: str, model: str, checkpoint: str, dataset: str) -> list[str]:
+        """Manifests of what an entry reads as signals, and of the partition whose sizes it has."""
+        return [self.path(one) for one in self._read_signals(Result(stage, name, model, checkpoint, dataset))]
+
+    def buffer_payloads(self, stage: str, name: str, model: str, checkpoint: str, dataset: str) -> list[str]:
+        """Their payloads."""
+        return [self.payload(one) for one in self._read_signals(Result(stage, name, model, checkpoint, dataset))]
+
+    def _read_signals(self, reader: Result) -> list[Result]:
+        like = self.like_of(reader) if reader.stage == "rois" else None
+        return [*self.signals_of(reader), *([like] if like else [])]
 
     def compared_paths(self, name: str, model: str, checkpoint: str, dataset: str) -> list[str]:
         """Manifests of the graphs that a comparison reads."""

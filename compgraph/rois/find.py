@@ -153,9 +153,7 @@ def _divisible(architecture: Architecture, name: str) -> bool:
     )
 
 
-def _divided(
-    groups: Sequence[Units], method: str, n_rois: Numbers, seed: int, options: Mapping[str, Any]
-) -> Partition:
+def _divided(groups: Sequence[Units], method: str, n_rois: Numbers, seed: int, options: Mapping[str, Any]) -> Partition:
     find = catalogue.load(catalogue.ROIS[method])
     wanted = [_number(n_rois, next(iter(units.sites))) for units in groups]
     for units, number in zip(groups, wanted, strict=True):  # all are checked before the first is divided

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from compgraph.circuits.sparsify import sparsify
-from compgraph.connectivity.functional import functional_connectivity
+from compgraph.connectivity.functional import coactivation, covariance, partial, pearson
+from compgraph.connectivity.functional.setting import Setting
 from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
 from compgraph.rois.signals import Floats, Units
@@ -65,11 +66,12 @@ def unit_graph(
     if graph == "knn":
         return nearest_neighbours(units.correlation, neighbours, weighted=weighted, mutual=mutual)
     if graph == "significant":
-        found = _functional(units, "pearson", samples="autocorrelation", level=level)
+        found = pearson.compute(_setting(units, samples="autocorrelation", level=level))
         return _all_nodes(units, sparsify(found, "significance", level=level))
+    plain = _setting(units, samples="none")
     if graph == "coactivation":
-        return _all_nodes(units, _functional(units, "coactivation", samples="none", active_above=active_above))
-    return _all_nodes(units, _functional(units, graph, samples="none"))
+        return _all_nodes(units, coactivation.compute(plain, active_above=active_above))
+    return _all_nodes(units, (covariance if graph == "covariance" else partial).compute(plain))
 
 
 def nearest_neighbours(
@@ -89,8 +91,8 @@ def nearest_neighbours(
     return ComputationalGraph(near.node_names, source[kept], target[kept], None, weight[kept], directed=False)
 
 
-def _functional(units: Units, method: str, **options: Any) -> ComputationalGraph:
-    return functional_connectivity(units.recording, units.partition, method, sites=list(units.sites), **options)
+def _setting(units: Units, **options: Any) -> Setting:
+    return Setting(units.recording, units.partition, sites=list(units.sites), **options)
 
 
 def _all_nodes(units: Units, graph: ComputationalGraph) -> ComputationalGraph:

@@ -28,6 +28,8 @@ class ArrayRecording:
         Where the sites are; None for one made of these sites alone, which no causal graph can use.
     arrays
         Site -> float [rows, units].
+    aligned
+        Whether a row means the same at all sites, so that their units can be compared.
 
     Raises
     ------
@@ -38,7 +40,10 @@ class ArrayRecording:
     quantity = "signal"
     n_chunks = 1
 
-    def __init__(self, architecture: Architecture | None, arrays: Mapping[str, npt.ArrayLike]) -> None:
+    def __init__(
+        self, architecture: Architecture | None, arrays: Mapping[str, npt.ArrayLike], *, aligned: bool = True
+    ) -> None:
+        self.aligned = aligned
         self.arrays = {site: _matrix(values, site) for site, values in arrays.items()}
         self.architecture = architecture or _bare({site: values.shape[1] for site, values in self.arrays.items()})
         self.n_rows = len(next(iter(self.arrays.values())))
@@ -95,6 +100,7 @@ class Concatenated:
 
     def __init__(self, recordings: Sequence[Recording]) -> None:
         self._recordings = list(recordings)
+        self.aligned = all(getattr(one, "aligned", True) for one in recordings)
         self.architecture = recordings[0].architecture
         shared = [set(map(str, one.sites["site"])) for one in recordings]
         self._sites = [str(site) for site in recordings[0].sites["site"] if all(str(site) in s for s in shared)]

@@ -44,7 +44,7 @@ class Responses:
     classes: npt.NDArray[np.str_] | None
 
     def to_table(self, most: int = 1000) -> pd.DataFrame:
-        """One row a region and item: roi, item, class, response; evenly spaced items where there are more than `most`."""
+        """One row a region and item: roi, item, class, response; of more than `most` items evenly spaced ones."""
         import pandas as pd
 
         count = min(most, len(self.items))
@@ -107,9 +107,7 @@ def divided(partition: Partition, recording: Recording) -> list[str]:
     return found
 
 
-def selectivity(
-    responses: Responses, *, n_permutations: int = 199, seed: int = 0
-) -> dict[str, npt.NDArray[Any]]:
+def selectivity(responses: Responses, *, n_permutations: int = 199, seed: int = 0) -> dict[str, npt.NDArray[Any]]:
     """How much of each region's response over items is about their class, against shuffled classes.
 
     Parameters

@@ -71,7 +71,9 @@ def find(
     if nested and isinstance(n_rois, int):
         raise DataError("rois: a nested model has as many blocks as it finds; give a range of n_rois, or nested: false")
     if hierarchy_level and not nested:
-        raise DataError(f"rois: hierarchy_level is {hierarchy_level}, and only a nested model has levels (nested: true)")
+        raise DataError(
+            f"rois: hierarchy_level is {hierarchy_level}, and only a nested model has levels (nested: true)"
+        )
     if units.n == 1:
         return np.zeros(1, np.int32)
     joined = unit_graph(units, graph, **of_graph)
@@ -88,7 +90,9 @@ def find(
         return fit_sbm(joined, nested=False, n_blocks=limits and limits[0], **options).labels
     free = fit_sbm(joined, nested=False, **options)
     nearest = min(max(free.n_blocks, limits[0]), limits[1])
-    return free.labels if nearest == free.n_blocks else fit_sbm(joined, nested=False, n_blocks=nearest, **options).labels
+    return (
+        free.labels if nearest == free.n_blocks else fit_sbm(joined, nested=False, n_blocks=nearest, **options).labels
+    )
 
 
 def _level(model: BlockModel, level: int, limits: tuple[int, int] | None, name: str) -> npt.NDArray[np.int32]:

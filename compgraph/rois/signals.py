@@ -137,6 +137,11 @@ def units_of(recording: Recording, sites: Sequence[str]) -> Units:
     for site in sites:
         if site not in recorded:
             raise DataError(f"rois: site {site!r} was not recorded; the buffer has {', '.join(recorded)}")
+    if len(sites) > 1 and not getattr(recording, "aligned", True):
+        raise DataError(
+            f"rois: {', '.join(sites)} cannot be divided together: a row of these signals is another thing at each of "
+            "them (weights of sites that do not share a stream); use scope site"
+        )
     units = Units(recording, {site: _site_units(recording, site) for site in sites})
     if not units.n:
         total = sum(one.n_units for one in units.sites.values())

@@ -230,9 +230,7 @@ def _place(seeded: int) -> int:
     return 0 if seeded == 0 else 4 * (seeded - 1) + 1
 
 
-def _rows(
-    kind: str, first: Partition, second: Partition, a: int, b: int, sites: Sequence[str]
-) -> list[dict[str, Any]]:
+def _rows(kind: str, first: Partition, second: Partition, a: int, b: int, sites: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {"site": site, "kind": kind, "first": a, "second": b, **_agreement(first.labels[site], second.labels[site])}
         for site in sites

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,3 +94,28 @@ def _unit_length(vectors: npt.NDArray[np.float64]) -> Floats:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled: Floats = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
     return scaled
+
+
+def weights_of_sites(net: Network, sites: Sequence[str]) -> ArrayRecording:
+    """Weights of several sites in one recording, for `find_rois` over them.
+
+    Sites have different numbers of rows; the missing ones are filled with each unit's mean, which changes no
+    correlation. Only where all read and write the same stream, each with one vector, do rows mean the same at all of
+    them; elsewhere units of different sites cannot be divided together.
+
+    Raises
+    ------
+    DataError
+        As `weight_signals`; no site.
+    """
+    if not sites:
+        names = ", ".join(one.name for one in net.architecture.node_sites)
+        raise DataError(f"rois: no site with weights is chosen; the network has {names}")
+    arrays = {site: weight_signals(net, site).arrays[site] for site in sites}
+    most = max(len(values) for values in arrays.values())
+    filled = {
+        site: np.concatenate([values, np.broadcast_to(values.mean(axis=0), (most - len(values), values.shape[1]))])
+        for site, values in arrays.items()
+    }
+    aligned = net.kind == "transformer" and len({len(values) for values in arrays.values()}) == 1
+    return ArrayRecording(net.architecture, filled, aligned=aligned)

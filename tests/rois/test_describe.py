@@ -6,9 +6,9 @@ import pytest
 from compgraph.partition import Partition
 from compgraph.rois import describe_rois, find_rois
 from compgraph.rois.describe import densities
-from tests.communities.graphs import groups
-from tests.rois.recordings import MemoryRecording, factor_signals
 from compgraph.rois.recordings import ArrayRecording
+from tests.communities.graphs import groups
+from tests.rois.recordings import factor_signals
 
 
 def test_densities_equal_loops_over_pairs() -> None:

@@ -38,7 +38,9 @@ def unit_rows(matrix: torch.Tensor) -> np.ndarray:
 def test_units_of_a_chain_have_the_rows_of_its_jacobians(cnn, before, site, after) -> None:
     sizes = [cnn.architecture.site(name).n_units for name in (before, site)]
     read, written = (
-        torch.autograd.functional.jacobian(lambda x, to=to: cnn.pre_activations(to, x).flatten(), torch.zeros(1, n))[:, 0]
+        torch.autograd.functional.jacobian(lambda x, to=to: cnn.pre_activations(to, x).flatten(), torch.zeros(1, n))[
+            :, 0
+        ]
         for to, n in zip((site, after), sizes, strict=True)
     )
     expected = np.concatenate([unit_rows(read), unit_rows(written.T)], axis=1)

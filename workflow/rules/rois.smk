@@ -3,8 +3,9 @@
 
 rule rois:
     input:
-        buffer=buffer("rois"),
-        payloads=lambda wildcards: payload(buffer("rois")(wildcards), ".zarr"),
+        signals=buffers("rois"),
+        payloads=buffer_payloads("rois"),
+        table=lambda wildcards: STUDY.sources("rois", wildcards.name),
     output:
         manifest="<results>/{model}/{checkpoint}/{dataset}/rois/{name}.json",
         payload=directory("<results>/{model}/{checkpoint}/{dataset}/rois/{name}.partition"),
@@ -16,5 +17,5 @@ rule rois:
     benchmark:
         "<results>/benchmarks/{model}/{checkpoint}/{dataset}/rois/{name}.tsv"
     shell:
-        "compgraph rois {input.buffer} --output {output.manifest} {params.flags} "
+        "compgraph rois {input.signals} --output {output.manifest} {params.flags} "
         "--code {params.code} --threads {threads} --log-file {log} --quiet"
