@@ -274,10 +274,10 @@ def _roi_entries(study: Study) -> Iterator[Problem]:
         elif entry.like and entry.like not in able:
             yield Problem((*place, "like"), describe_unknown("entry of rois that is not random", entry.like, able))
         elif entry.like:
-            for model, checkpoint, dataset in study.places("rois", entry):
-                if (model, checkpoint, dataset) not in study.places("rois", entries[entry.like]):
-                    yield Problem((*place, "like"), f"'{entry.like}' is not found for '{model}' on '{dataset}'")
-                    break
+            found = {(model, dataset) for model, _, dataset in study.places("rois", entries[entry.like])}
+            wanted = dict.fromkeys((model, dataset) for model, _, dataset in study.places("rois", entry))
+            for model, dataset in [pair for pair in wanted if pair not in found][:1]:
+                yield Problem((*place, "like"), f"'{entry.like}' is not found for '{model}' on '{dataset}'")
 
 
 def _rois_apply(study: Study, stage: str, place: tuple[str, ...], entry: Any, name: str) -> Iterator[Problem]:
