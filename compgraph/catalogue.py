@@ -1021,6 +1021,31 @@ FIGURES: Table = _table(
     _figure_of_test("separability", "attribution of each block by task", "shares", "blocks", "index"),
     _figure_of_test("block-ablation", "tasks by tasks: blocks removed, and alone kept", "tasks"),
     _figure_of_test("class-ablation", "accuracy against the share of regions removed, and kept", "accuracy"),
+    Entry(
+        "roi-attribution",
+        "compgraph.figures.roi_attribution",
+        "responses of regions to inputs and classes",
+        "draw",
+        stage="rois",
+        tables=("rois", "responses"),
+    ),
+    Entry(
+        "roi-illustration",
+        "compgraph.figures.roi_illustration",
+        "units of a site sorted by region, with their correlations",
+        "draw",
+        stage="rois",
+        tables=("units",),
+    ),
+    Entry(
+        "roi-vs-heads",
+        "compgraph.figures.roi_vs_heads",
+        "overlap of regions with heads, and faithfulness of circuits over each",
+        "draw",
+        stage="evaluation",
+        per="place",
+        reads=("rois",),
+    ),
     _figure("emergence", "statistics", "what changes during training", per="model", reads=("evaluation", "sbm")),
 )
 

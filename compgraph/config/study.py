@@ -96,7 +96,7 @@ class Study(Serving):
         # The data that baselines are taken from are made even where nothing else reads them.
         datasets |= {(result.model, other): None for result in made if (other := self.baseline_data_of(result))}
         data = [Result("data", dataset, model, dataset=dataset) for model, dataset in datasets]
-        return dict.fromkeys([*models, *data, *made, *self._figures([*graphs, *readers])])
+        return dict.fromkeys([*models, *data, *made, *self._figures([*rois, *graphs, *readers])])
 
     def _graphs(self, stage: str) -> Iterator[Result]:
         for name, entry in self.entries(stage).items():
@@ -217,6 +217,9 @@ class Study(Serving):
         """Results that one figure shows together, for every figure of that name."""
         entry = catalogue.FIGURES[figure]
         results = [result for result in made if result.stage == entry.stage and self._shows(entry, result)]
+        if entry.reads == ("rois",):  # only where some nodes are regions
+            places = {one.place for one in results if self._over_regions(one)}
+            results = [result for result in results if result.place in places]
         if entry.per == "model":
             together = _grouped(results, lambda result: (result.model, result.dataset))
             return [group for group in together if len({step_of(result.checkpoint) for result in group} - {None}) > 1]
@@ -224,6 +227,10 @@ class Study(Serving):
             result for result in results if result.checkpoint in self.checkpoints_for(self.config.figures, result.model)
         ]
         return _grouped(shown, lambda result: result.place) if entry.per == "place" else [[result] for result in shown]
+
+    def _over_regions(self, evaluation: Result) -> bool:
+        stage, _, name = evaluation.graph.partition(".")
+        return bool(rois_in(getattr(self.entries(stage)[name], "partition", None)))
 
     def _shows(self, figure: catalogue.Entry, result: Result) -> bool:
         """Whether a figure is of results of this one's method."""
@@ -386,7 +393,7 @@ class Study(Serving):
 
     @cached_property
     def _figure_inputs(self) -> dict[tuple[str, str], list[Result]]:
-        stages = (*GRAPH_STAGES, *GRAPH_READERS, "evaluation", "tests", "comparison")
+        stages = ("rois", *GRAPH_STAGES, *GRAPH_READERS, "evaluation", "tests", "comparison")
         made = [result for result in self.results() if result.stage in stages]
         found = {}
         for figure in self.config.figures.names:
@@ -402,6 +409,8 @@ class Study(Serving):
         if reads == ("graph",):
             stage, _, name = first.graph.partition(".")
             return [Result(stage, name, first.model, first.checkpoint, "" if stage == "structural" else first.dataset)]
+        if catalogue.FIGURES[figure].per == "place":
+            return [result for result in made if result.stage in reads and result.place == first.place]
         return [
             result
             for result in made

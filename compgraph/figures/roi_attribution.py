@@ -121,8 +121,8 @@ def caption(rois: pd.DataFrame, responses: pd.DataFrame, *, subject: str = "") -
     if rois.empty:
         return f"{opening} No site is divided into regions."
     said = (
-        f"{opening} A region's response is the mean of its units, each standardised. Inputs are sorted by class, regions "
-        "by the class that they respond to most. Look for regions (rows) that respond to one class alone."
+        f"{opening} A region's response is the mean of its units, each standardised. Inputs are sorted by class, "
+        "regions by the class that they respond to most. Look for regions (rows) that respond to one class alone."
     )
     if "p_adjusted" not in rois:
         return f"{said} {style.count(len(rois), 'region')}; the inputs have no classes."

@@ -90,8 +90,8 @@ def caption(pairs: pd.DataFrame, *, subject: str = "") -> str:
     others = pairs["unit"] != pairs["other"]
     within, between = (float(pairs.loc[which & others, "r"].mean()) for which in (inside, ~inside))
     return (
-        f"{opening} Correlation between {style.count(pairs['unit'].nunique(), 'unit')} of {pairs['site'].iloc[0]}, sorted "
-        f"by region ({style.count(pairs['roi'].nunique(), 'region')}), the regions by the class that they respond to most. "
-        "Look for dark squares on the diagonal. The mean correlation within regions is "
+        f"{opening} Correlation between {style.count(pairs['unit'].nunique(), 'unit')} of {pairs['site'].iloc[0]}, "
+        f"sorted by region ({style.count(pairs['roi'].nunique(), 'region')}), the regions by the class that they "
+        "respond to most. Look for dark squares on the diagonal. The mean correlation within regions is "
         f"{within:.2f}, between them {between:.2f}."
     )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compgraph.connectivity.functional.recordings import Recording
-from compgraph.partition import Partition
+from compgraph.partition import DEAD, Partition
 from compgraph.rois.responses import Responses, divided, roi_responses, selectivity
 from compgraph.rois.signals import Floats, units_of
 
@@ -44,20 +44,18 @@ def describe_rois(
     Returns
     -------
     DataFrame
-        One row a region of the sites with several. roi, site, size (units). within, between: mean correlation of its
-        live units with each other and with the site's other units (NaN where there is no such pair). snr: variance of
-        its mean signal that its units share over what they do not, n r / (1 - r) with r = within (0 if r < 0). Where
-        items have classes: top_class, selectivity, null, p, p_adjusted (`selectivity`). stability: mean over the
-        repeats of the largest Jaccard index with one of their regions (Hennig 2007); NaN without repeats.
-
-    Raises
-    ------
-    DataError
-        No recorded site with several parts.
+        One row a region of the recorded sites with several; none if no site has. roi, site, size (units). within,
+        between: mean correlation of its live units with each other and with the site's other units (NaN where there
+        is no such pair). snr: variance of its mean signal that its units share over what they do not, n r / (1 - r)
+        with r = within (0 if r < 0). Where items have classes: top_class, selectivity, null, p, p_adjusted
+        (`selectivity`). stability: mean over the repeats of the largest Jaccard index with one of their regions (Hennig
+        2007); NaN without repeats.
     """
     import pandas as pd
 
     tables = [_site_table(partition, recording, site, repeats) for site in divided(partition, recording)]
+    if not tables:
+        return pd.DataFrame(columns=["roi", "site", "size", "within", "between", "snr", "stability"])
     table = pd.concat(tables, ignore_index=True)
     answered = roi_responses(partition, recording) if responses is None else responses
     if answered.classes is not None and len(np.unique(answered.classes)) > 1:
@@ -121,3 +119,48 @@ def _jaccard(partition: Partition, repeats: Sequence[Partition], site: str) -> F
         union = own.sum(axis=0)[:, None] + other.sum(axis=0) - common
         total += (common / union).max(axis=1)
     return total / len(repeats)
+
+
+def unit_pairs(partition: Partition, recording: Recording, rois: pd.DataFrame, *, most: int = 256) -> pd.DataFrame:
+    """Correlations between the live units of the last divided site: what regions are, to look at.
+
+    Parameters
+    ----------
+    partition, recording
+        As for `describe_rois`.
+    rois
+        Its table.
+    most
+        Of more units evenly spaced ones are taken.
+
+    Returns
+    -------
+    DataFrame
+        One row an ordered pair of units: site, unit, roi, top_class (of that region; empty if it is not known), other,
+        other_roi, r. Empty if no site is divided.
+    """
+    import pandas as pd
+
+    sites = divided(partition, recording)
+    if not sites:
+        return pd.DataFrame(columns=["site", "unit", "roi", "top_class", "other", "other_roi", "r"])
+    units = units_of(recording, [sites[-1]])
+    labels = partition.labels[sites[-1]][units.sites[sites[-1]].live]
+    inside = np.flatnonzero(labels != DEAD)
+    chosen = inside[np.linspace(0, len(inside) - 1, min(most, len(inside))).round().astype(int)]
+    numbers, parts = units.sites[sites[-1]].live[chosen], labels[chosen]
+    names = np.array(partition.part_names(sites[-1]), object)[parts]
+    own = rois[rois["site"] == sites[-1]]
+    classes = own["top_class"].to_numpy(object)[parts] if "top_class" in own else np.full(len(parts), "", object)
+    n = len(chosen)
+    return pd.DataFrame(
+        {
+            "site": sites[-1],
+            "unit": np.repeat(numbers, n),
+            "roi": np.repeat(names, n),
+            "top_class": np.repeat(classes, n),
+            "other": np.tile(numbers, n),
+            "other_roi": np.tile(names, n),
+            "r": units.correlation[np.ix_(chosen, chosen)].ravel(),
+        }
+    )

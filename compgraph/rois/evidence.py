@@ -10,7 +10,7 @@ import numpy as np
 
 from compgraph.connectivity.functional.recordings import Recording
 from compgraph.partition import Partition
-from compgraph.rois.describe import describe_rois
+from compgraph.rois.describe import describe_rois, unit_pairs
 from compgraph.rois.overlap import overlap_with_heads
 from compgraph.rois.responses import roi_responses
 from compgraph.rois.stability import RoiStability
@@ -48,8 +48,6 @@ def write_evidence(
         Rand index by kind), `heads` (adjusted mutual information by site), as far as they are known.
     """
     summary: dict[str, Any] = {}
-    if all(partition.n_parts(site) < 2 for site in partition.sites if site in set(recordings[0].sites["site"])):
-        return summary
     recording = next((one for one in recordings if _classes(one) > 1), recordings[0])
     responses = roi_responses(partition, recording)
     repeats = () if stability is None else stability.repeats
@@ -58,14 +56,15 @@ def write_evidence(
     )
     write_table(table, folder / "rois.parquet")
     write_table(responses.to_table(), folder / "responses.parquet")
+    write_table(unit_pairs(partition, recording, table), folder / "units.parquet")
     if "p_adjusted" in table and n_permutations:
         summary["selective"] = int((table["p_adjusted"] <= 0.05).sum())
     if stability is not None:
         write_table(stability.table, folder / "stability.parquet")
         summary["stability"] = {kind: float(ari.mean()) for kind, ari in stability.table.groupby("kind")["ari"]}
     heads = overlap_with_heads(partition, recording.architecture, n_random=n_permutations, seed=seed)
+    write_table(heads, folder / "heads.parquet")
     if len(heads):
-        write_table(heads, folder / "heads.parquet")
         summary["heads"] = dict(zip(heads["site"], heads["ami"].tolist(), strict=True))
     return summary
 

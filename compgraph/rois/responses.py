@@ -75,7 +75,7 @@ def roi_responses(partition: Partition, recording: Recording, sites: Sequence[st
     Raises
     ------
     DataError
-        A site that was not recorded, or none with more than one part.
+        A site that was not recorded.
     """
     names = divided(partition, recording) if sites is None else list(sites)
     items = recording.items
@@ -89,22 +89,14 @@ def roi_responses(partition: Partition, recording: Recording, sites: Sequence[st
     if "task" in items:
         first = np.unique(item, return_index=True)[1]
         classes = items["task"].to_numpy()[first].astype(np.str_)
-    return Responses(tuple(nodes), numbers, np.concatenate(columns, axis=1), classes)
+    values = np.concatenate([np.zeros((len(numbers), 0)), *columns], axis=1)
+    return Responses(tuple(nodes), numbers, values, classes)
 
 
 def divided(partition: Partition, recording: Recording) -> list[str]:
-    """Recorded sites of a partition with more than one part.
-
-    Raises
-    ------
-    DataError
-        If there is none.
-    """
+    """Recorded sites of a partition with more than one part."""
     names = [str(site) for site in recording.sites["site"]]
-    found = [site for site in names if site in partition.labels and partition.n_parts(site) > 1]
-    if not found:
-        raise DataError("rois: no recorded site of this partition has more than one part")
-    return found
+    return [site for site in names if site in partition.labels and partition.n_parts(site) > 1]
 
 
 def selectivity(responses: Responses, *, n_permutations: int = 199, seed: int = 0) -> dict[str, npt.NDArray[Any]]:
