@@ -32,8 +32,8 @@ def command(call: Call, name: str, inputs: tuple[Path, ...], output: Path, subje
     entry = catalogue.FIGURES[name]
     call.modules = (entry.module,)
     results = [store.open(path) for path in inputs]
-    read = _READERS.get(name) or _READERS[entry.stage]
-    arguments, options = _tables(results, entry) if entry.tables else read(results)
+    read = _READERS.get(name) or _READERS.get(entry.stage)
+    arguments, options = _tables(results, entry) if read is None else read(results)
     options |= dict(entry.settings)
     module = importlib.import_module(entry.module)
     figure = catalogue.load(entry)(*arguments, **options)
@@ -193,4 +193,4 @@ _READERS: dict[str, Callable[[list[Result]], tuple[list[Any], dict[str, Any]]]] 
     "comparison": _compared,
     "roi-vs-heads": _against_heads,
 }
-"""How the arguments of a figure are read: by its name, else by the stage whose results it draws."""
+"""How the arguments of a figure are read: by its name, else by the stage whose results it draws, else from tables."""
