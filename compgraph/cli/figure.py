@@ -91,7 +91,8 @@ def _against_heads(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
         for result in results
         if result.kind == "partition"
     ]
-    overlap = pd.concat([pd.DataFrame(columns=["regions", *COLUMNS]), *[one for one in tables if len(one)]])
+    found = [table for table in tables if len(table)]
+    overlap = pd.concat(found) if found else pd.DataFrame(columns=["regions", *COLUMNS])
     return [*curves, overlap.reset_index(drop=True)], options
 
 

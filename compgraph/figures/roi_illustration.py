@@ -12,6 +12,8 @@ from compgraph.figures import style
 from compgraph.figures.matrix import borders, frame, group_ticks, runs
 
 COLUMNS = ("site", "unit", "roi", "top_class", "other", "r")
+PER_LINE = 5
+"""Classes on a line of the legend."""
 
 
 def data(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -53,7 +55,7 @@ def draw(pairs: pd.DataFrame, *, width: style.Width = "single") -> Figure:
     total = min(style.WIDTHS[width], 4.2)
     margin = 0.35 + max(style.text_width(str(g[0]), style.SMALL) for g in groups)
     side = total - margin - 0.12
-    legend = 0.3 + 0.13 * len(dict.fromkeys(classes))
+    legend = 0.3 + 0.14 * -(-len(set(classes)) // PER_LINE)
     height = side + 0.3 + (legend if classes[0] else 0)
     figure = style.new_figure(total, height)
     axes = figure.add_axes((margin / total, 1 - (side + 0.25) / height, side / total, side / height))
@@ -69,7 +71,7 @@ def draw(pairs: pd.DataFrame, *, width: style.Width = "single") -> Figure:
             axes.add_patch(band)
         axes.tick_params(axis="y", pad=0.045 * side * 72)
         handles = [Rectangle((0, 0), 1, 1, color=colour, label=name) for name, colour in colours.items()]
-        figure.legend(handles=handles, loc="lower left", ncols=5, title="class responded to most", borderpad=0)
+        figure.legend(handles=handles, loc="lower left", ncols=PER_LINE, title="class responded to most", borderpad=0)
     return figure
 
 

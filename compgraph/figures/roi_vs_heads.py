@@ -60,7 +60,7 @@ def draw(curves: pd.DataFrame, overlap: pd.DataFrame, *, width: style.Width = "d
     left = 0.0 if overlap.empty else 0.42 * total
     if left:
         axes = figure.add_axes((0.56 / total, 0.5 / height, (left - 0.7) / total, 1.75 / height))
-        _overlap(axes, overlap)
+        _overlap(axes, overlap, {name: str(style_of["color"]) for name, style_of in lines.items()})
     axes = figure.add_axes(((left + 0.56) / total, 0.5 / height, (total - left - 0.68) / total, 1.75 / height))
     draw_panel(axes, curves, lines, "fraction", first=True)
     axes.set_title(str(curves["metric"].iloc[0]).replace("_", " "))
@@ -82,9 +82,10 @@ def _one_metric(curves: pd.DataFrame) -> pd.DataFrame:
     return chosen
 
 
-def _overlap(axes: Axes, overlap: pd.DataFrame) -> None:
+def _overlap(axes: Axes, overlap: pd.DataFrame, of_curves: dict[str, str]) -> None:
+    """Divisions called like a curve have its colour."""
     names, sites = sorted(overlap["regions"].unique()), sorted(overlap["site"].unique())
-    colours = style.series_colours(names)
+    colours = style.series_colours(names) | {name: of_curves[name] for name in names if name in of_curves}
     for place, name in enumerate(names):
         own = overlap[overlap["regions"] == name].set_index("site")
         x = [sites.index(site) + (place - (len(names) - 1) / 2) * 0.7 / len(names) for site in own.index]
