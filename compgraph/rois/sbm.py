@@ -85,7 +85,7 @@ def find(
     limits = bounds(n_rois)
     if nested:
         model = fit_sbm(joined, nested=ALWAYS, **options)
-        return _level(model, hierarchy_level, limits, units.name)
+        return level_of(model, hierarchy_level, limits, units.name)
     if limits is None or limits[0] == limits[1]:
         return fit_sbm(joined, nested=False, n_blocks=limits and limits[0], **options).labels
     free = fit_sbm(joined, nested=False, **options)
@@ -95,7 +95,14 @@ def find(
     )
 
 
-def _level(model: BlockModel, level: int, limits: tuple[int, int] | None, name: str) -> npt.NDArray[np.int32]:
+def level_of(model: BlockModel, level: int, limits: tuple[int, int] | None, name: str) -> npt.NDArray[np.int32]:
+    """Labels of a level of a hierarchy, or of the finest level with a number of blocks within limits.
+
+    Raises
+    ------
+    DataError
+        There is no such level.
+    """
     counts = [n_parts(labels) for labels in model.levels]
     if level >= len(counts):
         raise DataError(

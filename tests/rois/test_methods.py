@@ -8,9 +8,10 @@ import pytest
 from compgraph.catalogue import ROIS
 from compgraph.communities import adjusted_rand
 from compgraph.errors import DataError
+from compgraph.partition import Partition
 from compgraph.rois import find_rois
-from tests.communities.graphs import groups
-from tests.rois.recordings import factor_signals
+from tests.communities.graphs import groups, transformer
+from tests.rois.recordings import MemoryRecording, factor_signals
 
 PLANTED = groups(36, 3)
 FREE = {"spectral": {}, "louvain": {}, "leiden": {}, "sbm": {"n_runs": 1}, "sbm-bipartite": {}}
@@ -73,3 +74,18 @@ def test_random_parts_have_equal_sizes() -> None:
     assert sorted(found.part_sizes("units").tolist()) == [7, 7, 7, 7, 8]
     other = find_rois(factor_signals(20, PLANTED, seed=0), method="random", n_rois=5, seed=4)
     assert other != found
+
+
+def test_random_parts_have_the_sizes_of_others_site_by_site() -> None:
+    architecture = transformer(n_layers=1)
+    planted = {"attn.0": np.array([0] * 8 + [1] * 4), "mlp.0": np.array([0, 0, 0, 1])}
+    like = Partition.mixed(architecture, {name: Partition.from_labels({name: own}) for name, own in planted.items()})
+    recording = MemoryRecording(architecture, {s: factor_signals(30, own, seed=1) for s, own in planted.items()})
+    found = find_rois(recording, method="random", like=like)
+    for site in planted:
+        assert sorted(found.part_sizes(site)) == sorted(like.part_sizes(site))
+    assert found.labels["attn.0"].tolist() != like.labels["attn.0"].tolist()
+    with pytest.raises(DataError, match="leave one of them out"):
+        find_rois(recording, method="random", like=like, n_rois=2)
+    with pytest.raises(DataError, match=r"has no labels for 'mlp\.0'"):
+        find_rois(recording, method="random", like=like.restrict(["attn.0"]))

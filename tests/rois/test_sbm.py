@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from compgraph.communities import adjusted_rand, fit_sbm
 from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
-from compgraph.rois.sbm import find
+from compgraph.rois.sbm import find, level_of
 from tests.communities.graphs import groups
 from tests.rois.recordings import factor_signals, units
 
@@ -34,18 +36,21 @@ def test_the_blocks_are_those_of_the_graph() -> None:
     assert found.tolist() == expected.labels.tolist()
 
 
-def test_levels_of_a_hierarchy() -> None:
-    shared = 3 * factor_signals(400, groups(96, 2), seed=4, noise=0)
-    signals = units(shared + factor_signals(400, groups(96, 16), seed=3))
-    options = {"graph": "correlation", "nested": True, "n_runs": 1}
-    finest = find(signals, None, 0, **options)
-    coarser = find(signals, None, 0, hierarchy_level=1, **options)
-    assert coarser.max() < finest.max()
-    pairs = {(int(a), int(b)) for a, b in zip(finest, coarser, strict=True)}
-    assert len(pairs) == finest.max() + 1
-    assert find(signals, (2, int(coarser.max()) + 1), 0, **options).tolist() == coarser.tolist()
-    with pytest.raises(DataError, match="hierarchy_level 9 is none of them"):
-        find(signals, None, 0, hierarchy_level=9, **options)
+def test_the_finest_level_of_a_nested_model_is_found() -> None:
+    found = find(units(factor_signals(200, groups(40, 4), seed=3)), None, 0, nested=True, n_runs=1)
+    assert adjusted_rand(found, groups(40, 4)) > 0.9
+
+
+def test_levels_of_a_hierarchy_are_chosen_by_place_or_number() -> None:
+    finest, coarser = groups(40, 8), groups(40, 2)
+    model = SimpleNamespace(levels=(finest, coarser))
+    assert level_of(model, 1, None, "x") is coarser
+    assert level_of(model, 0, (2, 4), "x") is coarser
+    assert level_of(model, 0, (2, 9), "x") is finest
+    with pytest.raises(DataError, match="hierarchy_level 2 is none of them"):
+        level_of(model, 2, None, "x")
+    with pytest.raises(DataError, match=r"no level of the hierarchy of x has 3 to 5 blocks; they have 8, 2"):
+        level_of(model, 0, (3, 5), "x")
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:

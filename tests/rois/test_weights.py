@@ -8,7 +8,8 @@ from compgraph.communities import adjusted_rand
 from compgraph.errors import DataError
 from compgraph.models.modules import build_module, from_module
 from compgraph.rois import find_rois
-from compgraph.rois.weights import weight_signals
+from compgraph.rois.signals import units_of
+from compgraph.rois.weights import weight_signals, weights_of_sites
 from tests.models.tiny import ONE_PER_FAMILY, tiny_network
 
 LAYERS = [
@@ -92,3 +93,19 @@ def test_sites_without_weights_of_their_own_are_refused(cnn) -> None:
             weight_signals(cnn, site)
     with pytest.raises(DataError, match="name sites of attn or mlp"):
         weight_signals(tiny_network("gpt2"), "embed")
+
+
+def test_sites_with_different_rows_are_filled_and_not_divided_together() -> None:
+    torch.manual_seed(2)
+    layers = [{"type": "linear", "features": 8}, {"type": "relu"}, {"type": "linear", "features": 6}, {"type": "relu"},
+              {"type": "linear", "features": 4}]  # fmt: skip
+    net = from_module(build_module(layers, (15,)), (15,))
+    both = weights_of_sites(net, ["linear.0", "linear.1"])
+    for site in ("linear.0", "linear.1"):
+        alone = np.corrcoef(weight_signals(net, site).arrays[site].T)
+        np.testing.assert_allclose(units_of(both, [site]).correlation, alone, atol=1e-12)
+    with pytest.raises(DataError, match="cannot be divided together"):
+        find_rois(both, method="ward", n_rois=2, scope="all")
+    stream = tiny_network("gpt2", dtype=torch.float64)
+    together = find_rois(weights_of_sites(stream, ["attn.0", "mlp.0"]), method="ward", n_rois=2, scope="all")
+    assert {together.n_parts("attn.0"), together.n_parts("mlp.0")} <= {1, 2}
