@@ -17,8 +17,8 @@ from compgraph.config.facts import facts_of
 from compgraph.config.metrics import user_metrics
 from compgraph.config.problems import Problem
 from compgraph.config.results import GRAPH_READERS, GRAPH_STAGES
+from compgraph.config.roi_checks import checks_of_rois
 from compgraph.config.rois import WEIGHTS, signals_of
-from compgraph.config.serving import rois_in
 from compgraph.config.study import ON_EFFECTIVE, Study
 from compgraph.config.tested import applies, on_graphs, unknown_names
 from compgraph.errors import DataError
@@ -42,7 +42,7 @@ def cross_check(config: Config) -> list[Problem]:
         # What the other sections mean depends on these two; their errors would only repeat.
         return [*problems, *_references(config)]
     study = Study(config)
-    problems += [*_references(config), *unknown_names(config), *_rois_references(study), *_roi_entries(study)]
+    problems += [*_references(config), *unknown_names(config), *checks_of_rois(study)]
     if problems:
         return problems
     problems += [*_compared(config)]
@@ -238,63 +238,6 @@ def _compared(config: Config) -> Iterator[Problem]:
             if known[word] != known[first]:
                 why = f"'{word}' has the partition '{known[word]}' and '{first}' has '{known[first]}'"
                 yield Problem(("comparison", name, "graphs", index), f"{why}; compare graphs over the same nodes")
-
-
-def _rois_references(study: Study) -> Iterator[Problem]:
-    valid = list(study.config.rois)
-    for stage in GRAPH_STAGES:
-        for name, entry in study.entries(stage).items():
-            place = (stage, name, "partition")
-            names = rois_in(entry.partition)
-            unknown = [word for word in names if word not in valid]
-            for word in unknown:
-                listed = [f"rois.{known}" for known in valid]
-                yield Problem(place, describe_unknown("partition", f"rois.{word}", listed))
-            if len(names) > 1:
-                yield Problem(place, f"it mixes the ROIs of {' and '.join(names)}; one entry of rois at a time")
-            if names and not unknown:
-                yield from _rois_apply(study, stage, place, entry, names[0])
-
-
-def _roi_entries(study: Study) -> Iterator[Problem]:
-    """Random ROIs that are like others, and what a consensus is of."""
-    entries = study.config.rois
-    for name, entry in entries.items():
-        place = ("rois", name)
-        if entry.consensus and not entry.n_repeats:
-            yield Problem((*place, "consensus"), "a consensus is of repeats; give n_repeats")
-        if entry.method == "labels" and not Path(entry.path).expanduser().is_file():
-            missing = f"there is no table '{entry.path}'" if entry.path else "this key is missing"
-            yield Problem((*place, "path"), missing)
-        if entry.method != "random":
-            continue
-        able = [other for other, one in entries.items() if one.method != "random"]
-        if not entry.like and entry.n_rois is None:
-            yield Problem(place, "random ROIs need n_rois, or like, the entry of rois whose sizes they have")
-        elif entry.like and entry.like not in able:
-            yield Problem((*place, "like"), describe_unknown("entry of rois that is not random", entry.like, able))
-        elif entry.like:
-            found = {(model, dataset) for model, _, dataset in study.places("rois", entries[entry.like])}
-            wanted = dict.fromkeys((model, dataset) for model, _, dataset in study.places("rois", entry))
-            for model, dataset in [pair for pair in wanted if pair not in found][:1]:
-                yield Problem((*place, "like"), f"'{entry.like}' is not found for '{model}' on '{dataset}'")
-
-
-def _rois_apply(study: Study, stage: str, place: tuple[str, ...], entry: Any, name: str) -> Iterator[Problem]:
-    """ROIs must exist wherever the graph is made; a structural graph has no dataset, so they must come from one."""
-    roi_entry = study.entries("rois")[name]
-    for model in study.models_for(stage, entry):
-        if model not in study.models_for("rois", roi_entry):
-            yield Problem(place, f"the ROIs '{name}' are not found for the model '{model}'")
-            continue
-        found = study.datasets_for("rois", roi_entry, model)
-        if stage == "structural" and len(found) != 1:
-            yield Problem(
-                place, f"the ROIs '{name}' of '{model}' come from {len(found)} datasets; select one in rois.{name}"
-            )
-        for dataset in [] if stage == "structural" else study.datasets_for(stage, entry, model):
-            if dataset not in found:
-                yield Problem(place, f"the ROIs '{name}' are not found for '{model}' on '{dataset}'")
 
 
 def _dataset_models(study: Study) -> Iterator[Problem]:
