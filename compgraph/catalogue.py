@@ -854,27 +854,83 @@ DICTIONARIES: Table = _table(
     ),
 )
 
+
+def _unit_graph(default: str) -> tuple[Option, ...]:
+    """Options of the methods that read a graph of units."""
+    return (
+        Option(
+            "graph",
+            default,
+            "Which graph of the units: nearest neighbours (knn), all pairs by correlation, covariance or partial "
+            "correlation, significant correlations, or coactivation.",
+            choices=("correlation", "covariance", "partial", "knn", "significant", "coactivation"),
+        ),
+        Option("neighbours", 0, "knn: neighbours of a unit; 0 for about the root of their number.", minimum=0),
+        Option("weighted", False, "knn: weights are correlations, not 1."),
+        Option("mutual", False, "knn: join only units that are each among the other's nearest."),
+        Option("level", 0.05, "significant: largest adjusted p-value.", minimum=0),
+        Option("active_above", 0.0, "coactivation: a unit is active above this."),
+    )
+
+
+_BY_MODULARITY = (
+    *_unit_graph("correlation"),
+    Option("resolution", 1.0, "Above 1 finds smaller ROIs; where n_rois is given the search starts here.", minimum=0),
+    Option("n_runs", 3, "Runs from different seeds; the largest modularity is kept.", minimum=1),
+)
+
 ROIS: Table = _table(
+    Entry("kmeans", "compgraph.rois.kmeans", "k-means on the units' correlation profiles", "find", needs=("n_rois",)),
     Entry(
-        "kmeans",
-        "compgraph.rois.kmeans",
-        "k-means on the units' correlation profiles",
+        "ward",
+        "compgraph.rois.ward",
+        "Ward's agglomeration of the units' standardised signals",
         "find",
         needs=("n_rois",),
     ),
     Entry(
+        "spectral",
+        "compgraph.rois.spectral",
+        "normalised cuts of a graph of the units, their number by the eigengap",
+        "find",
+        options=_unit_graph("knn"),
+    ),
+    Entry(
+        "louvain",
+        "compgraph.rois.modularity",
+        "Louvain communities of a graph of the units",
+        "by_louvain",
+        options=_BY_MODULARITY,
+    ),
+    Entry(
+        "leiden",
+        "compgraph.rois.modularity",
+        "Leiden communities of a graph of the units",
+        "by_leiden",
+        options=_BY_MODULARITY,
+    ),
+    Entry(
         "sbm",
         "compgraph.rois.sbm",
-        "blocks of a stochastic block model of the correlations",
+        "blocks of a stochastic block model of a graph of the units",
         "find",
         options=(
+            *_unit_graph("knn"),
             Option(
-                "graph",
-                "knn",
-                "Which graph of the units: nearest neighbours (knn), or all correlations as weights.",
-                choices=("knn", "correlation"),
+                "weights",
+                "auto",
+                "How weights are distributed; auto: not modelled (none) where all are 1, else real-normal.",
+                choices=("auto", "real-normal", "real-exponential", "none"),
             ),
-            Option("neighbours", 0, "knn: neighbours of a unit; 0 for about the root of their number.", minimum=0),
+            Option(
+                "degree_corrected",
+                "auto",
+                "Whether units differ in their degrees; auto: always where weights are not modelled, else as it is "
+                "shorter.",
+                choices=("auto", "always", "never"),
+            ),
+            Option("nested", False, "Fit a hierarchy."),
+            Option("hierarchy_level", 0, "nested: the level whose blocks are the ROIs; 0 for the finest.", minimum=0),
             Option("n_runs", 3, "Fits from different seeds; the shortest description is kept.", minimum=1),
             Option(
                 "engine",
@@ -883,6 +939,33 @@ ROIS: Table = _table(
                 choices=("auto", "dense", "graph-tool"),
             ),
         ),
+    ),
+    Entry(
+        "sbm-bipartite",
+        "compgraph.rois.sbm_bipartite",
+        "block model of units and inputs together",
+        "find",
+        requires=("graph_tool",),
+        options=(
+            Option("n_inputs", 200, "Rows that are used, drawn at random; 0 for all.", minimum=0),
+            Option("odds", 100.0, "How much more probable several ROIs must be than one.", minimum=1),
+            Option("n_runs", 1, "Searches from different seeds; the shortest description is kept.", minimum=1),
+        ),
+    ),
+    Entry(
+        "random",
+        "compgraph.rois.random",
+        "units drawn at random, parts of equal sizes or of those of other ROIs",
+        "find",
+        options=(Option("like", "", "Entry of rois whose sizes they have, site by site; n_rois is left out then."),),
+    ),
+    Entry("heads", "compgraph.rois.heads", "the attention heads", "find", serves=TRANSFORMER),
+    Entry(
+        "labels",
+        "compgraph.rois.labels",
+        "labels of a table",
+        "find",
+        options=(Option("path", "", "Table (CSV or Parquet) with the columns site, unit and label."),),
     ),
 )
 
@@ -1102,6 +1185,31 @@ FIGURES: Table = _table(
         "each measure beside its null distribution, with z",
         "draw",
         stage="statistics",
+    ),
+    Entry(
+        "roi-attribution",
+        "compgraph.figures.roi_attribution",
+        "responses of regions to inputs and classes",
+        "draw",
+        stage="rois",
+        tables=("rois", "responses"),
+    ),
+    Entry(
+        "roi-illustration",
+        "compgraph.figures.roi_illustration",
+        "units of a site sorted by region, with their correlations",
+        "draw",
+        stage="rois",
+        tables=("units",),
+    ),
+    Entry(
+        "roi-vs-heads",
+        "compgraph.figures.roi_vs_heads",
+        "overlap of regions with heads, and faithfulness of circuits over each",
+        "draw",
+        stage="evaluation",
+        per="place",
+        reads=("rois",),
     ),
     _figure("emergence", "statistics", "what changes during training", per="model", reads=("evaluation", "sbm")),
 )

@@ -32,7 +32,8 @@ def command(call: Call, name: str, inputs: tuple[Path, ...], output: Path, subje
     entry = catalogue.FIGURES[name]
     call.modules = (entry.module,)
     results = [store.open(path) for path in inputs]
-    arguments, options = _tables(results, entry) if entry.tables else _reader(entry)(results)
+    read = _READERS.get(name) or _READERS.get(entry.stage)
+    arguments, options = _tables(results, entry) if read is None else read(results)
     options |= dict(entry.settings)
     module = importlib.import_module(entry.module)
     figure = catalogue.load(entry)(*arguments, **options)
@@ -70,11 +71,29 @@ def _curves(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _tables(results: list[Result], entry: catalogue.Entry) -> tuple[list[Any], dict[str, Any]]:
-    """The tables of a test that its figure draws."""
+    """The tables of a test, or of a partition, that its figure draws."""
     from compgraph import store
 
-    result = _only(results, "test")
+    result = _only(results, "partition" if entry.stage == "rois" else "test")
     return [store.read_table(result.file(f"{name}.parquet")) for name in entry.tables], {}
+
+
+def _against_heads(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
+    """Curves, and the overlap with heads of all partitions that have some."""
+    import pandas as pd
+
+    from compgraph import store
+    from compgraph.rois.overlap import COLUMNS
+
+    curves, options = _curves([result for result in results if result.kind != "partition"])
+    tables = [
+        store.read_table(result.file("heads.parquet")).assign(regions=result.manifest_path.stem)
+        for result in results
+        if result.kind == "partition"
+    ]
+    found = [table for table in tables if len(table)]
+    overlap = pd.concat(found) if found else pd.DataFrame(columns=["regions", *COLUMNS])
+    return [*curves, overlap.reset_index(drop=True)], options
 
 
 def _blocks(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
@@ -165,11 +184,6 @@ def _measured(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
     return [store.read_table(_only(results, "statistics").path)], {}
 
 
-def _reader(entry: catalogue.Entry) -> Callable[[list[Result]], tuple[list[Any], dict[str, Any]]]:
-    """By the stage a figure draws, and where that has two kinds of figure, by how many results one shows."""
-    return _measured if entry.stage == "statistics" and entry.per == "result" else _READERS[entry.stage]
-
-
 def _only(results: list[Result], kind: str) -> Result:
     found = [result for result in results if result.kind == kind]
     if len(found) != 1:
@@ -193,7 +207,9 @@ _READERS: dict[str, Callable[[list[Result]], tuple[list[Any], dict[str, Any]]]] 
     "effective": _graph,
     "evaluation": _curves,
     "sbm": _blocks,
-    "statistics": _emergence,
+    "statistics": _measured,
     "comparison": _compared,
+    "emergence": _emergence,
+    "roi-vs-heads": _against_heads,
 }
-"""How the arguments of a figure are read from the results of the stage it draws."""
+"""How the arguments of a figure are read: by its name, else by the stage whose results it draws, else from tables."""

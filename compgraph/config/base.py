@@ -26,6 +26,7 @@ SELECTORS = (
     "blocks",
     "partitions",
     "dictionaries",
+    "like",
 )
 """Fields that say where an entry applies. They choose files; they are no flags of the stage's verb."""
 

@@ -18,7 +18,8 @@ from compgraph.config.facts import facts_of
 from compgraph.config.metrics import user_metrics
 from compgraph.config.problems import Problem
 from compgraph.config.results import GRAPH_READERS, GRAPH_STAGES
-from compgraph.config.serving import rois_in
+from compgraph.config.roi_checks import checks_of_rois
+from compgraph.config.rois import WEIGHTS, signals_of
 from compgraph.config.study import ON_EFFECTIVE, Study
 from compgraph.config.tested import applies, on_graphs, unknown_names
 from compgraph.errors import DataError
@@ -42,7 +43,7 @@ def cross_check(config: Config) -> list[Problem]:
         # What the other sections mean depends on these two; their errors would only repeat.
         return [*problems, *_references(config)]
     study = Study(config)
-    problems += [*_references(config), *unknown_names(config), *_rois_references(study), *features_apply(study)]
+    problems += [*_references(config), *unknown_names(config), *checks_of_rois(study), *features_apply(study)]
     if problems:
         return problems
     problems += [*_compared(config)]
@@ -149,8 +150,9 @@ def _references(config: Config) -> Iterator[Problem]:
         yield from _baseline_options(place, entry)
         yield from _unknown((*place, "runs"), "entry of ablation", getattr(entry, "runs", None), list(config.ablation))
         buffers = ["activations", *(f"attributions.{name}" for name in config.attributions)]
-        if (getattr(entry, "buffer", None) or "activations") not in buffers:
-            yield Problem((*place, "buffer"), describe_unknown("buffer", entry.buffer, buffers))
+        for word in signals_of(entry):
+            if word not in buffers and not (stage == "rois" and word == WEIGHTS):
+                yield Problem((*place, "buffer"), describe_unknown("buffer", word, buffers))
         yield from named_dictionaries(config, place, stage, entry)
         method = catalogue.SECTIONS.get(stage, {}).get(getattr(entry, "method", ""))
         if method and (lacking := catalogue.missing(method)):
@@ -239,43 +241,6 @@ def _compared(config: Config) -> Iterator[Problem]:
             if known[word] != known[first]:
                 why = f"'{word}' has the partition '{known[word]}' and '{first}' has '{known[first]}'"
                 yield Problem(("comparison", name, "graphs", index), f"{why}; compare graphs over the same nodes")
-
-
-def _rois_references(study: Study) -> Iterator[Problem]:
-    valid = list(study.config.rois)
-    for stage in GRAPH_STAGES:
-        for name, entry in study.entries(stage).items():
-            place = (stage, name, "partition")
-            names = rois_in(entry.partition)
-            unknown = [word for word in names if word not in valid]
-            for word in unknown:
-                listed = [f"rois.{known}" for known in valid]
-                yield Problem(place, describe_unknown("partition", f"rois.{word}", listed))
-            if len(names) > 1:
-                yield Problem(place, f"it mixes the ROIs of {' and '.join(names)}; one entry of rois at a time")
-            if names and not unknown:
-                featured = getattr(entry, "dictionaries", None)
-                if study.entries("rois")[names[0]].dictionaries != featured:
-                    units = f"features of '{featured}'" if featured else "units themselves"
-                    yield Problem(place, f"the ROIs '{names[0]}' are not of the {units}")
-                yield from _rois_apply(study, stage, place, entry, names[0])
-
-
-def _rois_apply(study: Study, stage: str, place: tuple[str, ...], entry: Any, name: str) -> Iterator[Problem]:
-    """ROIs must exist wherever the graph is made; a structural graph has no dataset, so they must come from one."""
-    roi_entry = study.entries("rois")[name]
-    for model in study.models_for(stage, entry):
-        if model not in study.models_for("rois", roi_entry):
-            yield Problem(place, f"the ROIs '{name}' are not found for the model '{model}'")
-            continue
-        found = study.datasets_for("rois", roi_entry, model)
-        if stage == "structural" and len(found) != 1:
-            yield Problem(
-                place, f"the ROIs '{name}' of '{model}' come from {len(found)} datasets; select one in rois.{name}"
-            )
-        for dataset in [] if stage == "structural" else study.datasets_for(stage, entry, model):
-            if dataset not in found:
-                yield Problem(place, f"the ROIs '{name}' are not found for '{model}' on '{dataset}'")
 
 
 def _dataset_models(study: Study) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from typing import Any
 from compgraph.config.base import describe_unknown
 from compgraph.config.config import Config
 from compgraph.config.problems import Problem
+from compgraph.config.rois import signals_of
 from compgraph.config.study import Study, dictionary_files
 
 
@@ -17,8 +18,9 @@ def named_dictionaries(config: Config, place: tuple[str, ...], stage: str, entry
     if named is not None and named not in config.dictionaries:
         problem = describe_unknown("entry of dictionaries", named, list(config.dictionaries))
         yield Problem((*place, "dictionaries"), problem)
-    if named is not None and getattr(entry, "buffer", "activations") != "activations":
-        problem = f"features are those of activations, and the entry reads {entry.buffer}"
+    others = [word for word in signals_of(entry) if word != "activations"]
+    if named is not None and others:
+        problem = f"features are those of activations, and the entry reads {' and '.join(others)}"
         yield Problem((*place, "dictionaries"), problem)
     if stage == "dictionaries" and entry.method == "load":
         if not entry.path:

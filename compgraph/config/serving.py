@@ -13,6 +13,7 @@ from compgraph.config.datasets import AnyData, ImageData, MixtureData, PairsData
 from compgraph.config.facts import Facts, facts_of
 from compgraph.config.metrics import metric_entry, named_metrics
 from compgraph.config.models import IMAGE_SHAPES
+from compgraph.config.rois import signals_of
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,12 @@ class Serving:
                 return f"the dictionaries '{entry.dictionaries}' are not made for '{model}'"
             if reason := self.against_model("dictionaries", wanted, model):
                 return f"the dictionaries '{entry.dictionaries}' are not made for '{model}': {reason}"
-        read = self.attributions_of(entry)
-        if read is None:
-            return ""
-        name, source = read
-        if source.models is not None and model not in source.models:
-            return f"the attributions '{name}' are not made for '{model}'"
-        return self.against_model("attributions", source, model)
+        for name, source in self.attributions_of(entry):
+            if source.models is not None and model not in source.models:
+                return f"the attributions '{name}' are not made for '{model}'"
+            if reason := self.against_model("attributions", source, model):
+                return reason
+        return ""
 
     def against_dataset(self, stage: str, entry: Any, dataset: str) -> str:
         """Why an entry of a stage cannot be computed over a dataset; empty if it can."""
@@ -83,19 +83,18 @@ class Serving:
         for metric in named_metrics(entry):
             if metric_entry(metric).needs_answers and isinstance(data, TextData):
                 return f"the metric '{metric}' needs answers, and the dataset '{dataset}' has none"
-        read = self.attributions_of(entry)
-        if read is None:
-            return ""
-        name, source = read
-        if source.datasets is not None and dataset not in source.datasets:
-            return f"the attributions '{name}' are not made for '{dataset}'"
-        return self.against_dataset("attributions", source, dataset)
+        for name, source in self.attributions_of(entry):
+            if source.datasets is not None and dataset not in source.datasets:
+                return f"the attributions '{name}' are not made for '{dataset}'"
+            if reason := self.against_dataset("attributions", source, dataset):
+                return reason
+        return ""
 
-    def attributions_of(self, entry: Any) -> tuple[str, Any] | None:
-        """Name and entry of the attributions that an entry reads; None if it reads none, or unknown ones."""
-        section, _, name = (getattr(entry, "buffer", None) or "").partition(".")
-        found = self.config.attributions.get(name) if section == "attributions" else None
-        return None if found is None else (name, found)
+    def attributions_of(self, entry: Any) -> list[tuple[str, Any]]:
+        """Name and entry of all attributions that an entry reads, as far as they are known."""
+        words = (word.partition(".") for word in signals_of(entry))
+        names = [name for section, _, name in words if section == "attributions"]
+        return [(name, self.config.attributions[name]) for name in names if name in self.config.attributions]
 
     def against_pair(self, model: str, dataset: str) -> str:
         """Why a model cannot read a dataset; empty if it can."""

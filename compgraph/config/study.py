@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from glob import glob
 from pathlib import Path
@@ -18,6 +19,7 @@ from compgraph.config.facts import local_folder
 from compgraph.config.flags import render
 from compgraph.config.models import Pretrained, revision_name, step_of
 from compgraph.config.results import BUFFER_READERS, GRAPH_READERS, GRAPH_STAGES, PAYLOADS, Result, figure_of
+from compgraph.config.rois import WEIGHTS, signals_of
 from compgraph.config.serving import Serving, rois_in
 from compgraph.config.tested import inputs_of, results_of_tests
 
@@ -96,7 +98,7 @@ class Study(Serving):
         # The data that baselines are taken from are made even where nothing else reads them.
         datasets |= {(result.model, other): None for result in made if (other := self.baseline_data_of(result))}
         data = [Result("data", dataset, model, dataset=dataset) for model, dataset in datasets]
-        return dict.fromkeys([*models, *data, *made, *self._figures([*dictionaries, *graphs, *readers])])
+        return dict.fromkeys([*models, *data, *made, *self._figures([*dictionaries, *rois, *graphs, *readers])])
 
     def _graphs(self, stage: str) -> Iterator[Result]:
         for name, entry in self.entries(stage).items():
@@ -111,13 +113,21 @@ class Study(Serving):
     def _rois(self, readers: list[Result]) -> Iterator[Result]:
         for name, entry in self.entries("rois").items():
             for model, checkpoint, dataset in self.places("rois", entry):
-                yield Result("rois", name, model, checkpoint, dataset)
+                yield from self._with_like(Result("rois", name, model, checkpoint, dataset))
         # A partition that a graph or a test asks for is made even at checkpoints its own entry does not select.
         for reader in readers:
             if reader.stage == "tests":
-                yield from (read for read in inputs_of(self, reader).values() if read.stage == "rois")
-            elif needed := self.rois_of(reader):
-                yield needed
+                needed = [read for read in inputs_of(self, reader).values() if read.stage == "rois"]
+            else:
+                needed = [one] if (one := self.rois_of(reader)) else []
+            for partition in needed:
+                yield from self._with_like(partition)
+
+    def _with_like(self, partition: Result) -> Iterator[Result]:
+        """A partition, and before it the one whose sizes it has."""
+        if other := self.like_of(partition):
+            yield other
+        yield partition
 
     def _dictionaries(self, readers: list[Result]) -> Iterator[Result]:
         for name, entry in self.entries("dictionaries").items():
@@ -136,11 +146,8 @@ class Study(Serving):
                 yield Result("attributions", name, model, checkpoint, dataset)
         # A buffer that another section reads is made even where its own does not select it.
         for reader in readers:
-            if reader.stage not in BUFFER_READERS:
-                continue
-            # Dictionaries are of activations always, most tests of no buffer at all.
-            if reader.stage == "dictionaries" or getattr(self.entries(reader.stage)[reader.name], "buffer", None):
-                yield self.buffer_of(reader)
+            if reader.stage in BUFFER_READERS:
+                yield from (one for one in self.signals_of(reader) if one.stage != "model")
 
     def left_out(self) -> list[str]:
         """What the config asks for and this installation cannot make, in words; the rest works without."""
@@ -221,6 +228,9 @@ class Study(Serving):
         """Results that one figure shows together, for every figure of that name."""
         entry = catalogue.FIGURES[figure]
         results = [result for result in made if result.stage == entry.stage and self._shows(entry, result)]
+        if entry.reads == ("rois",):  # only where some nodes are regions
+            places = {one.place for one in results if self._over_regions(one)}
+            results = [result for result in results if result.place in places]
         if entry.per == "model":
             together = _grouped(results, lambda result: (result.model, result.dataset))
             return [group for group in together if len({step_of(result.checkpoint) for result in group} - {None}) > 1]
@@ -228,6 +238,10 @@ class Study(Serving):
             result for result in results if result.checkpoint in self.checkpoints_for(self.config.figures, result.model)
         ]
         return _grouped(shown, lambda result: result.place) if entry.per == "place" else [[result] for result in shown]
+
+    def _over_regions(self, evaluation: Result) -> bool:
+        stage, _, name = evaluation.graph.partition(".")
+        return bool(rois_in(getattr(self.entries(stage)[name], "partition", None)))
 
     def _shows(self, figure: catalogue.Entry, result: Result) -> bool:
         """Whether a figure is of results of this one's method."""
@@ -254,11 +268,22 @@ class Study(Serving):
         dataset = reader.dataset if reader.dataset in found else found[0]
         return Result("dictionaries", name, reader.model, reader.checkpoint, dataset)
 
-    def buffer_of(self, reader: Result) -> Result:
-        """The buffer that dictionaries, a functional graph, a partition or a test read."""
+    def signals_of(self, reader: Result) -> list[Result]:
+        """The buffers that dictionaries, a functional graph, a partition or a test read; of weights the model."""
+        found = []
         entry = self.entries(reader.stage)[reader.name]
-        section, _, name = getattr(entry, "buffer", "activations").partition(".")
-        return Result(section, name or section, reader.model, reader.checkpoint, reader.dataset)
+        for word in ["activations"] if reader.stage == "dictionaries" else signals_of(entry):
+            section, _, name = word.partition(".")
+            if word == WEIGHTS:
+                found.append(Result("model", reader.checkpoint, reader.model, reader.checkpoint))
+            else:
+                found.append(Result(section, name or section, reader.model, reader.checkpoint, reader.dataset))
+        return found
+
+    def like_of(self, partition: Result) -> Result | None:
+        """The partition whose sizes random regions have, if they are to have some's."""
+        other = getattr(self.entries("rois")[partition.name], "like", "")
+        return replace(partition, name=other) if other else None
 
     def baseline_data_of(self, result: Result) -> str | None:
         """The other dataset that a result's baseline is taken from, if there is one."""
@@ -302,7 +327,7 @@ class Study(Serving):
         path = getattr(entry, "path", None)
         if section == "dictionaries":
             return dictionary_files(path)
-        if path is None:
+        if not path:
             return []
         found = local_folder(path) if isinstance(entry, Pretrained) else Path(path).expanduser()
         if found is None or not found.exists():
@@ -342,9 +367,17 @@ class Study(Serving):
         other = getattr(self.entries(stage)[name], "baseline_data", None)
         return [self.path(Result("data", other, model, dataset=other))] if other else []
 
-    def buffer_path(self, stage: str, name: str, model: str, checkpoint: str, dataset: str) -> str:
-        """The manifest of the buffer that an entry reads."""
-        return self.path(self.buffer_of(Result(stage, name, model, checkpoint, dataset)))
+    def buffer_paths(self, stage: str, name: str, model: str, checkpoint: str, dataset: str) -> list[str]:
+        """Manifests of what an entry reads as signals, and of the partition whose sizes it has."""
+        return [self.path(one) for one in self._read_signals(Result(stage, name, model, checkpoint, dataset))]
+
+    def buffer_payloads(self, stage: str, name: str, model: str, checkpoint: str, dataset: str) -> list[str]:
+        """Their payloads."""
+        return [self.payload(one) for one in self._read_signals(Result(stage, name, model, checkpoint, dataset))]
+
+    def _read_signals(self, reader: Result) -> list[Result]:
+        like = self.like_of(reader) if reader.stage == "rois" else None
+        return [*self.signals_of(reader), *([like] if like else [])]
 
     def compared_paths(self, name: str, model: str, checkpoint: str, dataset: str) -> list[str]:
         """Manifests of the graphs that a comparison reads."""
@@ -389,7 +422,7 @@ class Study(Serving):
 
     @cached_property
     def _figure_inputs(self) -> dict[tuple[str, str], list[Result]]:
-        stages = ("dictionaries", *GRAPH_STAGES, *GRAPH_READERS, "evaluation", "tests", "comparison")
+        stages = ("dictionaries", "rois", *GRAPH_STAGES, *GRAPH_READERS, "evaluation", "tests", "comparison")
         made = [result for result in self.results() if result.stage in stages]
         found = {}
         for figure in self.config.figures.names:
@@ -405,6 +438,8 @@ class Study(Serving):
         if reads == ("graph",):
             stage, _, name = first.graph.partition(".")
             return [Result(stage, name, first.model, first.checkpoint, "" if stage == "structural" else first.dataset)]
+        if catalogue.FIGURES[figure].per == "place":
+            return [result for result in made if result.stage in reads and result.place == first.place]
         return [
             result
             for result in made

@@ -60,7 +60,7 @@ def inputs_of(study: Study, result: Result) -> Inputs:
             section, _, name = entry.blocks.partition(".")
             found["blocks"] = Result(section, name, *place, result.graph)
     if getattr(entry, "buffer", None):
-        found["buffer"] = study.buffer_of(result)
+        found["buffer"] = study.signals_of(result)[0]
     return found | _partitions(study, entry, *place)
 
 

@@ -47,7 +47,7 @@ ALPHA = 0.05
 """False discovery rate at which a circuit is called better than chance."""
 
 
-def _checked(table: pd.DataFrame, axis: str = "fraction") -> pd.DataFrame:
+def checked(table: pd.DataFrame, axis: str = "fraction") -> pd.DataFrame:
     missing = [name for name in dict.fromkeys((*NEEDED, axis)) if name not in table]
     if missing:
         raise ValueError(f"the faithfulness table lacks the columns {', '.join(missing)}")
@@ -68,18 +68,18 @@ def draw(table: pd.DataFrame, *, axis: Axis = "fraction", width: style.Width = "
     width
         Page columns the figure fills.
     """
-    table = _checked(table, axis)
+    table = checked(table, axis)
     if table.empty:
         return style.message(style.new_figure(width, 1.6), "No evaluated circuit to draw.")
     table = table.assign(curve=label_of(table, series_columns(table)))
     metrics = list(dict.fromkeys(table["metric"]))
-    lines = _line_styles(table)
+    lines = line_styles(table)
     # Four panels are two rows of two: a row of three would leave the fourth alone.
     columns = min(len(metrics), (2 if len(metrics) == 4 else 3) if width == "double" else 1)
     rows = -(-len(metrics) // columns)
     total = min(style.WIDTHS[width], 4.8) if columns == 1 else style.WIDTHS[width]
     panel = 2.35 if width == "double" else 2.1
-    legend = 0.14 * _legend_rows(lines, total) + 0.08 if len(lines) > 1 else 0.05
+    legend = 0.14 * legend_rows(lines, total) + 0.08 if len(lines) > 1 else 0.05
     height = rows * panel + legend
     figure = style.new_figure(total, height)
     cell = total / columns
@@ -88,14 +88,14 @@ def draw(table: pd.DataFrame, *, axis: Axis = "fraction", width: style.Width = "
         x = (column * cell + 0.56) / total
         y = (height - legend - (row + 1) * panel + 0.45) / height
         axes = figure.add_axes((x, y, (cell - 0.68) / total, (panel - 0.66) / height))
-        _panel(axes, table[table["metric"] == metric], lines, axis, first=column == 0)
+        draw_panel(axes, table[table["metric"] == metric], lines, axis, first=column == 0)
         axes.set_title(str(metric).replace("_", " "))
     if len(lines) > 1:
-        _legend(figure, lines, total)
+        draw_legend(figure, lines, total)
     return figure
 
 
-def _line_styles(table: pd.DataFrame) -> dict[str, dict[str, object]]:
+def line_styles(table: pd.DataFrame) -> dict[str, dict[str, object]]:
     """Curve name -> how to draw it: dash by ablation, marker by baseline, colour by all else."""
     names = series_columns(table)
     coloured = [name for name in names if name not in ("ablation", "baseline")]
@@ -126,7 +126,7 @@ def label_of(table: pd.DataFrame, columns: list[str]) -> pd.Series:
     return text
 
 
-def _panel(axes: Axes, table: pd.DataFrame, lines: dict[str, dict[str, object]], axis: str, *, first: bool) -> None:
+def draw_panel(axes: Axes, table: pd.DataFrame, lines: dict[str, dict[str, object]], axis: str, *, first: bool) -> None:
     for level, word, side, drop in (
         (1.0, "whole model", "left", 2),
         (0.0, "everything ablated", "right", -2),
@@ -207,7 +207,7 @@ def _plain(value: float, _: object = None) -> str:
     return f"{value:.3g}"
 
 
-def _legend_rows(lines: dict[str, dict[str, object]], inches: float) -> int:
+def legend_rows(lines: dict[str, dict[str, object]], inches: float) -> int:
     return -(-len(lines) // _legend_columns(lines, inches))
 
 
@@ -216,7 +216,7 @@ def _legend_columns(lines: dict[str, dict[str, object]], inches: float) -> int:
     return max(1, min(len(lines), int((inches - 0.3) / widest)))
 
 
-def _legend(figure: Figure, lines: dict[str, dict[str, object]], inches: float) -> None:
+def draw_legend(figure: Figure, lines: dict[str, dict[str, object]], inches: float) -> None:
     handles = [Line2D([], [], label=label, **how) for label, how in lines.items()]  # type: ignore[arg-type]
     figure.legend(
         handles=handles,
@@ -234,7 +234,7 @@ def _legend(figure: Figure, lines: dict[str, dict[str, object]], inches: float) 
 def data(table: pd.DataFrame, *, axis: Axis = "fraction") -> pd.DataFrame:
     """The plotted rows, sorted by metric, curve and size."""
     keys = ["metric", *[name for name in NAMED_BY if name in table], "fraction"]
-    return _checked(table, axis).sort_values(keys, kind="stable").reset_index(drop=True)
+    return checked(table, axis).sort_values(keys, kind="stable").reset_index(drop=True)
 
 
 def smallest_faithful(curve: pd.DataFrame, level: float) -> pd.Series | None:
@@ -259,7 +259,7 @@ def caption(table: pd.DataFrame, *, axis: Axis = "fraction", subject: str = "", 
     """
     against = "" if axis == "fraction" else f", against {AXES[axis]}"
     opening = f"Faithfulness{' of ' + subject if subject else ''}{against}."
-    table = _checked(table, axis)
+    table = checked(table, axis)
     if table.empty:
         return f"{opening} No circuit was evaluated."
     intervals = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,29 +12,42 @@ import numpy.typing as npt
 from compgraph import catalogue
 from compgraph.architecture import Architecture
 from compgraph.communities.agreement import canonical
+from compgraph.connectivity.functional.recordings import Recording
 from compgraph.errors import ConfigError, DataError
 from compgraph.granularity import match_rules
 from compgraph.partition import DEAD, Partition
 from compgraph.progress import track
-from compgraph.rois.signals import Recording, UnitCorrelations, from_buffer, from_matrix
+from compgraph.rois.number import Number, check_number
+from compgraph.rois.recordings import ArrayRecording, Concatenated
+from compgraph.rois.signals import Units, units_of
 
 KIND = "rois"
+SCOPES = ("site", "layer", "all")
+
+ERROR = "error"
+"""The part of what a dictionary leaves: its coordinates are one unit, not many."""
+
+Numbers = Number | Sequence[int] | Mapping[str, int | Sequence[int]]
 
 
 def find_rois(
-    buffer_or_matrix: Recording | npt.ArrayLike,
+    signals: Recording | npt.ArrayLike | Sequence[Recording],
     site: str | Sequence[str] | None = None,
     method: str = "sbm",
-    n_rois: int | Mapping[str, int] | None = None,
+    n_rois: Numbers = None,
     seed: int = 0,
+    *,
+    scope: str = "site",
     **options: Any,
 ) -> Partition:
     """Divide sites into regions of interest: units that vary together over the data.
 
     Parameters
     ----------
-    buffer_or_matrix
-        An activation buffer (`compgraph.open_buffer`), or signals float [rows, units] of one site.
+    signals
+        A buffer of activations or attributions (`compgraph.open_buffer`), weights
+        (`compgraph.rois.weights.weight_signals`), or several of these of one network, of which each counts alike
+        (their mean correlation is used); or plain signals of one site, float [rows, units].
     site
         Of a buffer: name, pattern (`mlp.*`) or several of them; None for every recorded node site. Patterns
         and None leave `embed` and `logits` of a transformer whole (their units are coordinates of the stream
@@ -42,9 +55,14 @@ def find_rois(
     method
         A name of `compgraph.catalogue.ROIS`.
     n_rois
-        ROIs per site, the same for all or by site name; None lets the method decide, if it can.
+        ROIs per site (or group of sites), the same for all or by site name (of a group: of its first site): a number,
+        or the least and the most; None lets the method decide, if it can.
     seed
         The same seed gives the same partition.
+    scope
+        What is divided together: each `site` by itself, the sites of each `layer` (`attn.3` and `mlp.3`), or `all`
+        chosen sites. A region of several sites is a part of each of them, under one name, so that nodes stay within
+        sites and graphs causal.
     options
         Of the method (`graph`, `neighbours`, …).
 
@@ -58,27 +76,41 @@ def find_rois(
     Raises
     ------
     ConfigError
-        If there is no such method.
+        If there is no such method or scope.
     DataError
         If a site was not recorded, values are not finite, there are too few rows, no unit is alive, or more
         ROIs are asked for than there are live units.
     """
     if method not in catalogue.ROIS:
         raise ConfigError(f"ROI method {method!r} is not known; valid are {', '.join(catalogue.ROIS)}")
-    if not hasattr(buffer_or_matrix, "chunks"):
-        name = site or "units"
-        if not isinstance(name, str):
-            raise DataError(f"rois: signals of one site were given, but {len(name)} names for it")
-        return _partition({name: from_matrix(buffer_or_matrix, name)}, method, n_rois, seed, options)
-    buffer: Recording = buffer_or_matrix  # type: ignore[assignment]
-    sites = chosen_sites(buffer, site)
-    units = {name: from_buffer(buffer, name) for name in track(sites, "unit correlations", unit="sites")}
-    architecture = buffer.architecture
-    found = _with_errors(_partition(units, method, n_rois, seed, options), architecture)
+    if scope not in SCOPES:
+        raise ConfigError(f"ROI scope {scope!r} is not known; valid are {', '.join(SCOPES)}")
+    recording = recording_of(signals, site)
+    bare = isinstance(recording, ArrayRecording) and not recording.architecture.reads
+    names = list(recording.arrays) if bare else chosen_sites(recording, site)  # type: ignore[attr-defined]
+    groups = [units_of(recording, group) for group in grouped(names, scope)]
+    found = _divided(groups, method, n_rois, seed, options)
+    if bare:
+        return found
     # A name is its own pattern; everything else keeps its module.
-    mixed = Partition.mixed(architecture, dict.fromkeys(found.sites, found))
+    mixed = Partition.mixed(recording.architecture, dict.fromkeys(found.sites, found))
     reasons = {name: whys for name, whys in mixed.reasons.items() if whys}
     return Partition(mixed.labels, mixed.names, KIND, reasons)
+
+
+def recording_of(
+    signals: Recording | npt.ArrayLike | Sequence[Recording], site: str | Sequence[str] | None = None
+) -> Recording:
+    """One recording from what `find_rois` takes."""
+    if hasattr(signals, "chunks"):
+        return cast(Recording, signals)
+    if isinstance(signals, (list, tuple)) and signals and hasattr(signals[0], "chunks"):
+        recordings = cast("Sequence[Recording]", signals)
+        return recordings[0] if len(recordings) == 1 else Concatenated(recordings)
+    name = site or "units"
+    if not isinstance(name, str):
+        raise DataError(f"rois: signals of one site were given, but {len(name)} names for it")
+    return ArrayRecording(None, {name: cast(npt.ArrayLike, signals)})
 
 
 def chosen_sites(buffer: Recording, site: str | Sequence[str] | None) -> list[str]:
@@ -108,50 +140,52 @@ def chosen_sites(buffer: Recording, site: str | Sequence[str] | None) -> list[st
     return [name for name in recorded if name in chosen]
 
 
+def grouped(sites: Sequence[str], scope: str) -> list[list[str]]:
+    """Sites that are divided together: each by itself, those of one layer (`attn.3`, `mlp.3`), or all."""
+    if scope == "all":
+        return [list(sites)]
+    groups: dict[str, list[str]] = {}
+    for name in sites:
+        _, _, layer = name.partition(".")
+        groups.setdefault(layer if scope == "layer" and layer else name, []).append(name)
+    return list(groups.values())
+
+
 def _divisible(architecture: Architecture, name: str) -> bool:
     return architecture.kind != "transformer" or not any(
         fnmatchcase(name, pattern) for pattern in ("embed", "logits", "resid.*")
     )
 
 
-def _partition(
-    units: Mapping[str, UnitCorrelations],
-    method: str,
-    n_rois: int | Mapping[str, int] | None,
-    seed: int,
-    options: Mapping[str, Any],
-) -> Partition:
+def _divided(groups: Sequence[Units], method: str, n_rois: Numbers, seed: int, options: Mapping[str, Any]) -> Partition:
     find = catalogue.load(catalogue.ROIS[method])
-    wanted = {name: n_rois.get(name) if isinstance(n_rois, Mapping) else n_rois for name in units}
-    for name, site_units in units.items():  # all sites are checked before the first is divided
-        _check_count(name, site_units, wanted[name])
-    labels = {}
-    for name, site_units in track(units.items(), "regions of interest", total=len(units), unit="sites"):
-        whole = np.full(site_units.n_units, DEAD, np.int32)
-        whole[site_units.live] = canonical(find(site_units.matrix, wanted[name], seed, **options))
-        labels[name] = whole
-    reasons = {name: site_units.dead for name, site_units in units.items() if site_units.dead}
-    return Partition.from_labels(labels, prefix="roi", reasons=reasons, kind=KIND)
+    wanted = [_number(n_rois, next(iter(units.sites))) for units in groups]
+    for units, number in zip(groups, wanted, strict=True):  # all are checked before the first is divided
+        check_number(number, units.n, sum(one.n_units for one in units.sites.values()), units.name)
+    labels: dict[str, npt.NDArray[np.int32]] = {}
+    names: dict[str, list[str]] = {}
+    several = len(groups) > 1 and any(len(units.sites) > 1 for units in groups)
+    for place, (units, number) in enumerate(track(zip(groups, wanted, strict=True), "ROIs", total=len(groups))):
+        found = canonical(find(units, number, seed, **options))
+        prefix = f"roi.{place}." if several else "roi."
+        first = 0
+        for site, one in units.sites.items():
+            own = found[first : first + len(one.live)]
+            first += len(one.live)
+            present, numbers = np.unique(own, return_inverse=True)
+            labels[site] = np.full(one.n_units, DEAD, np.int32)
+            labels[site][one.live] = numbers
+            names[site] = [f"{prefix}{k}" for k in present]
+            if one.n_error:
+                labels[site][-one.n_error :] = len(names[site])
+                names[site].append(ERROR)
+    reasons = {site: one.dead for units in groups for site, one in units.sites.items() if one.dead}
+    return Partition.from_labels(labels, names=names, reasons=reasons, kind=KIND)
 
 
-def _with_errors(found: Partition, architecture: Architecture) -> Partition:
-    """The same, with a part of its own for the error at sites whose units are features of a dictionary."""
-    labels, names = dict(found.labels), dict(found.names)
-    for site in architecture.sites:
-        if site.name in labels and site.has_error:
-            error = np.full(site.n_units - site.n_features, len(names[site.name]), np.int32)
-            labels[site.name] = np.concatenate([labels[site.name], error])
-            names[site.name] = (*names[site.name], "error")
-    return Partition(labels, names, found.kind, found.reasons)
-
-
-def _check_count(name: str, units: UnitCorrelations, n_rois: int | None) -> None:
-    if not len(units.live):
-        raise DataError(f"rois: none of the {units.n_units} units of {name!r} varies, so there is nothing to divide")
-    if n_rois is not None and n_rois < 1:
-        raise DataError(f"rois: n_rois of {name!r} must be at least 1, not {n_rois}")
-    if n_rois is not None and n_rois > len(units.live):
-        raise DataError(
-            f"rois: {n_rois} ROIs were asked for in {name!r}, but only {len(units.live)} of its "
-            f"{units.n_units} units vary"
-        )
+def _number(n_rois: Numbers, site: str) -> Number:
+    value = n_rois.get(site) if isinstance(n_rois, Mapping) else n_rois
+    if value is None or isinstance(value, int):
+        return value
+    low, high = value
+    return int(low), int(high)

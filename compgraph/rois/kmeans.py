@@ -5,28 +5,25 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from compgraph.errors import DataError
+from compgraph.rois.number import Number, by_silhouette, required
+from compgraph.rois.signals import Units
 
 
-def find(matrix: npt.NDArray[np.float64], n_rois: int | None, seed: int) -> npt.NDArray[np.int64]:
-    """Group units by k-means on their standardised signals.
-
-    Two standardised signals are sqrt(2 (1 - r)) apart, so that their correlation matrix R = X X^T holds
-    all that k-means needs: X from the eigenvectors of R replaces the signals, whatever their number of rows.
+def find(units: Units, n_rois: Number, seed: int) -> npt.NDArray[np.integer]:
+    """Group units by k-means on their standardised signals; in a range of numbers by the silhouette.
 
     Parameters
     ----------
-    matrix
-        Correlation of the units, float64 [n, n].
+    units
+        What is divided.
     n_rois
-        Number of ROIs; needed.
+        Number of ROIs, or a range; needed.
     seed
         Of the ten starts.
 
     Returns
     -------
-    int64 [n]
-        Labels 0 … n_rois - 1.
+    int [n]
 
     Raises
     ------
@@ -35,9 +32,10 @@ def find(matrix: npt.NDArray[np.float64], n_rois: int | None, seed: int) -> npt.
     """
     from sklearn.cluster import KMeans
 
-    if n_rois is None:
-        raise DataError("rois: kmeans needs to be told how many ROIs to find (n_rois)")
-    size, vectors = np.linalg.eigh(matrix)
-    points = vectors * np.sqrt(np.maximum(size, 0))
-    labels: npt.NDArray[np.int64] = KMeans(n_rois, n_init=10, random_state=seed).fit_predict(points)
-    return labels.astype(np.int64)
+    points = units.points
+
+    def divide(k: int) -> npt.NDArray[np.integer]:
+        labels: npt.NDArray[np.integer] = KMeans(k, n_init=10, random_state=seed).fit_predict(points)
+        return labels
+
+    return by_silhouette(points, required(n_rois, "kmeans"), divide)

@@ -1,89 +1,124 @@
-"""ROIs by a stochastic block model of units' correlations."""
+"""ROIs by a stochastic block model of a graph of the units."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from compgraph.communities.agreement import n_parts
+from compgraph.communities.block_model import BlockModel
 from compgraph.communities.sbm import fit_sbm
+from compgraph.communities.sbm_engines import ALWAYS
 from compgraph.errors import DataError
-from compgraph.graph import ComputationalGraph
+from compgraph.rois.graphs import unit_graph
+from compgraph.rois.number import Number, bounds
+from compgraph.rois.signals import Units
 
-MOST_NEIGHBOURS, FEWEST_NEIGHBOURS = 10, 3
+DEGREES = {"auto": None, "always": True, "never": False}
 
 
 def find(
-    matrix: npt.NDArray[np.float64],
-    n_rois: int | None,
+    units: Units,
+    n_rois: Number,
     seed: int,
     *,
     graph: str = "knn",
-    neighbours: int = 0,
+    weights: str = "auto",
+    degree_corrected: str = "auto",
+    nested: bool = False,
+    hierarchy_level: int = 0,
     n_runs: int = 3,
     engine: str = "auto",
+    **of_graph: Any,
 ) -> npt.NDArray[np.int32]:
-    """Group units by fitting blocks to a graph of their correlations.
+    """Group units by fitting blocks to a graph of them.
 
     Parameters
     ----------
-    matrix
-        Correlation of the units, float64 [n, n].
+    units
+        What is divided.
     n_rois
-        Number of ROIs, or None for what describes the graph shortest (one, if nothing does better).
+        Number of ROIs; None for what describes the graph shortest (one, if nothing does better). A range: the same
+        within the range, else the bound next to it; of a nested model the finest level within it.
     seed
         Of all runs.
-    graph
-        `knn`: which units are each other's nearest neighbours, unweighted, degree-corrected: which units
-        belong together, whatever the size of their correlations. `correlation`: all correlations as weights,
-        which also tells units apart whose correlations differ in size.
-    neighbours
-        `knn`: neighbours of each unit with the largest r; 0 for the square root of the number of units, between
-        3 and 10.
+    graph, of_graph
+        `compgraph.rois.graphs.unit_graph`. `knn` tells which units belong together, whatever the size of their
+        correlations; graphs of all correlations also tell units apart whose correlations differ in size.
+    weights
+        `real-normal`, `real-exponential` (weights >= 0) or `none` (which pairs are joined). `auto`: none for an
+        unweighted graph, else real-normal.
+    degree_corrected
+        `always`, `never`; `auto`: always for an unweighted graph, else whichever describes it shorter.
+    nested
+        Fit a hierarchy.
+    hierarchy_level
+        Of a nested model: the level whose blocks are the ROIs, 0 for the finest.
     n_runs
         Fits from different seeds; the shortest description is kept.
     engine
-        As in `fit_sbm`; `dense` serves both graphs without graph-tool.
+        As in `fit_sbm`; `dense` serves flat models without graph-tool.
 
     Returns
     -------
     int32 [n]
-        Labels, numbered by their first unit.
 
     Raises
     ------
     MissingDependency
-        If graph-tool was asked for and is not installed.
+        If graph-tool is needed and not installed.
+    DataError
+        A level that the hierarchy does not have, or settings that contradict each other.
     """
-    if graph not in ("knn", "correlation"):
-        raise DataError(f"rois: graph {graph!r} is not known; valid are knn, correlation")
-    if len(matrix) == 1:
+    if nested and isinstance(n_rois, int):
+        raise DataError("rois: a nested model has as many blocks as it finds; give a range of n_rois, or nested: false")
+    if hierarchy_level and not nested:
+        raise DataError(
+            f"rois: hierarchy_level is {hierarchy_level}, and only a nested model has levels (nested: true)"
+        )
+    if units.n == 1:
         return np.zeros(1, np.int32)
-    options: dict[str, Any] = {"nested": False, "n_runs": n_runs, "seed": seed, "n_blocks": n_rois, "engine": engine}
-    if graph == "knn":
-        fit = fit_sbm(nearest_neighbours(matrix, neighbours), weights=None, degree_corrected=True, **options)
-    else:
-        fit = fit_sbm(ComputationalGraph.from_matrix(matrix), **options)
-    return fit.labels
+    joined = unit_graph(units, graph, **of_graph)
+    plain = bool((joined.weight == 1).all())
+    options: dict[str, Any] = {"n_runs": n_runs, "seed": seed, "engine": engine}
+    options["weights"] = {"auto": None if plain else "real-normal", "none": None}.get(weights, weights)
+    corrected = DEGREES[degree_corrected]
+    options["degree_corrected"] = True if corrected is None and plain else corrected
+    limits = bounds(n_rois)
+    if nested:
+        model = fit_sbm(joined, nested=ALWAYS, **options)
+        return level_of(model, hierarchy_level, limits, units.name)
+    if limits is None or limits[0] == limits[1]:
+        return fit_sbm(joined, nested=False, n_blocks=limits and limits[0], **options).labels
+    free = fit_sbm(joined, nested=False, **options)
+    nearest = min(max(free.n_blocks, limits[0]), limits[1])
+    return (
+        free.labels if nearest == free.n_blocks else fit_sbm(joined, nested=False, n_blocks=nearest, **options).labels
+    )
 
 
-def nearest_neighbours(matrix: npt.NDArray[np.float64], neighbours: int = 0) -> ComputationalGraph:
-    """Unweighted graph that joins two units if either is among the other's nearest.
+def level_of(model: BlockModel, level: int, limits: tuple[int, int] | None, name: str) -> npt.NDArray[np.int32]:
+    """Labels of a level of a hierarchy, or of the finest level with a number of blocks within limits.
 
-    Parameters
-    ----------
-    matrix
-        Correlation, float64 [n, n].
-    neighbours
-        How many of each unit; 0: see `find`. Of equally near units the first are taken.
+    Raises
+    ------
+    DataError
+        There is no such level.
     """
-    n = len(matrix)
-    count = neighbours or min(MOST_NEIGHBOURS, max(FEWEST_NEIGHBOURS, math.isqrt(n)))
-    near = np.array(matrix)
-    np.fill_diagonal(near, -np.inf)
-    nearest = np.argsort(-near, axis=1, kind="stable")[:, : min(count, n - 1)]
-    joined = np.zeros((n, n))
-    joined[np.arange(n)[:, None], nearest] = 1
-    return ComputationalGraph.from_matrix(np.maximum(joined, joined.T), drop_zeros=True)
+    counts = [n_parts(labels) for labels in model.levels]
+    if level >= len(counts):
+        raise DataError(
+            f"rois: the hierarchy of {name} has {len(counts)} levels ({', '.join(map(str, counts))} blocks); "
+            f"hierarchy_level {level} is none of them"
+        )
+    if limits is None:
+        return model.levels[level]
+    fitting = [k for k, count in enumerate(counts) if limits[0] <= count <= limits[1]]
+    if not fitting:
+        raise DataError(
+            f"rois: no level of the hierarchy of {name} has {limits[0]} to {limits[1]} blocks; they have "
+            f"{', '.join(map(str, counts))}"
+        )
+    return model.levels[fitting[0]]

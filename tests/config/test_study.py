@@ -60,9 +60,9 @@ def test_functional_graphs_and_rois_read_the_buffer_they_name(study: Study) -> N
         "tf/step-000100/mix/functional/influence.json"
     }
     place, folder = ("tf", "step-000100", "mix"), "results/tf/step-000100/mix"
-    assert study.buffer_path("functional", "influence", *place) == f"{folder}/attributions/patched.json"
-    assert study.buffer_path("functional", "units", *place) == f"{folder}/activations.json"
-    assert study.buffer_path("rois", "km", *place) == f"{folder}/activations.json"
+    assert study.buffer_paths("functional", "influence", *place) == [f"{folder}/attributions/patched.json"]
+    assert study.buffer_paths("functional", "units", *place) == [f"{folder}/activations.json"]
+    assert study.buffer_paths("rois", "km", *place) == [f"{folder}/activations.json"]
     assert "--buffer" not in study.flags("functional", "influence")
 
 

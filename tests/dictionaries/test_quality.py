@@ -195,6 +195,26 @@ def test_features_are_divided_into_rois_and_the_error_is_a_part(stage):
     assert Partition.mixed(featured, {"mlp.0": found}).n_parts("mlp.0") == 3
 
 
+def test_agreement_of_rois_leaves_the_error_out(stage, tmp_path):
+    from compgraph.communities.agreement import adjusted_rand
+    from compgraph.rois.evidence import write_evidence
+    from compgraph.rois.find import find_rois
+    from compgraph.rois.stability import SEEDS, consensus, roi_stability
+
+    net, _, buffer = stage
+    seen = EncodedBuffer(buffer, attach(net, {"mlp.0": autoencoder(net, "mlp.0", "write")}))
+    found = find_rois(seen, "mlp.0", "random", 3)
+    stable = roi_stability(seen, found, "mlp.0", "random", 3, n_repeats=1)
+    ari = stable.table.set_index("kind").loc[SEEDS, "ari"]
+    assert ari == pytest.approx(adjusted_rand(*(one.labels["mlp.0"][:7] for one in (found, stable.repeats[0]))))
+    agreed = consensus(found, stable.repeats, ["mlp.0"])
+    np.testing.assert_array_equal(agreed.labels["mlp.0"][7:], 3)
+    assert set(agreed.labels["mlp.0"][:7]) <= {-1, 0, 1, 2}
+    agreed.save(tmp_path / "a.partition")
+    summary = write_evidence(tmp_path / "a.partition", agreed, [seen], stable, n_permutations=9, seed=0)
+    assert set(summary["stability"]) == {"seeds", "halves", "bootstrap"}
+
+
 def test_dictionaries_survive_the_disk(stage, tmp_path):
     from compgraph import store
     from compgraph.provenance import Provenance

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from compgraph.architecture import Architecture
+from compgraph.rois.recordings import ArrayRecording
+from compgraph.rois.signals import Units, units_of
 
 
 class MemoryRecording:
@@ -16,6 +18,14 @@ class MemoryRecording:
     def __init__(self, architecture: Architecture, arrays: dict[str, np.ndarray], chunk: int = 64) -> None:
         self.architecture, self.arrays, self._chunk = architecture, arrays, chunk
         self.n_rows = len(next(iter(arrays.values())))
+
+    @property
+    def n_chunks(self) -> int:
+        return -(-self.n_rows // self._chunk)
+
+    @property
+    def items(self) -> pd.DataFrame:
+        return pd.DataFrame({"item": np.arange(self.n_rows), "position": 0})
 
     @property
     def sites(self) -> pd.DataFrame:
@@ -38,3 +48,8 @@ def factor_signals(n_rows: int, labels: np.ndarray, seed: int, noise: float = 0.
     factors = rng.normal(size=(n_rows, int(labels.max()) + 1))
     loading = rng.uniform(0.6, 1.4, size=len(labels))
     return 50 + factors[:, labels] * loading + noise * rng.normal(size=(n_rows, len(labels)))
+
+
+def units(signals: np.ndarray, site: str = "units") -> Units:
+    """The units of plain signals."""
+    return units_of(ArrayRecording(None, {site: signals}), [site])

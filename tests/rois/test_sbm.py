@@ -1,62 +1,61 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from compgraph.communities import adjusted_rand
+from compgraph.communities import adjusted_rand, fit_sbm
 from compgraph.errors import DataError
-from compgraph.rois.sbm import find, nearest_neighbours
+from compgraph.graph import ComputationalGraph
+from compgraph.rois.sbm import find, level_of
 from tests.communities.graphs import groups
-from tests.rois.recordings import factor_signals
+from tests.rois.recordings import factor_signals, units
 
 graph_tool = pytest.importorskip("graph_tool", reason="graph-tool is not installed")
 
 
-def correlations(n: int, k: int, seed: int) -> np.ndarray:
-    return np.corrcoef(factor_signals(300, groups(n, k), seed).T)
-
-
-@pytest.mark.parametrize(("graph", "n_rois"), [("knn", None), ("knn", 4), ("correlation", 4)])
+@pytest.mark.parametrize(
+    ("graph", "n_rois"), [("knn", None), ("knn", 4), ("correlation", 4), ("partial", None), ("significant", 4)]
+)
 def test_factors_are_recovered(graph: str, n_rois: int | None) -> None:
-    found = find(correlations(48, 4, seed=0), n_rois, 0, graph=graph, n_runs=1)
+    found = find(units(factor_signals(300, groups(48, 4), seed=0)), n_rois, 0, graph=graph, n_runs=1)
     assert adjusted_rand(found, groups(48, 4)) > 0.95
 
 
 def test_dense_correlations_also_tell_sizes_apart() -> None:
-    labels = find(correlations(48, 2, seed=1), None, 0, graph="correlation", n_runs=1)
+    labels = find(units(factor_signals(300, groups(48, 2), seed=1)), None, 0, graph="correlation", n_runs=1)
     assert labels.max() + 1 > 2
 
 
-@pytest.mark.parametrize("graph", ["knn", "correlation"])
-def test_independent_units_are_one_roi(graph: str) -> None:
-    noise = np.corrcoef(np.random.default_rng(2).normal(size=(300, 40)).T)
-    assert find(noise, None, 0, graph=graph, n_runs=1).max() == 0
+def test_the_blocks_are_those_of_the_graph() -> None:
+    signals = factor_signals(100, groups(24, 3), seed=2)
+    graph = ComputationalGraph.from_matrix(np.corrcoef(signals.T))
+    expected = fit_sbm(graph, nested=False, n_runs=1, seed=5, degree_corrected=False)
+    found = find(units(signals), None, 5, graph="correlation", n_runs=1, degree_corrected="never")
+    assert found.tolist() == expected.labels.tolist()
 
 
-def test_neighbours_are_those_with_the_largest_correlation() -> None:
-    matrix = correlations(30, 3, seed=3)
-    graph = nearest_neighbours(matrix, 2)
-    assert not graph.directed
-    assert set(graph.weight) == {1.0}
-    adjacency = graph.matrix() > 0
-    for unit in range(30):
-        others = np.delete(np.arange(30), unit)
-        nearest = others[np.argsort(-matrix[unit, others])[:2]]
-        assert adjacency[unit, nearest].all()
-    assert 30 <= graph.n_edges <= 60
+def test_the_finest_level_of_a_nested_model_is_found() -> None:
+    found = find(units(factor_signals(200, groups(40, 4), seed=3)), None, 0, nested=True, n_runs=1)
+    assert adjusted_rand(found, groups(40, 4)) > 0.9
 
 
-@pytest.mark.parametrize(("n", "neighbours"), [(5, 3), (36, 6), (400, 10), (3, 2)])
-def test_the_number_of_neighbours_follows_the_number_of_units(n: int, neighbours: int) -> None:
-    matrix = np.random.default_rng(4).normal(size=(n, n))
-    degrees = (nearest_neighbours(matrix + matrix.T).matrix() > 0).sum(axis=0)
-    assert degrees.min() == neighbours
+def test_levels_of_a_hierarchy_are_chosen_by_place_or_number() -> None:
+    finest, coarser = groups(40, 8), groups(40, 2)
+    model = SimpleNamespace(levels=(finest, coarser))
+    assert level_of(model, 1, None, "x") is coarser
+    assert level_of(model, 0, (2, 4), "x") is coarser
+    assert level_of(model, 0, (2, 9), "x") is finest
+    with pytest.raises(DataError, match="hierarchy_level 2 is none of them"):
+        level_of(model, 2, None, "x")
+    with pytest.raises(DataError, match=r"no level of the hierarchy of x has 3 to 5 blocks; they have 8, 2"):
+        level_of(model, 0, (3, 5), "x")
 
 
-def test_one_unit_is_one_roi() -> None:
-    assert find(np.ones((1, 1)), None, 0).tolist() == [0]
-
-
-def test_an_unknown_graph_is_refused() -> None:
-    with pytest.raises(DataError, match="'dense' is not known; valid are knn, correlation"):
-        find(np.eye(3), None, 0, graph="dense")
+def test_settings_that_contradict_each_other_are_refused() -> None:
+    signals = units(factor_signals(30, groups(12, 2), seed=0))
+    with pytest.raises(DataError, match="give a range of n_rois"):
+        find(signals, 3, 0, nested=True)
+    with pytest.raises(DataError, match="only a nested model has levels"):
+        find(signals, None, 0, hierarchy_level=1)

@@ -53,10 +53,17 @@ def dictionaries_flag(stage):
     )
 
 
-def buffer(stage):
-    """Manifest of the buffer that an entry reads."""
-    return lambda wildcards: STUDY.buffer_path(
+def buffers(stage):
+    """Manifests of the buffers that an entry reads."""
+    return lambda wildcards: STUDY.buffer_paths(
         stage, wildcards.name, wildcards.model, wildcards.checkpoint, wildcards.dataset
+    )
+
+
+def buffer_payloads(stage):
+    """What lies beside them, as inputs whose dates mean nothing."""
+    return lambda wildcards: ancient(
+        STUDY.buffer_payloads(stage, wildcards.name, wildcards.model, wildcards.checkpoint, wildcards.dataset)
     )
 
 

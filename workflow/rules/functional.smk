@@ -3,10 +3,10 @@
 
 rule functional:
     input:
-        buffer=buffer("functional"),
+        signals=buffers("functional"),
         dictionaries=dictionaries("functional"),
         rois=rois("functional"),
-        payloads=lambda wildcards: payload(buffer("functional")(wildcards), ".zarr"),
+        payloads=buffer_payloads("functional"),
     output:
         manifest="<results>/{model}/{checkpoint}/{dataset}/functional/{name}.json",
         payload=directory("<results>/{model}/{checkpoint}/{dataset}/functional/{name}.graph"),
@@ -20,5 +20,5 @@ rule functional:
     benchmark:
         "<results>/benchmarks/{model}/{checkpoint}/{dataset}/functional/{name}.tsv"
     shell:
-        "compgraph functional {input.buffer} {params.dictionaries} {params.rois} --output {output.manifest} {params.flags} "
+        "compgraph functional {input.signals} {params.dictionaries} {params.rois} --output {output.manifest} {params.flags} "
         "--code {params.code} --device {DEVICE} --threads {threads} --log-file {log} --quiet"

@@ -3,9 +3,10 @@
 
 rule rois:
     input:
-        buffer=buffer("rois"),
+        signals=buffers("rois"),
         dictionaries=dictionaries("rois"),
-        payloads=lambda wildcards: payload(buffer("rois")(wildcards), ".zarr"),
+        payloads=buffer_payloads("rois"),
+        table=lambda wildcards: STUDY.sources("rois", wildcards.name),
     output:
         manifest="<results>/{model}/{checkpoint}/{dataset}/rois/{name}.json",
         payload=directory("<results>/{model}/{checkpoint}/{dataset}/rois/{name}.partition"),
@@ -18,5 +19,5 @@ rule rois:
     benchmark:
         "<results>/benchmarks/{model}/{checkpoint}/{dataset}/rois/{name}.tsv"
     shell:
-        "compgraph rois {input.buffer} {params.dictionaries} --output {output.manifest} {params.flags} "
+        "compgraph rois {input.signals} {params.dictionaries} --output {output.manifest} {params.flags} "
         "--code {params.code} --device {DEVICE} --threads {threads} --log-file {log} --quiet"
