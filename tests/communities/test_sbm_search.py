@@ -12,7 +12,7 @@ from compgraph.communities import adjusted_rand, fit_sbm, sbm_search
 from compgraph.communities.sbm_search import Search, hierarchy, load_graph_tool, node_levels
 from compgraph.errors import MissingDependency
 from compgraph.graph import ComputationalGraph
-from compgraph.rois.sbm import find
+from compgraph.rois import find_rois
 from tests.communities.graphs import groups, layered, transformer, undirected
 
 
@@ -68,7 +68,8 @@ def test_without_graph_tool_flat_models_are_fitted_all_the_same() -> None:
     assert adjusted_rand(fit_sbm(scores, nested=False, n_runs=1).labels, labels) > 0.85
     series = np.random.default_rng(0).normal(size=(2, 300))[groups(30, 2)]
     noisy = series + 0.3 * np.random.default_rng(1).normal(size=series.shape)
-    assert adjusted_rand(find(np.corrcoef(noisy), None, 0), groups(30, 2)) == 1
+    found = find_rois(noisy.T, method="sbm").labels["units"]
+    assert adjusted_rand(found, groups(30, 2)) == 1
 
 
 def test_large_graphs_start_from_one_sparse_spectral_partition(monkeypatch: pytest.MonkeyPatch) -> None:

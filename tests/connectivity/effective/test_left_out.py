@@ -120,7 +120,7 @@ def check_acdc(net, partition, brute, tau, *, split=True, zero=False, sizes=(Non
     return graph
 
 
-@pytest.mark.parametrize(("variant", "where"), zip(ONE_PER_FAMILY, PLACES * 4, strict=False))
+@pytest.mark.parametrize(("variant", "where"), list(zip(ONE_PER_FAMILY, PLACES * 4, strict=False)))
 def test_acdc_with_dictionaries_is_the_sequential_search(variant, where):
     net, split = with_features(tiny_network(variant, dtype=torch.float64), where), variant != "gemma2"
     partition = halves(net)
