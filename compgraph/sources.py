@@ -26,6 +26,7 @@ EXCLUDED = (
     "compgraph.errors",
     "compgraph.progress",
     "compgraph.catalogue",
+    "compgraph.catalogue.*",
     "compgraph.config",
     "compgraph.config.*",
     "compgraph.cli.console",
