@@ -15,12 +15,13 @@ from compgraph.config.config import Config
 from compgraph.config.datasets import ImageData, PairsData, TaskData, TextData
 from compgraph.config.dictionary_checks import features_apply, named_dictionaries
 from compgraph.config.facts import facts_of
+from compgraph.config.fan_out import ON_EFFECTIVE
 from compgraph.config.metrics import user_metrics
 from compgraph.config.problems import Problem
 from compgraph.config.results import GRAPH_READERS, GRAPH_STAGES
 from compgraph.config.roi_checks import checks_of_rois
 from compgraph.config.rois import WEIGHTS, signals_of
-from compgraph.config.study import ON_EFFECTIVE, Study
+from compgraph.config.study import Study
 from compgraph.config.tested import applies, on_graphs, unknown_names
 from compgraph.errors import DataError
 from compgraph.importing import is_import_path, source_of

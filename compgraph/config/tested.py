@@ -13,7 +13,7 @@ from compgraph.config.tests import BLOCK_STAGES
 
 if TYPE_CHECKING:
     from compgraph.config.config import Config
-    from compgraph.config.study import Study
+    from compgraph.config.fan_out import FanOut
 
 Inputs = dict[str, Result]
 """Role of an input to the result that plays it.
@@ -23,7 +23,7 @@ word names has the word's role with ``graph:`` before it.
 """
 
 
-def results_of_tests(study: Study, graphs: list[Result]) -> Iterator[Result]:
+def results_of_tests(study: FanOut, graphs: list[Result]) -> Iterator[Result]:
     """Every result of the section, for the graphs of a study."""
     for name, entry in study.entries("tests").items():
         if on_graphs(entry):
@@ -46,7 +46,7 @@ def on_graphs(entry: Any) -> bool:
     return hasattr(entry, "graphs")
 
 
-def inputs_of(study: Study, result: Result) -> Inputs:
+def inputs_of(study: FanOut, result: Result) -> Inputs:
     """What a result of ``tests`` reads beside its model and dataset."""
     entry = study.entries("tests")[result.name]
     place = (result.model, result.checkpoint, result.dataset)
@@ -64,7 +64,7 @@ def inputs_of(study: Study, result: Result) -> Inputs:
     return found | _partitions(study, entry, *place)
 
 
-def _partitions(study: Study, entry: Any, model: str, checkpoint: str, dataset: str) -> Inputs:
+def _partitions(study: FanOut, entry: Any, model: str, checkpoint: str, dataset: str) -> Inputs:
     """The regions of a place, of which those are left out that this installation cannot find."""
     found: Inputs = {}
     for word in getattr(entry, "partitions", None) or ():
@@ -80,12 +80,12 @@ def _partitions(study: Study, entry: Any, model: str, checkpoint: str, dataset: 
     return found
 
 
-def _has_buffer(study: Study, entry: Any, graph: Result) -> bool:
+def _has_buffer(study: FanOut, entry: Any, graph: Result) -> bool:
     """Whether the attributions that an entry reads are of a graph's nodes; of features there are none."""
     return not hasattr(entry, "buffer") or study.dictionaries_of(graph) is None
 
 
-def _has_blocks(study: Study, entry: Any, graph: Result) -> bool:
+def _has_blocks(study: FanOut, entry: Any, graph: Result) -> bool:
     """Whether the blocks that an entry asks for are found for a graph, if it asks for some."""
     section, _, name = (getattr(entry, "blocks", None) or "").partition(".")
     if not section:
@@ -113,7 +113,7 @@ def unknown_names(config: Config) -> Iterator[Problem]:
                 yield Problem(("tests", test, "partitions", index), describe_unknown("graph", graph, listed))
 
 
-def applies(study: Study) -> Iterator[Problem]:
+def applies(study: FanOut) -> Iterator[Problem]:
     """Entries that apply to nothing, and regions that are not found where they are wanted."""
     results = study.results()
     for name, entry in study.entries("tests").items():
