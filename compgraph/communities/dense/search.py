@@ -6,6 +6,7 @@ nodes (or all pairs of blocks) at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,22 +123,29 @@ class DenseSearch:
         nats = self._nats(partition)
         for _ in range(rounds * self._effort):
             changes, blocks = Moves(self.description, partition).best(vacate)
-            movers = np.flatnonzero(changes < -SHORTER)
-            movers = movers[np.argsort(changes[movers], kind="stable")]
-            count = len(movers)
-            while count:
-                chosen = movers[:count]
-                tried = partition.moved(self.graph, chosen, blocks[chosen])
-                if vacate or (tried.sizes > 0).all():
-                    tried = tried.compact()
-                    reached = self._nats(tried)
-                    if reached < nats - SHORTER:
-                        break
-                count //= 2
-            if not count:
+
+            def apply(nodes: Integers, before: Partitioned = partition, to: Integers = blocks) -> Partitioned | None:
+                tried = before.moved(self.graph, nodes, to[nodes])
+                return tried.compact() if vacate or (tried.sizes > 0).all() else None
+
+            if (step := self._together(changes, nats, apply)) is None:
                 break
-            partition, nats = tried, reached
+            partition, nats = step
         return partition
+
+    def _together(
+        self, changes: Floats, nats: float, apply: Callable[[Integers], Partitioned | None]
+    ) -> tuple[Partitioned, float] | None:
+        """As many of the steps that gain as gain together, the best first: the partition and its nats, or None."""
+        gaining = np.flatnonzero(changes < -SHORTER)
+        gaining = gaining[np.argsort(changes[gaining], kind="stable")]
+        count = len(gaining)
+        while count:
+            tried = apply(gaining[:count])
+            if tried is not None and (reached := self._nats(tried)) < nats - SHORTER:
+                return tried, reached
+            count //= 2
+        return None
 
     # ---- merges --------------------------------------------------------------------------------------------
 
@@ -196,20 +204,15 @@ class DenseSearch:
         nats = self._nats(partition)
         while partition.n_blocks > 1:
             changes, first, second = self._merges(partition)
-            gaining = np.flatnonzero(changes < -SHORTER)
-            gaining = gaining[np.argsort(changes[gaining], kind="stable")]
-            count = len(gaining)
-            while count:
-                pairs = gaining[:count]
-                blocks = _paired(first[pairs], second[pairs], partition.n_blocks, count)
-                tried = partition.compact(blocks)
-                reached = self._nats(tried)
-                if reached < nats - SHORTER:
-                    break
-                count //= 2
-            if not count:
+
+            def apply(
+                pairs: Integers, before: Partitioned = partition, one: Integers = first, other: Integers = second
+            ) -> Partitioned:
+                return before.compact(_paired(one[pairs], other[pairs], before.n_blocks, len(pairs)))
+
+            if (step := self._together(changes, nats, apply)) is None:
                 break
-            partition, nats = tried, reached
+            partition, nats = step
         return partition
 
     def _split(self, partition: Partitioned) -> Partitioned:
