@@ -48,6 +48,7 @@ def workflow_root() -> Path:
 
 def command_line(root: Path, config: Path, arguments: Sequence[str]) -> list[str]:
     """The Snakemake command for a study in the current folder."""
+    plugin = "compgraph"  # of workflow/plugins
     return [
         sys.executable,
         "-m",
@@ -59,7 +60,11 @@ def command_line(root: Path, config: Path, arguments: Sequence[str]) -> list[str
         "--configfile",
         str(config),
         "--logger",
-        "compgraph",
+        plugin,
+        "--executor",
+        plugin,
+        "--scheduler",
+        plugin,
         *arguments,
     ]
 
@@ -119,8 +124,8 @@ def snakemake(root: Path, config: Path, arguments: Sequence[str], log: Path | No
         events.touch()
         log = log or Path(folder) / "snakemake.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        plugin = str(root / "workflow" / "logger")
-        path = os.pathsep.join(filter(None, [plugin, os.environ.get("PYTHONPATH")]))
+        plugins = str(root / "workflow" / "plugins")
+        path = os.pathsep.join(filter(None, [plugins, os.environ.get("PYTHONPATH")]))
         environment = os.environ | {"COMPGRAPH_EVENTS": str(events), "PYTHONPATH": path}
         with log.open("wb") as output:
             process = subprocess.Popen(
