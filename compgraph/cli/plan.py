@@ -79,7 +79,7 @@ def describe(jobs: list[Event], total: int, name: str) -> list[str]:
 
 
 def batches_in_words(jobs: list[Event], size: int) -> list[str]:
-    """How the results of a plan share processes: one sentence, or none where nothing is shared.
+    """How the jobs of a plan share processes: one sentence, or none where nothing is shared.
 
     Parameters
     ----------
@@ -88,10 +88,15 @@ def batches_in_words(jobs: list[Event], size: int) -> list[str]:
     size : int
         ``run.batch``.
     """
+    from compgraph.cli.workflow import model_of
+
     if size == 1 or len(jobs) < 2:
         return []
+    alike = Counter((job["rule_name"], model_of(job)) for job in jobs)
+    number = sum(-(-count // size) for count in alike.values())
     return [
-        f"Each process makes up to {size} of them in a row (run.batch); libraries and networks are loaded once for these."
+        f"They share processes, up to {size} in a row in each (run.batch): libraries and networks are loaded once for "
+        f"these. On a cluster, with one stage of one model in each, that is {number} jobs or some more."
     ]
 
 

@@ -240,6 +240,12 @@ def stage_of(rule: str) -> str:
     return rule.replace("_", "-")
 
 
+def model_of(event: Event) -> str:
+    """The model that a job's result is of; empty for the report."""
+    wildcards = event.get("wildcards") or {}
+    return str(wildcards.get("model") or wildcards.get("place", "").partition("/")[0])
+
+
 def title(event: Event) -> str:
     """What a job makes, in a few words: ``effective tf/step-000100/mix heads``."""
     stage = stage_of(event["rule_name"])

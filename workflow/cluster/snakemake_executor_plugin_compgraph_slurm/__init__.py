@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 import snakemake_executor_plugin_slurm as slurm
+from snakemake.iocontainers import ResourceList
 from snakemake.jobs import GroupJob
-from snakemake.resources import ResourceList
 
 common_settings = slurm.common_settings
 
@@ -53,7 +53,7 @@ class Executor(slurm.Executor):
     def additional_general_args(self):
         """The Snakemake of a cluster job runs its results with the executor of this machine, one at a time."""
         size = self.workflow.executor_settings.batch
-        return f"--executor compgraph --scheduler compgraph --compgraph-batch {size}"
+        return f"--executor compgraph --scheduler compgraph --compgraph-batch {size} --keep-going"
 
     def get_job_args(self, job, **kwargs):
         """As ever, with the cores of one result."""

@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass, field
 
 from snakemake.benchmark import BenchmarkRecord, write_benchmark_records
-from snakemake.exceptions import WorkflowError
+from snakemake.exceptions import SpawnedJobError
 from snakemake.executors import local
 from snakemake_interface_executor_plugins.settings import ExecutorSettingsBase
 
@@ -52,7 +52,7 @@ class Executor(local.Executor):
     def _make(self, job, arguments):
         made = self.processes.make(arguments, place=place_of(job), threads=job.threads)
         if made.code:
-            raise WorkflowError(f"compgraph {arguments[0]} ended with code {made.code}")
+            raise SpawnedJobError()  # the verb has said why
         if job.benchmark is not None:
             write_benchmark_records([record_of(made)], str(job.benchmark), False)
 
