@@ -6,6 +6,8 @@ none. A process that makes one result keeps nothing.
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -60,5 +62,11 @@ def network(key: Hashable, load: Callable[[], Network]) -> Network:
 
 
 def forget() -> None:
-    """Keep no network any more."""
+    """Keep no network any more, and give its memory back."""
+    if _kept.network is None:
+        return
     _kept.key = _kept.network = None
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -11,6 +11,8 @@ class Scheduler(SchedulerBase):
         left = dict(available_resources)
         chosen = []
         for job in sorted(selectable_jobs, key=order):
+            if left["_cores"] <= 0:
+                break  # what a job needs is worked out anew in every round, for thousands of jobs if one looks
             needed = job.scheduler_resources
             if all(needed.get(name, 0) <= room for name, room in left.items()):
                 chosen.append(job)
