@@ -42,6 +42,7 @@ __all__ = [
     "Draft",
     "Result",
     "create",
+    "discard",
     "format_bytes",
     "free_space",
     "open",
@@ -383,6 +384,14 @@ def _seal(
         flush(manifest.parent)
         if final is not None:
             remove(old)
+
+
+def discard(result: Result) -> None:
+    """Remove a result, its manifest first."""
+    with lock(result.manifest_path.with_name(f".{result.manifest_path.name}.lock")), explained(result.manifest_path):
+        result.manifest_path.unlink(missing_ok=True)
+        flush(result.manifest_path.parent)
+        remove(result.path)
 
 
 def _checked_files(path: Path) -> list[str]:
