@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from compgraph.progress import track
 from compgraph.provenance import EXTERNAL
 from compgraph.store import Result
 
-__all__ = ["STATES", "Finding", "Tree", "survey", "verify_tree"]
+__all__ = ["STATES", "Finding", "Tree", "damaged", "survey", "verify_tree"]
 
 STATES = {
     "torn": "not what was written",
@@ -116,6 +116,32 @@ def verify_tree(
     return tree
 
 
+def damaged(manifests: Iterable[str | os.PathLike[str]], every_byte: bool = False) -> dict[Path, str]:
+    """Results that are not as they were written, with the reason; what does not exist is left out.
+
+    Parameters
+    ----------
+    manifests : iterable of paths
+    every_byte : bool
+        Read everything, instead of comparing sizes and reading only what changed after its manifest was written.
+
+    Returns
+    -------
+    dict of Path to str
+    """
+    found = {}
+    for manifest in map(Path, manifests):
+        if not manifest.exists():
+            continue
+        try:
+            result = store.open(manifest, lazy=not every_byte)
+            sealed = manifest.stat().st_mtime_ns
+            result.check(*(name for name in result.manifest["files"] if result.file(name).stat().st_mtime_ns > sealed))
+        except StoreError as error:
+            found[manifest] = str(error)
+    return found
+
+
 def survey(root: str | os.PathLike[str]) -> Tree:
     """Open all results of a folder by their manifests and sizes, and name what else lies there.
 
@@ -139,7 +165,7 @@ def _look(folder: Path, tree: Tree, aside: Collection[str] = ()) -> None:
     for manifest in sorted(path for path in folder.glob("*.json") if not path.name.startswith(".")):
         known |= {manifest.name, *_payload_names(manifest)}
         try:
-            tree.results[manifest] = store.open(manifest)
+            tree.results[manifest] = store.open(manifest, lazy=True)
         except StoreError as error:
             tree.say("torn", manifest, str(error))
     for entry in sorted(folder.iterdir()):
