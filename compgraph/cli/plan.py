@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from compgraph.cli.console import TO_BE_GIVEN, Call, fail, verb
-from compgraph.cli.run import expand_targets, find_config, load_study
+from compgraph.cli.run import expand_targets, find_config, find_damaged, load_study
 
 if TYPE_CHECKING:
     from compgraph.cli.workflow import Event
@@ -45,6 +45,8 @@ def command(call: Call, config: Path | None, targets: tuple[str, ...]) -> None:
     click.echo("\n".join(describe(list(jobs.values()), len(study.results()) + 1, str(path))))
     for sentence in batches_in_words(list(jobs.values()), study.config.run.batch):
         click.echo(f"\n{sentence}")
+    for reason in find_damaged(study).values():
+        click.echo(f"\nnote: would be made again: {reason}")
     for sentence in [*own_code(study.config), *study.left_out()]:
         click.echo(f"\nnote: {sentence}")
 
