@@ -20,9 +20,10 @@ DASHES: dict[str, object] = {"edge": "solid", "node": (0, (4, 1.6))}
 MARKERS: dict[str, str] = {"counterfactual": "o", "zero": "s", "mean": "D"}
 Y_LIMITS = (-0.35, 1.45)
 NEEDED = ("fraction", "n_edges", "metric", "faithfulness")
-Axis = Literal["fraction", "n_nodes", "mean_degree"]
+Axis = Literal["fraction", "n_edges", "n_nodes", "mean_degree"]
 AXES: dict[str, str] = {
     "fraction": "share of edges kept",
+    "n_edges": "edges kept",
     "n_nodes": "nodes of the circuit",
     "mean_degree": "edges per node of the circuit",
 }
