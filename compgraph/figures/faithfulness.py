@@ -28,6 +28,8 @@ AXES: dict[str, str] = {
     "mean_degree": "edges per node of the circuit",
 }
 """Measures of size, in words."""
+MOST_DECADES = 3
+"""Of an axis that has ticks at 1, 2 and 5; longer ones at 1 alone."""
 
 
 def series_columns(table: pd.DataFrame) -> list[str]:
@@ -187,7 +189,8 @@ def _axes(axes: Axes, table: pd.DataFrame, smallest: float, axis: str, *, first:
     axes.xaxis.set_major_formatter(FuncFormatter(_share if axis == "fraction" else _plain))
     axes.xaxis.set_minor_formatter(NullFormatter())
     if axis != "fraction":
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        decades = np.log10(axes.get_xlim()[1] / axes.get_xlim()[0])
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < MOST_DECADES else (1.0,)))
     axes.set_xlabel(AXES[axis] + (_of_how_many(table) if axis == "fraction" else ""))
     if first:
         axes.set_ylabel("faithfulness", labelpad=2)
@@ -205,7 +208,7 @@ def _share(value: float, _: object = None) -> str:
 
 
 def _plain(value: float, _: object = None) -> str:
-    return f"{value:.3g}"
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def legend_rows(lines: dict[str, dict[str, object]], inches: float) -> int:

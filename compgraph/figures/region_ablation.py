@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from compgraph.figures import block_ablation, style
 from compgraph.figures.heat import annotated, spoken, task_ticks
 
-TITLES = {"removed": "regions of the target removed", "kept": "only regions of the target kept"}
+TITLES = {"removed": "removed", "kept": "alone kept"}
+HEADING_INCHES = 0.16
 ROW_INCHES = 0.13
 MOST_INCHES = 2.4
 
@@ -31,7 +32,8 @@ def data(table: pd.DataFrame) -> pd.DataFrame:
 
 @style.styled
 def draw(table: pd.DataFrame, *, width: style.Width = "double") -> Figure:
-    """A pair of matrices (target by measured class) for every division, of the first metric.
+    """A pair of matrices (target by measured class) for every division, of the first metric; their titles say the mean
+    of the targets' own classes and of the others.
 
     Parameters
     ----------
@@ -52,19 +54,23 @@ def draw(table: pd.DataFrame, *, width: style.Width = "double") -> Figure:
     wide = (total - margin - 0.12 - 0.25 * (across - 1)) / across
     high = min(MOST_INCHES, ROW_INCHES * max(len(classes), 4))
     below = task_ticks(classes, wide / len(classes)) + 0.12
-    panel = high + below + 0.42
-    height = panel * len(divisions) * (len(modes) // across) + 0.2
+    panel = high + below + 0.32
+    part_height = panel * (len(modes) // across) + HEADING_INCHES
+    height = part_height * len(divisions) + 0.05
     figure = style.new_figure(total, height)
-    for number, (division, mode) in enumerate((division, mode) for division in divisions for mode in modes):
-        row, place = divmod(number, across)
-        x, y = margin + place * (wide + 0.25), height - row * panel - 0.42 - high
-        axes = figure.add_axes((x / total, y / height, wide / total, high / height))
-        part = rows[(rows["partition"] == division) & (rows["mode"] == mode)]
-        _panel(axes, part, classes, column, (wide, high))
-        own, others = _means(part, column)
-        axes.set_title(f"{division}: {TITLES[mode]} ({own:.2f} of its own, {others:.2f} of others)", loc="left")
-        if place:
-            axes.set_yticks([])
+    for place, division in enumerate(divisions):
+        top = height - place * part_height - 0.05
+        figure.text(0.05 / total, (top - 0.1) / height, division, fontweight="bold", va="center")
+        for number, mode in enumerate(modes):
+            row, beside = divmod(number, across)
+            x, y = margin + beside * (wide + 0.25), top - HEADING_INCHES - row * panel - 0.22 - high
+            axes = figure.add_axes((x / total, y / height, wide / total, high / height))
+            part = rows[(rows["partition"] == division) & (rows["mode"] == mode)]
+            _panel(axes, part, classes, column, (wide, high))
+            own, others = _means(part, column)
+            axes.set_title(f"{TITLES[mode]}: {own:.2f} own, {others:.2f} others")
+            if beside:
+                axes.set_yticks([])
     return figure
 
 

@@ -56,7 +56,10 @@ def draw(table: pd.DataFrame, *, width: style.Width = "double") -> Figure:
         return style.message(style.new_figure(width, 1.6), "No region to follow over checkpoints.")
     colours = style.series_colours(dict.fromkeys(rows["regions"]))
     measures = [name for name in MEASURES if name in set(rows["measure"])]
-    total, panel, legend = style.WIDTHS[width], 2.1, 0.16 * (1 + -(-(len(colours) + 2) // 4))
+    total, panel = style.WIDTHS[width], 2.1
+    widest = max(style.text_width(name, style.SMALL) for name in (*colours, *AGAINST.values())) + 0.55
+    columns = max(1, min(len(colours) + 2, int((total - 0.4) / widest)))
+    legend = 0.15 * -(-(len(colours) + 2) // columns) + 0.14
     across = len(measures) if width == "double" else 1
     height = panel * (len(measures) // across) + legend
     figure = style.new_figure(total, height)
@@ -70,7 +73,7 @@ def draw(table: pd.DataFrame, *, width: style.Width = "double") -> Figure:
     handles = [Line2D([], [], color=colour, marker="o", markersize=2.6, label=name) for name, colour in colours.items()]
     handles += [Line2D([], [], color=style.MUTED, linestyle=DASHES[key], label=AGAINST[key]) for key in AGAINST]
     corner = (0.3 / total, 1 - 0.04 / height)
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=corner, ncols=4, borderpad=0)
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=corner, ncols=columns, borderpad=0)
     return figure
 
 

@@ -69,7 +69,7 @@ def draw(
     panels = [
         figure.add_axes((
             (column * cell + 0.56) / total, (height - legend - (row + 1) * PANEL + 0.48) / height,
-            (cell - 0.68) / total, (PANEL - 0.72) / height,
+            (cell - 0.82) / total, (PANEL - 0.72) / height,
         ))
         for row, column in places
     ]  # fmt: skip
