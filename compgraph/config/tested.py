@@ -130,8 +130,9 @@ def applies(study: FanOut) -> Iterator[Problem]:
 
 def _left_out(study: FanOut, entry: Any) -> bool:
     """Whether all blocks that an entry reads need a library that is not installed."""
-    words = [getattr(entry, "blocks", None)] if getattr(entry, "blocks", None) else getattr(entry, "partitions", None)
-    named = [word.partition("@")[0].partition(".")[::2] for word in words or ()]
+    blocks: str | None = getattr(entry, "blocks", None)
+    words: list[str] = [blocks] if blocks else getattr(entry, "partitions", None) or []
+    named = [word.partition("@")[0].partition(".")[::2] for word in words]
     return bool(named) and all(
         section in BLOCK_STAGES and lacking(section, study.entries(section)[name]) for section, name in named
     )

@@ -75,8 +75,10 @@ def find(
     DataError
         A level that the hierarchy does not have, or settings that contradict each other.
     """
-    asked = {"nested": nested, "hierarchy_level": hierarchy_level, "weights": weights, "graph": graph}
-    for reason in contradictions(n_rois=n_rois, weighted=of_graph.get("weighted", False), **asked).values():
+    weighted = of_graph.get("weighted", False)
+    for reason in contradictions(
+        n_rois=n_rois, nested=nested, hierarchy_level=hierarchy_level, weights=weights, graph=graph, weighted=weighted
+    ).values():
         raise DataError(f"rois: {reason}")
     if units.n == 1:
         return np.zeros(1, np.int32)
