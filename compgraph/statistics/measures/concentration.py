@@ -28,7 +28,7 @@ def gini(view: View, seed: int) -> float:
 
 
 @measure()
-def strengthgini_of(view: View, seed: int) -> float:
+def strength_gini(view: View, seed: int) -> float:
     """Gini coefficient of the nodes' strengths (in plus out): how much a few nodes carry."""
     return gini_of(view.strength, 0)
 
