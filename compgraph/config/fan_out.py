@@ -11,7 +11,7 @@ from compgraph import catalogue
 from compgraph.config.models import step_of
 from compgraph.config.results import BUFFER_READERS, GRAPH_READERS, GRAPH_STAGES, Result, figure_of
 from compgraph.config.rois import WEIGHTS, signals_of
-from compgraph.config.serving import Serving, rois_in
+from compgraph.config.serving import Serving, lacking, rois_in
 from compgraph.config.tested import inputs_of, results_of_tests
 
 ON_EFFECTIVE = ("ablation", "tests")
@@ -148,16 +148,15 @@ class FanOut(Serving):
     def left_out(self) -> list[str]:
         """What the config asks for and this installation cannot make, in words; the rest works without."""
         return [
-            f"{stage} is left out: it needs {', '.join(lacking)}, which is not installed (see compgraph doctor)"
+            f"{stage}.{name} is left out: it needs {', '.join(needed)}, which is not installed (see compgraph doctor)"
             for stage in GRAPH_READERS
-            if self.entries(stage) and (lacking := catalogue.missing(catalogue.STAGES[stage]))
+            for name, entry in self.entries(stage).items()
+            if (needed := lacking(stage, entry))
         ]
 
     def _readers(self, stage: str, graphs: list[Result]) -> Iterator[Result]:
-        if catalogue.missing(catalogue.STAGES[stage]):
-            return
         for name, entry in self.entries(stage).items():
-            for graph in graphs:
+            for graph in [] if lacking(stage, entry) else graphs:
                 if self.reads(stage, entry, graph):
                     yield Result(
                         stage, name, graph.model, graph.checkpoint, graph.dataset, f"{graph.stage}.{graph.name}"
@@ -226,20 +225,16 @@ class FanOut(Serving):
         """Results that one figure shows together, for every figure of that name."""
         entry = catalogue.FIGURES[figure]
         results = [result for result in made if result.stage == entry.stage and self._shows(entry, result)]
-        if entry.reads == ("rois",):  # only where some nodes are regions
-            places = {one.place for one in results if self._over_regions(one)}
-            results = [result for result in results if result.place in places]
         if entry.per == "model":
             together = _grouped(results, lambda result: (result.model, result.dataset))
+            if entry.stage == "rois":
+                together = [_followed(group) for group in together]
             return [group for group in together if len({step_of(result.checkpoint) for result in group} - {None}) > 1]
         shown = [
             result for result in results if result.checkpoint in self.checkpoints_for(self.config.figures, result.model)
         ]
-        return _grouped(shown, lambda result: result.place) if entry.per == "place" else [[result] for result in shown]
-
-    def _over_regions(self, evaluation: Result) -> bool:
-        stage, _, name = evaluation.graph.partition(".")
-        return bool(rois_in(getattr(self.entries(stage)[name], "partition", None)))
+        keys = {"place": lambda result: result.place, "entry": lambda result: (result.place, result.name)}
+        return _grouped(shown, keys[entry.per]) if entry.per in keys else [[result] for result in shown]
 
     def _shows(self, figure: catalogue.Entry, result: Result) -> bool:
         """Whether a figure is of results of this one's method."""
@@ -300,6 +295,11 @@ class FanOut(Serving):
                 found[(drawn.place, drawn.name)] = group + self._read_besides(figure, group, made)
         return found
 
+    def _regions_of(self, tests: list[Result]) -> list[Result]:
+        """The regions that the graphs of some tests have as nodes."""
+        graphs = [replace(test, stage="effective", name=test.graph.partition(".")[2], graph="") for test in tests]
+        return list(dict.fromkeys(rois for graph in graphs if (rois := self.rois_of(graph))))
+
     def _read_besides(self, figure: str, group: list[Result], made: list[Result]) -> list[Result]:
         first, reads = group[0], catalogue.FIGURES[figure].reads
         if reads == ("graphs",):
@@ -307,6 +307,8 @@ class FanOut(Serving):
         if reads == ("graph",):
             stage, _, name = first.graph.partition(".")
             return [Result(stage, name, first.model, first.checkpoint, "" if stage == "structural" else first.dataset)]
+        if figure == "roi-vs-heads":
+            return self._regions_of(group)
         if catalogue.FIGURES[figure].per == "place":
             return [result for result in made if result.stage in reads and result.place == first.place]
         return [
@@ -314,6 +316,15 @@ class FanOut(Serving):
             for result in made
             if result.stage in reads and (result.model, result.dataset) == (first.model, first.dataset)
         ]
+
+
+def _followed(partitions: list[Result]) -> list[Result]:
+    """Those of entries that are found at several training steps."""
+    steps: dict[str, set[int]] = {}
+    for one in partitions:
+        if (step := step_of(one.checkpoint)) is not None:
+            steps.setdefault(one.name, set()).add(step)
+    return [one for one in partitions if len(steps.get(one.name, ())) > 1]
 
 
 def _grouped(results: list[Result], key: Callable[[Result], Any]) -> list[list[Result]]:
