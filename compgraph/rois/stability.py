@@ -21,7 +21,8 @@ from compgraph.data.moments import Moments
 from compgraph.errors import DataError
 from compgraph.partition import DEAD, Partition
 from compgraph.progress import track
-from compgraph.rois.find import ERROR, Numbers, chosen_sites, find_rois, recording_of
+from compgraph.rois.find import Numbers, chosen_sites, find_rois, recording_of
+from compgraph.rois.signals import n_regions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,7 +123,7 @@ def agreement_by_site(first: Partition, second: Partition, sites: Sequence[str] 
     """
     import pandas as pd
 
-    both = [s for s in first.sites if s in second.labels and max(first.n_parts(s), second.n_parts(s)) > 1]
+    both = [s for s in first.sites if s in second.labels and max(n_regions(first, s), n_regions(second, s)) > 1]
     rows = [{"site": s, **_agreement(first, second, s)} for s in (both if sites is None else sites)]
     return pd.DataFrame(rows, columns=["site", "ari", "ami", "vi"])
 
@@ -142,7 +143,7 @@ def consensus(partition: Partition, repeats: Sequence[Partition], sites: Sequenc
     from scipy.cluster.hierarchy import cut_tree, linkage
     from scipy.spatial.distance import squareform
 
-    chosen = [s for s in partition.sites if partition.n_parts(s) > 1] if sites is None else list(sites)
+    chosen = [s for s in partition.sites if n_regions(partition, s) > 1] if sites is None else list(sites)
     labels = {site: np.array(values) for site, values in partition.labels.items()}
     for site in chosen:
         own = _divided(partition, site)
@@ -228,8 +229,8 @@ class Resampled:
 
 def _divided(partition: Partition, site: str) -> npt.NDArray[np.int32]:
     """Labels of a site, without those of a dictionary's error, which no method divides."""
-    labels, names = partition.labels[site], partition.part_names(site)
-    return np.where(labels == len(names) - 1, DEAD, labels).astype(np.int32) if names[-1] == ERROR else labels
+    labels = partition.labels[site]
+    return np.where(labels < n_regions(partition, site), labels, DEAD).astype(np.int32)
 
 
 def _place(seeded: int) -> int:
