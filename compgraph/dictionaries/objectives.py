@@ -25,6 +25,8 @@ Parameters = dict[str, Tensor]
 
 _where_positive = torch.ops.aten.threshold_backward.grad_input
 """`(values, gate, 0, grad_input=out)`: values where gate > 0, else 0, in one pass."""
+_where_within = torch.ops.aten.hardtanh_backward.grad_input
+"""`(values, gate, low, high, grad_input=out)`: values where low < gate < high, else 0, in one pass."""
 
 
 class Memory:
@@ -154,8 +156,8 @@ class TopK(Objective):
         torch.mm(p["rows"], error.T, out=out)
 
     def _activate(self, p: Parameters, pre: Tensor, spare: Tensor) -> None:
-        pre.clamp_(min=0)
-        _keep_from(pre, torch.from_numpy(self._largest(pre.numpy())), spare)
+        least = torch.from_numpy(self._largest(pre.numpy()))
+        _where_positive(pre, torch.sub(pre, _below(least), out=spare), 0, grad_input=pre)
 
 
 class BatchTopK(TopK):
@@ -171,21 +173,20 @@ class BatchTopK(TopK):
         return super().start(rows) | {"threshold": rows.new_zeros(())}
 
     def _activate(self, p: Parameters, pre: Tensor, spare: Tensor) -> None:
-        pre.clamp_(min=0)
         self._found = self._least(pre, float(p["threshold"]))
-        _keep_from(pre, self._found, spare)
+        torch.threshold_(pre, float(_below(self._found)), 0.0)
 
-    def _least(self, features: Tensor, near: float) -> Tensor:
+    def _least(self, pre: Tensor, near: float) -> Tensor:
         """The (k · rows)-th largest feature. Those well below the last ones found are left out of the search."""
-        wanted = self.k * features.shape[1]
-        values = features.view(-1).numpy()
+        wanted = self.k * pre.shape[1]
+        values = pre.view(-1).numpy()
         if wanted >= len(values):
-            return features.new_zeros(())
+            return pre.new_zeros(())
         candidates = values[values > self.search_from * near]
         if len(candidates) < wanted:
             candidates = values
         place = len(candidates) - wanted
-        return features.new_tensor(np.partition(candidates, place)[place])
+        return pre.new_tensor(np.partition(candidates, place)[place]).clamp_(min=0)
 
     def _by_feature(self, p: Parameters, error: Tensor, out: Tensor, into: Parameters, pressure: float) -> None:
         super()._by_feature(p, error, out, into, pressure)
@@ -223,10 +224,9 @@ class JumpRelu(Objective):
     def _by_feature(self, p: Parameters, error: Tensor, out: Tensor, into: Parameters, pressure: float) -> None:
         torch.mm(p["rows"], error.T, out=out)
         threshold, window = p["log_threshold"].exp(), self.memory("above", out.shape, out)
-        torch.sub(self.bandwidth / 2, window.abs_(), out=window)
         gain = self.memory("gain", out.shape, out)
         torch.addcmul(out.new_tensor(pressure / 2), out, threshold[:, None], out=gain)
-        _where_positive(gain, window, 0, grad_input=gain)
+        _where_within(gain, window, -self.bandwidth / 2, self.bandwidth / 2, grad_input=gain)
         into["log_threshold"].sub_(gain.sum(1) * threshold / self.bandwidth)
 
     def encoder(self, p: Parameters) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -286,10 +286,9 @@ OBJECTIVES: dict[str, type[Objective]] = {
 }
 
 
-def _keep_from(features: Tensor, least: Tensor, spare: Tensor) -> None:
-    """Set features below `least` to zero; of equal ones all stay."""
-    torch.sub(features, torch.nextafter(least, least.new_tensor(-1.0)).clamp_(min=0), out=spare)
-    _where_positive(features, spare, 0, grad_input=features)
+def _below(least: Tensor) -> Tensor:
+    """The next number below, and at least 0: what is larger is kept, so that of equal ones all stay."""
+    return torch.nextafter(least, least.new_tensor(-1.0)).clamp_(min=0)
 
 
 def _squared(error: Tensor) -> float:
