@@ -7,30 +7,40 @@ from typing import Any
 
 import click
 
-from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, output_option, verb
+from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, dictionaries_option, output_option, verb
 
 
 @verb("attributions", section="attributions", device=True)
 @click.argument("model", type=TO_BE_GIVEN)
 @click.argument("data", type=TO_BE_GIVEN)
 @baseline_option
+@dictionaries_option
 @output_option
-def command(call: Call, model: Path, data: Path, baseline_data: Path | None, output: Path, entry: Any) -> None:
+def command(
+    call: Call,
+    model: Path,
+    data: Path,
+    baseline_data: Path | None,
+    dictionaries: Path | None,
+    output: Path,
+    entry: Any,
+) -> None:
     """MODEL is the manifest of a checkpoint, DATA that of a dataset. An interrupted recording is continued."""
     from compgraph import catalogue
     from compgraph.attribution.record import write_attributions
-    from compgraph.cli.inputs import open_network, open_pairs, open_reference
+    from compgraph.cli.inputs import open_network, open_pairs, open_reference, with_dictionaries
     from compgraph.cli.saving import method_options
     from compgraph.data.buffer_layout import ATTRIBUTIONS
 
     net, made = open_network(model, call.device)
+    net, dictionaries_made = with_dictionaries(net, dictionaries)
     pairs, pairs_made = open_pairs(data)
     method = catalogue.ATTRIBUTIONS[entry.method]
     reference, reference_made = open_reference(baseline_data)
     compared: dict[str, Any] = {}
     if method.takes_baseline:
         compared = {"baseline": entry.baseline, "reference": reference, "seed": entry.seed}
-    inputs = {"model": made, "data": pairs_made, **reference_made}
+    inputs = {"model": made, "data": pairs_made, **dictionaries_made, **reference_made}
     with call.result(output, ATTRIBUTIONS, ".zarr", inputs=inputs, resume=True) as draft:
         draft.summary |= write_attributions(
             net,

@@ -128,6 +128,8 @@ def open_features(
 ) -> tuple[Any, dict[str, store.Result]]:
     """A buffer as it is, or seen through dictionaries of the network it was recorded from, and results by role.
 
+    Attributions of the features of these very dictionaries are as they are, too.
+
     Raises
     ------
     DataError
@@ -141,7 +143,8 @@ def open_features(
 
     net, made = open_network(model, device)
     featured, inputs = with_dictionaries(net, dictionaries)
-    return EncodedBuffer(buffer, featured), {"model": made, **inputs}
+    known = buffer.attributes["network"]["digest"]
+    return buffer if known == featured.digest else EncodedBuffer(buffer, featured), {"model": made, **inputs}
 
 
 def build_partition(

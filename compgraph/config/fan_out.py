@@ -82,9 +82,11 @@ class FanOut(Serving):
         rois = list(self._rois([*graphs, *tests]))
         readers = [result for stage in GRAPH_READERS for result in self._readers(stage, graphs)]
         readers += [*self._evaluations(readers), *tests, *self._comparisons()]
-        dictionaries = list(self._dictionaries([*graphs, *rois]))
-        buffers = list(self._buffers([*dictionaries, *graphs, *rois, *tests]))
-        made = [*buffers, *dictionaries, *rois, *graphs, *readers]
+        read = list(self._buffers([*graphs, *rois, *tests]))
+        attributions = [one for one in read if one.stage == "attributions"]
+        dictionaries = list(self._dictionaries([*graphs, *rois, *attributions]))
+        activations = [one for one in [*read, *self._buffers(dictionaries)] if one.stage == "activations"]
+        made = [*activations, *dictionaries, *attributions, *rois, *graphs, *readers]
         datasets = {(result.model, result.dataset): None for result in made if result.dataset}
         models = [
             Result("model", checkpoint, model, checkpoint)
@@ -129,7 +131,7 @@ class FanOut(Serving):
         for name, entry in self.entries("dictionaries").items():
             for model, checkpoint, dataset in self.places("dictionaries", entry):
                 yield Result("dictionaries", name, model, checkpoint, dataset)
-        # Those that a graph is made with are made even at checkpoints their own entry does not select.
+        # Those that another result is made with are made even at checkpoints their own entry does not select.
         for reader in readers:
             if needed := self.dictionaries_of(reader):
                 yield needed
@@ -253,7 +255,7 @@ class FanOut(Serving):
         return Result("rois", names[0], graph.model, graph.checkpoint, dataset)
 
     def dictionaries_of(self, reader: Result) -> Result | None:
-        """The dictionaries whose features are units of a graph or a partition: of its dataset, or of their only one."""
+        """The dictionaries whose features are units of another result: of its dataset, or of their only one."""
         name = getattr(self.entries(reader.stage)[reader.name], "dictionaries", None)
         if name is None:
             return None

@@ -62,6 +62,8 @@ def inputs_of(study: FanOut, result: Result) -> Inputs:
             found["blocks"] = Result(section, name, *place, result.graph)
     if getattr(entry, "buffer", None):
         found["buffer"] = study.signals_of(result)[0]
+        if not result.graph and (needed := study.dictionaries_of(found["buffer"])):
+            found["dictionaries"] = needed
     return found | _replicates(entry, result) | _partitions(study, entry, *place)
 
 
@@ -105,8 +107,12 @@ def _partitions(study: FanOut, entry: Any, model: str, checkpoint: str, dataset:
 
 
 def _has_buffer(study: FanOut, entry: Any, graph: Result) -> bool:
-    """Whether the attributions that an entry reads are of a graph's nodes; of features there are none."""
-    return not hasattr(entry, "buffer") or study.dictionaries_of(graph) is None
+    """Whether the attributions that an entry reads are of the units, or of the features, that a graph's nodes have."""
+    if not hasattr(entry, "buffer"):
+        return True
+    read = study.entries("attributions").get((entry.buffer or "").partition(".")[2])
+    own = getattr(study.entries(graph.stage)[graph.name], "dictionaries", None)
+    return getattr(read, "dictionaries", None) == own
 
 
 def _has_blocks(study: FanOut, entry: Any, graph: Result) -> bool:

@@ -21,7 +21,8 @@ from compgraph.data.moments import Moments
 from compgraph.errors import DataError
 from compgraph.partition import DEAD, Partition
 from compgraph.progress import track
-from compgraph.rois.find import ERROR, Numbers, chosen_sites, find_rois, recording_of
+from compgraph.rois.find import Numbers, chosen_sites, find_rois, recording_of
+from compgraph.rois.signals import n_regions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,7 +126,7 @@ def consensus(partition: Partition, repeats: Sequence[Partition], sites: Sequenc
     from scipy.cluster.hierarchy import cut_tree, linkage
     from scipy.spatial.distance import squareform
 
-    chosen = [s for s in partition.sites if partition.n_parts(s) > 1] if sites is None else list(sites)
+    chosen = [s for s in partition.sites if n_regions(partition, s) > 1] if sites is None else list(sites)
     labels = {site: np.array(values) for site, values in partition.labels.items()}
     for site in chosen:
         own = labels_divided(partition, site)
@@ -211,8 +212,8 @@ class Resampled:
 
 def labels_divided(partition: Partition, site: str) -> npt.NDArray[np.int32]:
     """Labels of a site, without those of a dictionary's error, which no method divides."""
-    labels, names = partition.labels[site], partition.part_names(site)
-    return np.where(labels == len(names) - 1, DEAD, labels).astype(np.int32) if names[-1] == ERROR else labels
+    labels = partition.labels[site]
+    return np.where(labels < n_regions(partition, site), labels, DEAD).astype(np.int32)
 
 
 def _place(seeded: int) -> int:

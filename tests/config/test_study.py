@@ -231,6 +231,38 @@ ablation: {cut: {graphs: [effective.a]}}
 """
 
 
+ATTRIBUTED = """
+models:
+  tf: {source: trained, architecture: transformer, tasks: [induction, ioi], steps: 100}
+datasets:
+  mix: {kind: mixture, tasks: [induction, ioi], n: 32}
+  other: {kind: task, task: ioi, n: 32}
+activations: {datasets: [mix]}
+dictionaries: {d: {datasets: [other]}}
+attributions: {plain: {datasets: [mix]}, f: {dictionaries: d, datasets: [mix]}}
+rois: {r: {buffer: attributions.f, dictionaries: d, n_rois: 2, datasets: [mix]}}
+effective:
+  features: {dictionaries: d, datasets: [mix]}
+  heads: {partition: heads, datasets: [mix]}
+tests:
+  s: {method: separability, buffer: attributions.f}
+  t: {method: separability, buffer: attributions.plain}
+"""
+
+
+def test_attributions_of_features_meet_those_that_read_the_same_features():
+    study = Study(small(ATTRIBUTED))
+    last = study.facts["tf"].checkpoints[-1]
+    place = f"results/tf/{last}"
+    assert study.dictionary_paths("attributions", "f", "tf", last, "mix") == [f"{place}/other/dictionaries/d.json"]
+    assert study.dictionary_paths("attributions", "plain", "tf", last, "mix") == []
+    results = study.results()
+    graphs = {one.name: one.graph for one in results if one.stage == "tests"}
+    assert graphs == {"s": "effective.features", "t": "effective.heads"}
+    order = [one.stage for one in results]
+    assert order.index("dictionaries") < order.index("attributions") < order.index("rois")
+
+
 def test_dictionaries_come_from_the_graph_s_data_or_from_their_own():
     study = Study(small(FEATURES))
     last = study.facts["tf"].checkpoints[-1]

@@ -52,7 +52,7 @@ def dictionaries(stage):
 
 def dictionaries_flag(stage):
     """The option that names this manifest."""
-    model = "" if stage in ("effective", "ablation") else " --model {results}/{model}/{checkpoint}/model.json"
+    model = "" if stage in ("attributions", "effective", "ablation") else " --model {results}/{model}/{checkpoint}/model.json"
     return lambda wildcards: "".join(
         f"--dictionaries {path}" + model.format(results=STUDY.config.run.results, **wildcards)
         for path in dictionaries(stage)(wildcards)
