@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from compgraph.communities.modularity import expected_weights
 from compgraph.communities.pairs import Floats, Integers, Pairs, is_layered, node_pairs
-from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
+from compgraph.nulls.allowed import Allowed
 
 
 @dataclass(frozen=True)
@@ -122,24 +122,12 @@ def factored(graph: ComputationalGraph, resolution: float = 1.0, layered: bool =
 
 def _site_rates(graph: ComputationalGraph, pairs: Pairs, out: Floats, into: Floats) -> tuple[Integers, Floats]:
     """Site of each node, and the factor of s_out s_in for each pair of sites."""
-    architecture = graph.architecture
-    assert architecture is not None
-    names, site = np.unique(graph.node_columns["site"].astype(str), return_inverse=True)
-    number = {name: k for k, name in enumerate(names)}
-    n = len(names)
-    allowed = np.zeros((n, n), dtype=bool)
-    for target, sources in architecture.reads.items():
-        for source in sources:
-            if source in number and target in number:
-                allowed[number[source], number[target]] = True
+    allowed = Allowed.of(graph)
+    site, n = allowed.group, len(allowed.reads)
     cells = site[pairs.source] * n + site[pairs.target]
-    if (wrong := np.flatnonzero(~allowed.ravel()[cells])).size:
-        at = int(wrong[0])
-        u, v = graph.node_names[pairs.source[at]], graph.node_names[pairs.target[at]]
-        raise GraphError(f"graph: edge {u} -> {v} is not one that the {architecture.family} architecture allows")
     between: Floats = np.bincount(cells, pairs.magnitude, minlength=n * n).reshape(n, n).astype(np.float64)
     # Sums over whole sites have the same allowed pairs, so scaling them is scaling the nodes' weights.
-    expected = expected_weights(between, allowed)
+    expected = expected_weights(between, allowed.reads)
     strengths = np.outer(np.bincount(site, out, minlength=n), np.bincount(site, into, minlength=n))
     rate: Floats = np.divide(expected, strengths, out=np.zeros((n, n)), where=strengths > 0)
-    return site.astype(np.int64), rate
+    return site, rate

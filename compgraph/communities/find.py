@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from compgraph import catalogue
-from compgraph.communities.chance import MOST_NODES, NULLS, sampler
+from compgraph.communities.chance import NULLS, sampler
 from compgraph.communities.optimise import run_seeds
 from compgraph.communities.result import Chance, Communities
 from compgraph.errors import ConfigError
@@ -103,7 +103,7 @@ def compare(
     reason = _incomparable(graph, value)
     if reason:
         return Chance(null, value, np.zeros(0), np.zeros(0, np.int64), reason)
-    sample = sampler(graph, null)
+    sample = sampler(graph, null, seed)
     drawn = [search(sample(np.random.default_rng(null_seed))) for null_seed in run_seeds(seed + 1, n_nulls)]
     qualities = np.array([one.quality for one in drawn])
     n = np.array([one.n for one in drawn], np.int64)
@@ -118,8 +118,6 @@ def _incomparable(graph: ComputationalGraph, value: float) -> str:
         return "the graph has no edge with weight"
     if np.isnan(value):
         return "the quality is undefined"
-    if graph.n_nodes > MOST_NODES:
-        return f"null graphs are made of at most {MOST_NODES} nodes, not {graph.n_nodes}"
     return ""
 
 
