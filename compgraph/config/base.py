@@ -42,6 +42,7 @@ RESERVED = frozenset(
         "communities",
         "sbm",
         "tests",
+        "nulls",
         "statistics",
         "activations",
         "attributions",

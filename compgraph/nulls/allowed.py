@@ -50,7 +50,7 @@ class Allowed:
             if target in numbers:
                 reads[[numbers[source] for source in sources if source in numbers], numbers[target]] = True
         allowed = cls(group.astype(np.int64), reads)
-        forbidden = ~allowed.has(graph.source, graph.target)
+        forbidden = ~allowed.has(graph.source.astype(np.int64), graph.target.astype(np.int64))
         if forbidden.any():
             at = int(np.argmax(forbidden))
             u, v = graph.node_names[graph.source[at]], graph.node_names[graph.target[at]]

@@ -15,7 +15,7 @@ from compgraph.graph import ComputationalGraph
 from compgraph.multiple_testing import benjamini_hochberg
 from compgraph.statistics.drawing import null_values
 from compgraph.statistics.measures.kinds import Measure, value_of
-from compgraph.statistics.view import UndefinedError, view
+from compgraph.statistics.view import DENSE_NODES, UndefinedError, view
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ def network_statistics(
         Names of `compgraph.catalogue.STATISTICS`; None for all.
     null
         Name of `compgraph.catalogue.NULLS`; `auto` for `effects` on directed graphs, whose weights have long tails, and
-        `strength` on undirected ones, whose correlations have not. Nodes differ in strength in almost any graph, so
+        `strength` on undirected ones, whose correlations have not; with more than 2,000 nodes `swap-effects`. Nodes differ in strength in almost any graph, so
         under `weights` most measures of most graphs differ from chance for that reason alone.
     n_nulls
         Null graphs; 0 measures without comparing.
@@ -90,7 +90,7 @@ def network_statistics(
     """
     names = list(catalogue.STATISTICS) if measures is None else list(measures)
     if null == "auto":
-        null = "effects" if graph.directed else "strength"
+        null = automatic_null(graph)
     _check(names, null, n_nulls, workers, null_graphs)
     chosen = {name: cast(Measure, catalogue.load(catalogue.STATISTICS[name])) for name in names}
     seen = view(graph)
@@ -114,6 +114,13 @@ def network_statistics(
         for name in names
     ]
     return table_of(rows)
+
+
+def automatic_null(graph: ComputationalGraph) -> str:
+    """Name of the null that `auto` means: the one that keeps its level on graphs of this direction and size."""
+    if graph.n_nodes > DENSE_NODES:
+        return "swap-effects"
+    return "effects" if graph.directed else "strength"
 
 
 def unfit_null(graph: ComputationalGraph, null: str) -> str:
@@ -142,7 +149,7 @@ def _check(
             raise ConfigError(f"measure {name!r} is not known; valid are {', '.join(catalogue.STATISTICS)}")
     if null not in catalogue.NULLS:
         raise ConfigError(f"null model {null!r} is not known; valid are {', '.join(catalogue.NULLS)}")
-    if (null == "network") != bool(null_graphs):
+    if (null == "network") != bool(null_graphs) and (null_graphs or n_nulls):
         given = len(null_graphs or ())
         raise ConfigError(f"null model {null!r}, {given} null_graphs: network needs them, and no other takes any")
     if n_nulls < 0:
