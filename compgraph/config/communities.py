@@ -16,8 +16,9 @@ class CommunityEntry(GraphEntry):
 
     seed: Seed = Field(0, description="Seed of the search.")
     null_model: Literal["auto", "strength", "pairs", "network"] = Field(
-        "auto", description="What chance is: auto (strength; for core-periphery pairs), strength (degrees and strengths are kept), "
-        "pairs (the weights are), or network (graphs of randomised networks).",
+        "auto",
+        description="What chance is: auto (strength; for core-periphery pairs), strength (degrees and strengths are "
+        "kept), pairs (the weights are), or network (graphs of randomised networks).",
     )
     randomised: Randomised = Field("shuffled", description=RANDOMISED)
     n_nulls: int = Field(99, ge=0, description="Null graphs that the communities are compared with; 0 for none.")

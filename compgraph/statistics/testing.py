@@ -12,6 +12,7 @@ import numpy.typing as npt
 from compgraph import catalogue
 from compgraph.errors import ConfigError
 from compgraph.graph import ComputationalGraph
+from compgraph.graph_import import as_graph
 from compgraph.multiple_testing import benjamini_hochberg
 from compgraph.statistics.drawing import null_values
 from compgraph.statistics.measures.kinds import Measure, value_of
@@ -42,21 +43,21 @@ LABEL_FREE = "relabelling nodes changes no measure of one graph; it serves assoc
 
 
 def network_statistics(
-    graph: ComputationalGraph,
+    graph: Any,
     measures: Sequence[str] | None = None,
     null: str = "auto",
     n_nulls: int = 99,
     seed: int = 0,
     workers: int = 1,
-    null_graphs: Sequence[ComputationalGraph] | None = None,
+    null_graphs: Sequence[Any] | None = None,
 ) -> pd.DataFrame:
     """Measure a graph against a null model.
 
     Parameters
     ----------
     graph
-        Any graph. Weights are summed over channels. Self-loops and repeated edges no graph has; edges of weight 0
-        count as none.
+        A `ComputationalGraph`, a networkx or igraph graph, or a square matrix. Weights are summed over channels,
+        self-loops are dropped, parallel edges added up; edges of weight 0 count as none.
     measures
         Names of `compgraph.catalogue.STATISTICS`; None for all.
     null
@@ -89,6 +90,7 @@ def network_statistics(
         If a measure or the null is not known, or null graphs are missing or not wanted.
     """
     names = list(catalogue.STATISTICS) if measures is None else list(measures)
+    graph = as_graph(graph)
     if null == "auto":
         null = automatic_null(graph)
     _check(names, null, n_nulls, workers, null_graphs)
@@ -99,7 +101,7 @@ def network_statistics(
     for name, measure in chosen.items():
         values[name], reasons[name] = value_of(measure, seen, seed)
     defined = [name for name in names if math.isfinite(values[name])]
-    given = None if null_graphs is None else [view(one) for one in null_graphs]
+    given = None if null_graphs is None else [view(as_graph(one)) for one in null_graphs]
     unfit = "no null graphs were asked for" if n_nulls == 0 and not given else unfit_null(graph, null)
     nulls: dict[str, npt.NDArray[np.float64]] = {}
     if defined and not unfit:
@@ -142,7 +144,7 @@ def _unfit_measure(name: str, null: str) -> str:
 
 
 def _check(
-    names: list[str], null: str, n_nulls: int, workers: int, null_graphs: Sequence[ComputationalGraph] | None
+    names: list[str], null: str, n_nulls: int, workers: int, null_graphs: Sequence[Any] | None
 ) -> None:
     for name in names:
         if name not in catalogue.STATISTICS:
