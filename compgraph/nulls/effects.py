@@ -125,7 +125,7 @@ class NodeEffects:
             Permutation of the edges, int64 [E].
         rng
             Draws the effects, and residuals are scaled to the deviation of the noise; for edges between ends that had
-            none together. None: the guess and what it leaves, which add up to y; for edges that mostly stay.
+            none together. None: the guess and what it leaves, which add up to y; for edges that stay where they are.
         """
         effects, left = self.guess, self.left
         if rng is not None and len(left) and (size := float(np.sqrt((left**2).mean()))) > 0:

@@ -38,20 +38,19 @@ def level_pair_swap(view: View, seed: int = 0) -> Sampler:
 def swap_effects(view: View, seed: int = 0) -> Sampler:
     """Exchange the ends of edges as `swap` does, and draw weights from effects of the new ends.
 
-    log |w| = mean + effect of the source + effect of the target + residual (`compgraph.nulls.effects`), residuals
-    permuted, signs with them; where at most half of the allowed pairs have an edge, effects are drawn as unsure as they
-    are. Keeps degrees, and strengths as far as they are more than chance. The null of the communities stage.
+    log |w| = mean + effect of the source + effect of the target + residual (`compgraph.nulls.effects`), effects
+    drawn as unsure as they are, residuals permuted, signs with them. Keeps degrees, and strengths as far as they are more than chance. The null of the communities stage.
     """
     draw = _wiring(view, seed)
     undirected = view.kind == UNDIRECTED
     offset = 0 if undirected else view.n_nodes
     effects = NodeEffects.fit(view.source, view.target, np.log(view.magnitude), view.n_nodes, not undirected)
-    signs, moved = view.signs, 2 * view.n_edges <= view.n_allowed
+    signs = view.signs
 
     def sample(rng: np.random.Generator) -> View:
         source, target = draw(rng)
         order = rng.permutation(view.n_edges)
-        sizes = np.exp(effects.values(source, target + offset, order, rng if moved else None))
+        sizes = np.exp(effects.values(source, target + offset, order, rng))
         return view.with_edges(source, target, signs[order] * sizes)
 
     return sample
