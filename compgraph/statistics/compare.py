@@ -55,8 +55,8 @@ def compare_graphs(
     Parameters
     ----------
     a, b
-        Graphs of one network and one partition; of any kinds. `ComputationalGraph`, networkx or igraph graphs, or square
-        matrices; nodes are matched by name.
+        Graphs of one network and one partition; of any kinds. `ComputationalGraph`, networkx or igraph graphs, or
+        square matrices; nodes are matched by name.
     weights
         Compare sums of |w| over channels (`magnitude`), or sums of w (`signed`).
     top

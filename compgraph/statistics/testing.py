@@ -62,8 +62,9 @@ def network_statistics(
         Names of `compgraph.catalogue.STATISTICS`; None for all.
     null
         Name of `compgraph.catalogue.NULLS`; `auto` for `effects` on directed graphs, whose weights have long tails, and
-        `strength` on undirected ones, whose correlations have not; with more than 2,000 nodes `swap-effects`. Nodes differ in strength in almost any graph, so
-        under `weights` most measures of most graphs differ from chance for that reason alone.
+        `strength` on undirected ones, whose correlations have not; with more than 2,000 nodes `swap-effects`. Nodes
+        differ in strength in almost any graph, so under `weights` most measures of most graphs differ from chance for
+        that reason alone.
     n_nulls
         Null graphs; 0 measures without comparing.
     seed

@@ -21,8 +21,8 @@ def modularity(view: View, seed: int) -> float:
     """Largest modularity found: allowed-pairs (directed), signed or ordinary (undirected).
 
     Above 2,000 nodes the search starts from eigenvectors, and pairs of a node with itself are expected to have weight
-    in directed graphs without an architecture. It is far from zero for structureless graphs too, the more so the sparser
-    they are: read its z and p.
+    in directed graphs without an architecture. It is far from zero for structureless graphs too, the more so the
+    sparser they are: read its z and p.
     """
     return _best(view, seed)[0]
 

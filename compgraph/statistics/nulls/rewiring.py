@@ -39,7 +39,8 @@ def swap_effects(view: View, seed: int = 0) -> Sampler:
     """Exchange the ends of edges as `swap` does, and draw weights from effects of the new ends.
 
     log |w| = mean + effect of the source + effect of the target + residual (`compgraph.nulls.effects`), effects
-    drawn as unsure as they are, residuals permuted, signs with them. Keeps degrees, and strengths as far as they are more than chance. The null of the communities stage.
+    drawn as unsure as they are, residuals permuted, signs with them. Keeps degrees, and strengths as far as they are
+    more than chance. The null of the communities stage.
     """
     draw = _wiring(view, seed)
     undirected = view.kind == UNDIRECTED
