@@ -95,7 +95,7 @@ class Allowed:
         return mask
 
     def drawn(self, n_pairs: int, directed: bool, rng: np.random.Generator) -> tuple[Integers, Integers]:
-        """So many different allowed pairs at random, each set of them equally likely; source < target if undirected.
+        """So many different allowed pairs in random order, all lists equally likely; source < target if undirected.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class Allowed:
             Of the draw.
         """
         total = self.count if directed else self.count // 2
-        cells = rng.choice(total, n_pairs, replace=False, shuffle=False)
+        cells = rng.choice(total, n_pairs, replace=False)
         if not directed:
             # The k-th pair u < v, row by row: every pair is allowed in an undirected graph.
             n = self.n_nodes

@@ -37,6 +37,7 @@ def test_pairs_are_drawn_uniformly_and_once(graph: ComputationalGraph) -> None:
     rng = np.random.default_rng(0)
     everything = allowed.drawn(len(possible), graph.directed, rng)
     assert sorted(zip(*map(np.ndarray.tolist, everything), strict=True)) == sorted(map(tuple, possible))
+    assert len({tuple(allowed.drawn(len(possible), graph.directed, rng)[0].tolist()) for _ in range(9)}) > 1
     counts: Counter[tuple[int, int]] = Counter()
     for _ in range(40 * len(possible)):
         counts.update(zip(*map(np.ndarray.tolist, allowed.drawn(2, graph.directed, rng)), strict=True))
