@@ -110,6 +110,7 @@ STAGES: Table = table(
     _stage("rois", "rois", "Regions of interest: groups of similar units."),
     _stage("ablation", "ablation", "Run the network as a graph with fewer and fewer edges or nodes."),
     _stage("evaluation", "evaluation", "Table of how faithful these runs are."),
+    _stage("nulls", "null_graphs", "Graphs of randomised networks, made as a graph was."),
     _stage("communities", "communities", "Communities of a graph."),
     _stage("sbm", "sbm", "Stochastic block model of a graph.", requires=("graph_tool",)),
     _stage("tests", "tests", "Test a circuit, blocks or regions against chance."),

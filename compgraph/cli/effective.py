@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,11 @@ from compgraph.cli.console import (
     rois_option,
     verb,
 )
+
+if TYPE_CHECKING:
+    from compgraph.graph import ComputationalGraph
+    from compgraph.models.network import Network
+    from compgraph.partition import Partition
 
 
 @verb("effective", section="effective", device=True)
@@ -40,18 +45,29 @@ def command(
     entry: Any,
 ) -> None:
     """MODEL is the manifest of a checkpoint, DATA that of a dataset."""
-    from compgraph.ablation.baselines import make_baseline
     from compgraph.cli.inputs import build_partition, open_network, open_pairs, open_reference, with_dictionaries
-    from compgraph.cli.saving import method_options, save_graph
-    from compgraph.connectivity.effective.attribution import effective_connectivity
-    from compgraph.data.holding_out import examples_for
+    from compgraph.cli.saving import save_graph
 
     net, made = open_network(model, call.device)
     net, dictionaries_made = with_dictionaries(net, dictionaries)
     pairs, pairs_made = open_pairs(data)
-    pairs = examples_for(pairs, entry.held_out, "chosen")
     partition, inputs = build_partition(net, entry.partition, rois)
     reference, reference_made = open_reference(baseline_data)
+    graph = graph_of(net, entry, pairs, partition, reference, cache)
+    inputs |= {"model": made, "data": pairs_made, **dictionaries_made, **reference_made}
+    save_graph(call, graph, output, inputs)
+
+
+def graph_of(
+    net: Network, entry: Any, pairs: Any, partition: Partition, reference: Any = None, cache: Path | None = None
+) -> ComputationalGraph:
+    """The graph of an entry, for a network: of the checkpoint, or of one with random weights."""
+    from compgraph.ablation.baselines import make_baseline
+    from compgraph.cli.saving import method_options
+    from compgraph.connectivity.effective.attribution import effective_connectivity
+    from compgraph.data.holding_out import examples_for
+
+    pairs = examples_for(pairs, entry.held_out, "chosen")
     method, baseline = catalogue.EFFECTIVE[entry.method], entry.baseline
     if method.takes_baseline:
         options = {"partition": partition, "options": entry.baseline_options, "cache": cache}
@@ -72,5 +88,4 @@ def command(
         **method_options(method, entry),
     )
     graph.attributes["held_out"] = entry.held_out
-    inputs |= {"model": made, "data": pairs_made, **dictionaries_made, **reference_made}
-    save_graph(call, graph, output, inputs)
+    return graph

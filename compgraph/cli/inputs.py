@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 SOURCE = "source.json"
 """File in a model's payload that points to where a pretrained model lies."""
 
+NULL_GRAPHS = "graphs"
+"""Kind of a result that holds null graphs."""
+
 
 def model_source(result: store.Result) -> dict[str, Any]:
     """Where to load a model from: ``path``, ``revision`` and ``dtype``.
@@ -99,6 +102,17 @@ def open_graph(manifest: Path) -> tuple[ComputationalGraph, store.Result]:
 
     result = store.open(manifest, kind="graph")
     return ComputationalGraph.load(result.path), result
+
+
+def open_null_graphs(manifest: Path | None) -> tuple[list[ComputationalGraph] | None, dict[str, store.Result]]:
+    """Graphs of randomised networks, if a manifest is given, and the result by its role."""
+    if manifest is None:
+        return None, {}
+    from compgraph.graph import ComputationalGraph
+
+    result = store.open(manifest, kind=NULL_GRAPHS)
+    graphs = [ComputationalGraph.load(path) for path in sorted(result.path.glob("*.graph"))]
+    return graphs, {"null_graphs": result}
 
 
 def graph_name(manifest: Path) -> str:

@@ -45,6 +45,7 @@ RESERVED = frozenset(
         "communities",
         "sbm",
         "tests",
+        "nulls",
         "statistics",
         "activations",
         "attributions",

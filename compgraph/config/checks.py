@@ -17,6 +17,7 @@ from compgraph.config.dictionary_checks import features_apply, named_dictionarie
 from compgraph.config.facts import facts_of
 from compgraph.config.fan_out import ON_EFFECTIVE
 from compgraph.config.metrics import user_metrics
+from compgraph.config.null_graphs import without
 from compgraph.config.problems import Problem
 from compgraph.config.results import GRAPH_READERS, GRAPH_STAGES
 from compgraph.config.roi_checks import checks_of_rois
@@ -49,7 +50,7 @@ def cross_check(config: Config) -> list[Problem]:
         return problems
     problems += [*_compared(config)]
     problems += [*_dataset_models(study), *_services(study), *_checkpoints(study), *_sites(study)]
-    problems += problems or applies(study)
+    problems += problems or [*applies(study), *without(study)]
     return problems or [*_disk(study)]
 
 

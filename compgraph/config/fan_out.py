@@ -9,6 +9,7 @@ from typing import Any
 
 from compgraph import catalogue
 from compgraph.config.models import step_of
+from compgraph.config.null_graphs import nulls_of
 from compgraph.config.results import BUFFER_READERS, GRAPH_READERS, GRAPH_STAGES, Result, figure_of
 from compgraph.config.rois import WEIGHTS, signals_of
 from compgraph.config.serving import Serving, lacking, rois_in
@@ -81,12 +82,13 @@ class FanOut(Serving):
         tests = list(results_of_tests(self, graphs))
         rois = list(self._rois([*graphs, *tests]))
         readers = [result for stage in GRAPH_READERS for result in self._readers(stage, graphs)]
+        nulls = [one for reader in readers if (one := nulls_of(self, reader))]
         readers += [*self._evaluations(readers), *tests, *self._comparisons()]
         read = list(self._buffers([*graphs, *rois, *tests]))
         attributions = [one for one in read if one.stage == "attributions"]
         dictionaries = list(self._dictionaries([*graphs, *rois, *attributions]))
         activations = [one for one in [*read, *self._buffers(dictionaries)] if one.stage == "activations"]
-        made = [*activations, *dictionaries, *attributions, *rois, *graphs, *readers]
+        made = [*activations, *dictionaries, *attributions, *rois, *graphs, *nulls, *readers]
         datasets = {(result.model, result.dataset): None for result in made if result.dataset}
         models = [
             Result("model", checkpoint, model, checkpoint)

@@ -28,6 +28,7 @@ PAYLOADS = {
     "communities": ".parquet",
     "sbm": ".blocks",
     "tests": ".tables",
+    "nulls": ".graphs",
     "statistics": ".parquet",
     "comparison": ".parquet",
     "figure": ".figure",

@@ -16,6 +16,7 @@ from compgraph.config.facts import local_folder
 from compgraph.config.fan_out import FanOut
 from compgraph.config.flags import render
 from compgraph.config.models import Pretrained, revision_name
+from compgraph.config.null_graphs import Making, nulls_of
 from compgraph.config.results import PAYLOADS, Result
 from compgraph.config.tested import inputs_of
 
@@ -75,6 +76,16 @@ class Study(FanOut):
             return [str(found)]
         patterns = ("*.json", "*.safetensors", "*.txt", "*.model") if isinstance(entry, Pretrained) else ("*",)
         return sorted(str(file) for pattern in patterns for file in found.glob(pattern) if file.is_file())
+
+    def null_graphs(self, place: str, name: str, graph: str) -> Making:
+        """How the null graphs of a graph are made: `name` is theirs, `graph` is `stage.name`."""
+        return Making.at(self, place, name, graph)
+
+    def null_graph_paths(self, stage: str, name: str, place: str, graph: str) -> list[str]:
+        """The manifest of the null graphs that a result is compared with: one path, or none."""
+        model, checkpoint, *dataset = place.split("/")
+        needed = nulls_of(self, Result(stage, name, model, checkpoint, "".join(dataset), graph))
+        return [self.path(needed)] if needed else []
 
     def roi_paths(self, stage: str, name: str, model: str, checkpoint: str, dataset: str = "") -> list[str]:
         """The manifest of the ROIs that a graph's partition refers to: one path, or none."""

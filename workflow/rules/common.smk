@@ -73,6 +73,39 @@ def buffer_payloads(stage):
     )
 
 
+def making(wildcards):
+    """How the null graphs of a graph are made."""
+    return STUDY.null_graphs(wildcards.place, wildcards.name, f"{wildcards.stage}.{wildcards.graph}")
+
+
+def null_inputs(wildcards):
+    """Manifests of what they are made from, by role."""
+    return {role.replace("-", "_"): STUDY.path(one) for role, one in making(wildcards).inputs.items()}
+
+
+def null_payloads(wildcards):
+    """What lies beside these manifests."""
+    return ancient([STUDY.payload(one) for one in making(wildcards).inputs.values()])
+
+
+def null_options(wildcards):
+    """The options that name these manifests."""
+    named = making(wildcards).inputs.items()
+    return " ".join(f"--{role} {STUDY.path(one)}" for role, one in named if role not in ("graph", "model"))
+
+
+def nulls(stage):
+    """Manifest of the null graphs that an entry compares with, if it asks for some."""
+    return lambda wildcards: STUDY.null_graph_paths(
+        stage, wildcards.name, wildcards.place, f"{wildcards.stage}.{wildcards.graph}"
+    )
+
+
+def nulls_flag(stage):
+    """The option that names this manifest."""
+    return lambda wildcards: "".join(f"--null-graphs {path}" for path in nulls(stage)(wildcards))
+
+
 def payload(path, ending):
     """What lies beside a manifest, as an input whose date means nothing."""
     return ancient(path.removesuffix(".json") + ending)
