@@ -10,7 +10,7 @@ import numpy as np
 
 from compgraph.communities.agreement import Labels, mean_agreement
 from compgraph.communities.block_model import BlockModel
-from compgraph.communities.blocks.choose import Found, find_blocks
+from compgraph.communities.blocks.choose import APART, Found, find_blocks
 from compgraph.communities.blocks.engine import Fit
 from compgraph.communities.blocks.problem import Graphs, Problem, describe
 from compgraph.communities.blocks.question import ANY, Question
@@ -119,11 +119,13 @@ def fit_sbm(
     )
     problem = describe(graph, weights=weights, standardise=standardise, constraint=constraint, layers=layers)
     question.check(problem)
-    parameters = {"standardise": standardise, **_parameters(problem, question)}
+    parameters = {"standardise": standardise, "layers": layers, **_parameters(problem, question)}
+    if len(problem.layers) > 1:
+        parameters["constraint"] = constraint  # what it comes to may differ between layers
     if len(problem.nodes) == 0 or not _varies(problem):
         return _nothing(problem, parameters)
     found = find_blocks(problem, question)
-    return _model(problem, found, parameters, _too_weak(found, odds))
+    return _model(problem, found, parameters, [*_too_weak(found, odds), *_better_apart(found)])
 
 
 def _parameters(problem: Problem, question: Question) -> dict[str, Any]:
@@ -136,7 +138,7 @@ def _parameters(problem: Problem, question: Question) -> dict[str, Any]:
         "n_runs": question.n_runs,
         "seed": question.seed,
         "constraint": seen.constraint,
-        "layers": [name for name, _ in problem.layers if name],
+        "layer_names": [name for name, _ in problem.layers if name],
         "structure": question.structure,
         "n_blocks": question.n_blocks,
         "odds": question.odds,
@@ -181,6 +183,8 @@ def _model(problem: Problem, found: Found, parameters: dict[str, Any], notes: li
 
 def _too_weak(found: Found, odds: float) -> list[str]:
     """What the odds that were asked for kept from being more than one block."""
+    if found.structure != ANY:
+        return []
     shortest = min(found.runs, key=lambda fit: fit.length)
     if found.best.n_blocks > found.one.n_blocks or shortest.n_blocks <= found.one.n_blocks:
         return []
@@ -188,6 +192,12 @@ def _too_weak(found: Found, odds: float) -> list[str]:
         f"{shortest.n_blocks} blocks would save {found.one.length - shortest.length:.1f} nats, which is less "
         f"than the odds of {odds:g} that were asked for"
     ]
+
+
+def _better_apart(found: Found) -> list[str]:
+    """Whether layers have too little in common to share their blocks."""
+    saved = [found.best.length - one.fit.length for one in found.rivals if one.model == APART and one.fit]
+    return [f"blocks of its own for every layer would save {nats:.1f} nats" for nats in saved if nats > 0]
 
 
 def _nothing(problem: Problem, parameters: dict[str, Any]) -> BlockModel:

@@ -88,7 +88,7 @@ class Evidence:
     def covariates(self) -> tuple[Covariate, ...]:
         """What is known of each used pair."""
         value = () if self.value is None else (Covariate(self.value, str(self.weights)),)
-        return value if self.sign is None else (*value, Covariate(self.sign, "discrete-binomial", {"N": 1}))
+        return value if self.sign is None else (*value, Covariate(self.sign, "discrete-binomial"))
 
     @property
     def source(self) -> Integers:

@@ -110,6 +110,11 @@ class Engine(Protocol):
         ...
 
 
+def shortness(fit: Fit) -> tuple[int, int]:
+    """Sort key: shortest description first; of equally long ones the one with fewer blocks."""
+    return round(fit.length / SAME), fit.n_blocks
+
+
 def shortest_first(fits: list[Fit]) -> list[Fit]:
-    """Shortest description first; of equally long ones the one with fewer blocks, then the earlier."""
-    return sorted(fits, key=lambda fit: (round(fit.length / SAME), fit.n_blocks))
+    """Sorted by `shortness`; of equal ones the earlier first."""
+    return sorted(fits, key=shortness)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,13 +19,10 @@ class Covariate:
         float64 [P].
     model
         graph-tool's name of their distribution: `real-normal`, `discrete-binomial`, ….
-    parameters
-        What graph-tool is told about it: `{"N": 1}` for a covariate that is 0 or 1.
     """
 
     values: Floats
     model: str
-    parameters: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compgraph.communities.block_model import BlockModel
 from compgraph.communities.blocks.masked import MaskedModel
 from compgraph.communities.blocks.observed import Covariate, Observed
+from compgraph.communities.blocks.starts import cut
 from compgraph.communities.pairs import Integers, Pairs, allowed_pairs
 from compgraph.communities.sbm_weights import Evidence, evidence
 from compgraph.errors import GraphError
@@ -43,6 +45,8 @@ class Problem:
         Pairs that could have an edge, bool [n, n]; None where every pair could, or presence is not explained.
     notes
         Sentences that a reader of a result should know.
+    presence
+        Whether presence is explained where the constraint leaves it open.
     """
 
     names: tuple[str, ...]
@@ -52,6 +56,7 @@ class Problem:
     nodes: Integers
     allowed: npt.NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
+    presence: bool = True
 
     @property
     def first(self) -> Evidence:
@@ -66,7 +71,7 @@ class Problem:
     @property
     def topology(self) -> bool:
         """Whether presence is explained, by models that know no forbidden pairs."""
-        return all(seen.topology for _, seen in self.layers)
+        return self.presence and all(seen.topology for _, seen in self.layers)
 
     @property
     def n_pairs(self) -> int:
@@ -117,7 +122,28 @@ class Problem:
         constraint = self.first.constraint
         if constraint == "levels":
             return _numbered(self.node_levels[self.nodes])
-        return _sides(self)[self.nodes] if constraint == "bipartite" else None
+        return self.sides[self.nodes] if constraint == "bipartite" else None
+
+    @property
+    def sides(self) -> Integers:
+        """Side of every node of a bipartite graph, int64 [n]; of each component the side of its first node is 0.
+
+        Raises
+        ------
+        GraphError
+            If the graph has an odd cycle.
+        """
+        import igraph
+
+        ends = np.stack([self.first.pairs.source, self.first.pairs.target], axis=1)
+        bipartite, sides = igraph.Graph(n=len(self.names), edges=ends).is_bipartite(return_types=True)
+        if not bipartite:
+            raise GraphError("sbm: constraint 'bipartite' needs a graph without odd cycles, and this one has some")
+        return np.asarray(sides, np.int64)
+
+    def cut(self, labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Labels of the nodes that the model is about, cut where the constraint keeps nodes apart."""
+        return cut(labels, self._kinds())
 
     def on_all_nodes(self, labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Labels of all nodes from those of the nodes that the model is about; -1 for the others, int32 [n]."""
@@ -126,11 +152,14 @@ class Problem:
         return full
 
     def without(self, held_out: Sequence[npt.NDArray[np.bool_]]) -> Problem:
-        """The same with fewer pairs: those that `held_out`, bool [pairs] a layer, does not take away."""
+        """The same with fewer pairs: those that `held_out`, bool [pairs] a layer, does not take away.
+
+        Where every pair has an edge, presence is left unexplained: that some are held out is no news.
+        """
         layers = tuple(
             (name, _kept(seen, ~gone)) for (name, seen), gone in zip(self.layers, held_out, strict=True)
         )
-        return replace(self, layers=layers)
+        return replace(self, layers=layers, presence=self.presence and not self.complete)
 
 
 def describe(
@@ -156,6 +185,27 @@ def describe(
         (graph,) = named.values()
         return _single(graph, evidence(graph, **options))
     return _stack(named, {name: evidence(graph, **options) for name, graph in named.items()})
+
+
+def described_again(graphs: Graphs, fit: BlockModel) -> Problem:
+    """What a fit explained, from the graphs it was made of.
+
+    Raises
+    ------
+    GraphError
+        If their nodes are not those of the fit.
+    """
+    told = fit.parameters
+    found = describe(
+        graphs,
+        weights=told["weights"],
+        standardise=told["standardise"],
+        constraint=told["constraint"],
+        layers=told["layers"],
+    )
+    if found.names != tuple(fit.names) or found.n_pairs != told["pairs"]:
+        raise GraphError("sbm: the fit is of another graph: its nodes or edges are not those of the graph given")
+    return found
 
 
 def _named(graphs: Graphs, layers: str) -> dict[str, ComputationalGraph]:
@@ -185,7 +235,7 @@ def _single(graph: ComputationalGraph, seen: Evidence) -> Problem:
         notes=seen.notes,
     )
     if seen.constraint == "bipartite":
-        _sides(made)  # refused here, before any work
+        _ = made.sides  # refused here, before any work
     return made
 
 
@@ -269,15 +319,3 @@ def _touched(found: Sequence[Evidence]) -> Integers:
 def _numbered(values: Integers) -> Integers:
     numbers: Integers = np.unique(values, return_inverse=True)[1]
     return numbers
-
-
-def _sides(problem: Problem) -> Integers:
-    """Side of every node of a bipartite graph, int64 [n]; of each component the side of its first node is 0."""
-    import igraph
-
-    seen = problem.first
-    ends = np.stack([seen.pairs.source, seen.pairs.target], axis=1)
-    bipartite, sides = igraph.Graph(n=len(problem.names), edges=ends).is_bipartite(return_types=True)
-    if not bipartite:
-        raise GraphError("sbm: constraint 'bipartite' needs a graph without odd cycles, and this one has some")
-    return np.asarray(sides, np.int64)

@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from compgraph.communities.agreement import Labels, canonical
-from compgraph.communities.blocks.engine import Fit, shortest_first
+from compgraph.communities.blocks.engine import Fit, shortness
 from compgraph.communities.blocks.library import load_graph_tool
 from compgraph.communities.blocks.problem import Problem
-from compgraph.communities.blocks.states import PARTS, WHOLE, States
+from compgraph.communities.blocks.states import WHOLE, States, told_parts
 from compgraph.communities.blocks.sweeps import Descent
 from compgraph.communities.pairs import Floats
 
@@ -75,8 +75,7 @@ class Structure(ABC):
     def fits(self, starts: Sequence[Labels]) -> list[Structured]:
         """Fits from each start for each degree correction, shortest first."""
         found = [self._descend(start, choice) for choice in self.degree_corrected for start in starts]
-        order = shortest_first([one.fit for one in found])
-        return sorted(found, key=lambda one: order.index(one.fit))
+        return sorted(found, key=lambda one: shortness(one.fit))
 
     @abstractmethod
     def state(self, labels: Labels, degree_corrected: bool) -> Any:
@@ -100,9 +99,7 @@ class Structure(ABC):
 
     def _parts(self, state: Any, fit: Fit) -> dict[str, float]:
         """As `States.parts`; what is in none of them is about the partition."""
-        told = {name: word for name, word in PARTS.items() if not word.startswith("recs")}
-        whole = float(state.entropy())
-        found = {name: whole - float(state.entropy(**{word: False})) for name, word in told.items()}
+        found = {name: nats for name, nats in told_parts(state, {}).items() if not name.startswith("weight")}
         found["partition"] += fit.length - sum(found.values())
         return found if fit.degree_corrected else {name: nats for name, nats in found.items() if name != "degrees"}
 
