@@ -88,7 +88,7 @@ def fit_sbm(
         nats saved). On small graphs some partition nearly always saves a little: of structureless layered
         graphs with 12 nodes, more than half had one that was shorter than one block, one in twenty by a
         factor of 100; with 30 nodes one in eight, and one in a hundred at most. 1 keeps the shortest
-        description however little it saves.
+        description however little it saves. Several layers must save that much each, on average.
     effort
         Multiplies sweeps and informed starts.
     engine
@@ -188,9 +188,10 @@ def _too_weak(found: Found, odds: float) -> list[str]:
     shortest = min(found.runs, key=lambda fit: fit.length)
     if found.best.n_blocks > found.one.n_blocks or shortest.n_blocks <= found.one.n_blocks:
         return []
+    each = " in each layer" if found.n_layers > 1 else ""
     return [
         f"{shortest.n_blocks} blocks would save {found.one.length - shortest.length:.1f} nats, which is less "
-        f"than the odds of {odds:g} that were asked for"
+        f"than the odds of {odds:g} that were asked for{each}"
     ]
 
 
