@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compgraph.communities.agreement import n_parts
+from compgraph.communities.blocks.pattern import pattern
 from compgraph.errors import GraphError
 from compgraph.tables import read_table, write_table
 
@@ -76,8 +77,8 @@ class BlockModel:
         Mean adjusted Rand index between the runs' finest levels; NaN for one run.
     blocks
         One row a layer and a pair of blocks with a used pair of nodes: level, layer, source, target, pairs (how many),
-        weight (their mean), magnitude (mean |weight|), value (mean on the model's scale; NaN where only presence
-        counts). Undirected: source <= target.
+        weight (their mean), magnitude (mean |weight|), value (mean on the model's scale; edges over expected
+        ones for presence among allowed pairs; else NaN where only presence counts). Undirected: source <= target.
     names, sites
         Of the nodes.
     directed
@@ -177,6 +178,32 @@ class BlockModel:
         index = pd.RangeIndex(n, name="source")
         return pd.DataFrame(matrix, index=index, columns=pd.RangeIndex(n, name="target"))
 
+    def ties(self, level: int = 0, layer: str | None = None) -> npt.NDArray[np.float64]:
+        """How strongly blocks are joined, float64 [K, K]: what the model explains of it.
+
+        The share of pairs of nodes that have an edge, where presence is explained and not every pair has one; else
+        mean values on the model's scale. NaN where no pair could tell.
+        """
+        values = self.block_matrix(level, "value", layer).to_numpy()
+        if self.parameters["constraint"] in ("layers", "levels"):
+            return values
+        sizes = np.bincount(self.levels[level], minlength=len(values)).astype(np.float64)
+        possible = np.outer(sizes, sizes) - np.diag(sizes)
+        if not self.directed:
+            np.fill_diagonal(possible, possible.diagonal() / 2)
+        pairs = self.block_matrix(level, "pairs", layer).to_numpy()
+        if pairs.sum() and (pairs >= possible).all() and np.isfinite(values).any():
+            return values
+        density: npt.NDArray[np.float64] = np.divide(
+            pairs, possible, out=np.full_like(possible, np.nan), where=possible > 0
+        )
+        return density
+
+    @cached_property
+    def pattern(self) -> str:
+        """What the finest blocks are to each other, in the first layer: see `blocks.pattern`."""
+        return pattern(self.ties(), self.directed and self.parameters["constraint"] not in ("layers", "levels"))
+
     def to_table(self) -> pd.DataFrame:
         """One row a node: node, site, level0, level1, … (int32, finest first)."""
         import pandas as pd
@@ -190,6 +217,7 @@ class BlockModel:
             "n_blocks": self.n_blocks,
             "blocks_by_level": [n_parts(labels) for labels in self.levels],
             **{name: _plain(getattr(self, name)) for name in _SCALARS},
+            "pattern": self.pattern,
             "gain": self.gain,
             "compression": self.compression,
             "compression_configuration": self.compression_configuration,

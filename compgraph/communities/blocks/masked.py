@@ -173,11 +173,11 @@ class MaskedState:
         """Edges and expected edges of a node to each block, and from each, float64 [2, K] each."""
         rows = self.model.edges[node], self.model.expected[node]
         columns = self.model.edges[:, node], self.model.expected[:, node]
-        out, into = (
-            np.stack([np.bincount(self.labels, weights=one, minlength=self.n_blocks) for one in both])
-            for both in (rows, columns)
-        )
-        return out, into
+        return self._by_block(rows), self._by_block(columns)
+
+    def _by_block(self, values: tuple[Floats, Floats]) -> Floats:
+        sums = [np.bincount(self.labels, weights=one, minlength=self.n_blocks) for one in values]
+        return np.stack(sums).astype(np.float64)
 
     def _with_node(self, node: int, out: Floats, into: Floats, fixed: bool) -> Floats:
         """Length of the description with the node in each block and in a new one, up to a constant, float64 [K + 1]."""

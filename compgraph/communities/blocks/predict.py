@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from compgraph.communities.blocks.question import ANY, Question
 from compgraph.communities.pairs import Floats, Integers, Mask
 from compgraph.communities.sbm_weights import Evidence
 from compgraph.errors import GraphError
+from compgraph.tables import write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +75,10 @@ class EdgePrediction:
             found[f"{name}_gain"] = _plain((blocks - null).mean())
             found[f"{name}_gain_deviation"] = _plain((blocks - null).std())
         return found
+
+    def save(self, folder: str | Path) -> None:
+        """Write `prediction.parquet`."""
+        write_table(self.folds, Path(folder) / "prediction.parquet")
 
 
 def predict_edges(graph: Graphs, fit: BlockModel, *, n_folds: int = 5, seed: int = 0) -> EdgePrediction:
@@ -130,7 +136,9 @@ def _fold(problem: Problem, question: Question, fold: int, held_out: list[Mask])
     return rows
 
 
-def _presence(problem: Problem, seen: Evidence, shown: Evidence, gone: Mask, fit: Fit, labels: Labels) -> dict[str, Any]:
+def _presence(
+    problem: Problem, seen: Evidence, shown: Evidence, gone: Mask, fit: Fit, labels: Labels
+) -> dict[str, Any]:
     """How held-out edges score against pairs without an edge."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -204,7 +212,9 @@ def _values(seen: Evidence, shown: Evidence, gone: Mask, labels: Labels) -> dict
     if spread <= 0:
         return {}
     ends = seen.source[gone], seen.target[gone]
-    predicted = {"": _block_means(shown, labels, *ends), "_configuration": _strengths(shown, *ends)}
+    # Under an architecture values are what strengths leave over: strengths alone predict their mean.
+    null = np.full(len(truth), mean) if seen.layered else _strengths(shown, *ends)
+    predicted = {"": _block_means(shown, labels, *ends), "_configuration": null}
     return {f"r_squared{ending}": 1 - float(((truth - told) ** 2).sum()) / spread for ending, told in predicted.items()}
 
 

@@ -180,11 +180,11 @@ def describe(
     if layers not in LAYERS:
         raise ValueError(f"layers must be one of {', '.join(LAYERS)}, not {layers!r}")
     named = _named(graphs, layers)
-    options = {"weights": weights, "standardise": standardise, "constraint": constraint}
+    found = {name: evidence(graph, weights, standardise, constraint) for name, graph in named.items()}
     if len(named) == 1:
-        (graph,) = named.values()
-        return _single(graph, evidence(graph, **options))
-    return _stack(named, {name: evidence(graph, **options) for name, graph in named.items()})
+        ((name, graph),) = named.items()
+        return _single(graph, found[name])
+    return _stack(named, found)
 
 
 def described_again(graphs: Graphs, fit: BlockModel) -> Problem:

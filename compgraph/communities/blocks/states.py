@@ -52,9 +52,10 @@ class States:
         self._model = self._arguments()
 
     def _arguments(self) -> dict[str, Any]:
-        seen, made = self.observed, {}
+        seen = self.observed
+        made: dict[str, Any] = {}
         if seen.covariates:
-            made = {
+            made |= {
                 "recs": [self.graph.new_edge_property("double", vals=one.values) for one in seen.covariates],
                 "rec_types": [one.model for one in seen.covariates],
             }

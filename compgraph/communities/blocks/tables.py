@@ -26,6 +26,9 @@ MODEL_COLUMNS = (
     "comparable",
     "reason",
 )
+TINY = 1e-12
+"""Expected edges below this are none."""
+
 PART_COLUMNS = ("part", "nats", "nats_per_edge")
 
 
@@ -86,14 +89,14 @@ def blocks_table(problem: Problem, levels: tuple[Labels, ...]) -> pd.DataFrame:
     import pandas as pd
 
     tables = [
-        pd.DataFrame({"level": np.int32(level), "layer": name, **_cells(seen, labels)})
+        pd.DataFrame({"level": np.int32(level), "layer": name, **_cells(problem, seen, labels)})
         for level, labels in enumerate(levels)
         for name, seen in problem.layers
     ]
     return pd.concat(tables, ignore_index=True)
 
 
-def _cells(seen: Evidence, labels: Labels) -> dict[str, Any]:
+def _cells(problem: Problem, seen: Evidence, labels: Labels) -> dict[str, Any]:
     values = {
         "weight": seen.pairs.weight[seen.used],
         "magnitude": seen.pairs.magnitude[seen.used],
@@ -114,4 +117,7 @@ def _cells(seen: Evidence, labels: Labels) -> dict[str, Any]:
     for name, value in values.items():
         sums = None if value is None else np.bincount(cells, value, minlength=width * width)[used]
         columns[name] = np.full(len(used), np.nan) if sums is None else sums / pairs[used]
+    if seen.masked and len(used):
+        edges, expected = problem.masked.counts(labels[problem.nodes])
+        columns["value"] = (edges / np.maximum(expected, TINY)).ravel()[used]
     return columns
