@@ -20,10 +20,6 @@ ON_EFFECTIVE = ("ablation", "tests")
 COMPARING = ("attributions", "effective", "ablation", "tests")
 """Stages whose entries name a baseline."""
 
-JOINT = ("graphs", "datasets")
-"""Values of `layers` of entries that read several graphs as layers of one."""
-
-
 class FanOut(Serving):
     """A validated config and its results."""
 
@@ -154,7 +150,7 @@ class FanOut(Serving):
         if catalogue.missing(catalogue.STAGES[stage]):
             return
         for name, entry in self.entries(stage).items():
-            if joined(entry):
+            if getattr(entry, "joined", False):
                 yield from self._joint(stage, name, graphs)
                 continue
             for graph in graphs:
@@ -166,7 +162,7 @@ class FanOut(Serving):
     def _joint(self, stage: str, name: str, graphs: list[Result]) -> Iterator[Result]:
         """One result of all graphs together: at each place, or of all datasets of a checkpoint."""
         entry = self.entries(stage)[name]
-        of_data = [graph for graph in graphs if graph.dataset and self._selects(stage, entry, graph)]
+        of_data = [graph for graph in graphs if graph.dataset and self.reads(stage, entry, graph)]
         apart = entry.layers == "graphs"
         places = dict.fromkeys(
             Result(stage, name, graph.model, graph.checkpoint, graph.dataset if apart else "") for graph in of_data
@@ -181,7 +177,7 @@ class FanOut(Serving):
             for graph in self._made_graphs
             if (graph.model, graph.checkpoint) == (result.model, result.checkpoint)
             and graph.dataset in ((result.dataset, "") if entry.layers == "graphs" else self.config.datasets)
-            and self._selects(result.stage, entry, graph)
+            and self.reads(result.stage, entry, graph)
         ]
 
     def _evaluations(self, made: list[Result]) -> list[Result]:
@@ -223,17 +219,13 @@ class FanOut(Serving):
         return not self.against_dataset("evaluation", entry, runs.dataset)
 
     def reads(self, stage: str, entry: Any, graph: Result) -> bool:
-        """Whether an entry of a graph-reading stage applies to a graph, by itself."""
-        return not joined(entry) and self._selects(stage, entry, graph)
-
-    def _selects(self, stage: str, entry: Any, graph: Result) -> bool:
+        """Whether an entry of a graph-reading stage applies to a graph."""
         if stage in ON_EFFECTIVE and graph.stage != "effective":
             return False
         if entry.graphs is not None and f"{graph.stage}.{graph.name}" not in entry.graphs:
             return False
-        if entry.datasets is not None and graph.dataset not in entry.datasets and not (
-            joined(entry) and graph.stage == "structural"
-        ):
+        weights_alone = getattr(entry, "joined", False) and graph.stage == "structural"
+        if entry.datasets is not None and graph.dataset not in entry.datasets and not weights_alone:
             return False
         if graph.model not in self.models_for(stage, entry):
             return False
@@ -340,11 +332,6 @@ class FanOut(Serving):
             for result in made
             if result.stage in reads and (result.model, result.dataset) == (first.model, first.dataset)
         ]
-
-
-def joined(entry: Any) -> bool:
-    """Whether an entry reads several graphs as layers of one."""
-    return getattr(entry, "layers", None) in JOINT
 
 
 def _grouped(results: list[Result], key: Callable[[Result], Any]) -> list[list[Result]]:

@@ -62,6 +62,11 @@ class Sbm(GraphEntry):
     )
     seed: Seed = Field(0, description="Seed of all fits.")
 
+    @property
+    def joined(self) -> bool:
+        """Whether several graphs are read as layers of one."""
+        return self.layers in ("graphs", "datasets")
+
     @model_validator(mode="after")
     def _together(self) -> Sbm:
         for wrong, why in (

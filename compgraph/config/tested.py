@@ -91,8 +91,9 @@ def _has_blocks(study: FanOut, entry: Any, graph: Result) -> bool:
     if not section:
         return True
     source = study.entries(section).get(name)
-    able = not catalogue.missing(catalogue.STAGES[section])
-    return able and source is not None and study.reads(section, source, graph)
+    able = not catalogue.missing(catalogue.STAGES[section]) and source is not None
+    # Blocks of several graphs together are those of none of them.
+    return able and not getattr(source, "joined", False) and study.reads(section, source, graph)
 
 
 def unknown_names(config: Config) -> Iterator[Problem]:

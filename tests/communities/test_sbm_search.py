@@ -125,4 +125,5 @@ def test_flat_fits_are_sorted_and_distinct(search: Search) -> None:
 
 def test_a_nested_model_of_one_block_is_the_flat_one(search: Search) -> None:
     whole = np.zeros(30, np.int32)
-    assert search.states.nested_length([whole], False) == pytest.approx(search.states.flat_length(whole, False), abs=1e-9)
+    flat = search.states.flat_length(whole, False)
+    assert search.states.nested_length([whole], False) == pytest.approx(flat, abs=1e-9)

@@ -44,7 +44,7 @@ def pattern(ties: Floats, directed: bool) -> str:
         return ONE
     if directed and _is_ordered(ties):
         return ORDERED
-    both = np.nanmean(np.stack([ties, ties.T]), axis=0) if np.isfinite(ties).any() else ties
+    both = (np.where(np.isnan(ties), ties.T, ties) + np.where(np.isnan(ties.T), ties, ties.T)) / 2
     others = np.where(np.eye(len(ties), dtype=bool), np.nan, both)
     inside = both.diagonal()
     known = np.isfinite(inside) & np.isfinite(others).any(axis=1)
@@ -62,14 +62,24 @@ def _is_ordered(ties: Floats) -> bool:
     net = between - between.T
     if (between < 0).any() or between.sum() == 0:
         return False
-    order = np.argsort(-net.sum(axis=1), kind="stable")
+    order = np.argsort(_levels(between), kind="stable")
     along = np.triu(net[np.ix_(order, order)], 1)
     one_way = np.abs(along).sum()
     return bool(one_way >= ONE_WAY * between.sum() and np.maximum(along, 0).sum() >= FORWARD * one_way)
 
 
+def _levels(flow: Floats) -> Floats:
+    """Trophic levels of blocks from the flow between them, float64 [K] (MacKay et al. 2020)."""
+    both = flow + flow.T
+    laplacian = np.diag(both.sum(axis=1)) - both
+    found: Floats = np.linalg.pinv(laplacian) @ (flow.sum(axis=0) - flow.sum(axis=1))
+    return found
+
+
 def _is_core(ties: Floats) -> bool:
-    order = np.argsort(-np.nanmean(ties, axis=1), kind="stable")
+    known = np.isfinite(ties)
+    mean = np.where(known, ties, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    order = np.argsort(-mean, kind="stable")
     sorted_ties = ties[np.ix_(order, order)]
     steps = np.diff(sorted_ties, axis=1)
     return bool((steps[np.isfinite(steps)] <= 0).all())

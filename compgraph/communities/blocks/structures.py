@@ -18,6 +18,7 @@ import numpy as np
 from compgraph.communities.agreement import Labels, canonical
 from compgraph.communities.blocks.engine import Fit, shortness
 from compgraph.communities.blocks.library import load_graph_tool
+from compgraph.communities.blocks.observed import Observed
 from compgraph.communities.blocks.problem import Problem
 from compgraph.communities.blocks.states import WHOLE, States, told_parts
 from compgraph.communities.blocks.sweeps import Descent
@@ -66,11 +67,11 @@ class Structure(ABC):
             return "it explains the presence of edges alone; use weights None"
         if seen.layer is not None:
             return "it is for one layer"
-        return "nodes are kept apart by a constraint" if seen.kinds is not None else cls._refuses(problem.directed)
+        return "nodes are kept apart by a constraint" if seen.kinds is not None else cls._refuses(seen)
 
     @classmethod
     @abstractmethod
-    def _refuses(cls, directed: bool) -> str | None: ...
+    def _refuses(cls, seen: Observed) -> str | None: ...
 
     def fits(self, starts: Sequence[Labels]) -> list[Structured]:
         """Fits from each start for each degree correction, shortest first."""
@@ -114,8 +115,8 @@ class Assortative(Structure):
     degree_corrected = (True,)
 
     @classmethod
-    def _refuses(cls, directed: bool) -> str | None:
-        return "it knows no directions" if directed else None
+    def _refuses(cls, seen: Observed) -> str | None:
+        return "it knows no directions" if seen.directed else None
 
     def state(self, labels: Labels, degree_corrected: bool) -> Any:
         """graph-tool's state of a partition."""
@@ -136,8 +137,8 @@ class Ordered(Structure):
     degree_corrected = (False, True)
 
     @classmethod
-    def _refuses(cls, directed: bool) -> str | None:
-        return None if directed else "an order needs directions"
+    def _refuses(cls, seen: Observed) -> str | None:
+        return None if seen.directed else "an order needs directions"
 
     def state(self, labels: Labels, degree_corrected: bool) -> Any:
         """graph-tool's state of a partition, its blocks ordered by how much more they send than receive."""
@@ -175,7 +176,10 @@ class Overlapping(Structure):
     degree_corrected = (False,)
 
     @classmethod
-    def _refuses(cls, directed: bool) -> str | None:
+    def _refuses(cls, seen: Observed) -> str | None:
+        touched = len(np.unique(np.concatenate([seen.source, seen.target])))
+        if touched < seen.n_nodes:
+            return f"it puts edges into blocks, and {seen.n_nodes - touched} nodes have none"
         return None
 
     def state(self, labels: Labels, degree_corrected: bool) -> Any:
