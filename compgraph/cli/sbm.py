@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from compgraph.cli.console import TO_BE_GIVEN, Call, output_option, verb
-from compgraph.errors import DataError
+from compgraph.errors import DataError, GraphError
 
 
 @verb("sbm", section="sbm")
@@ -52,16 +53,28 @@ def command(call: Call, graphs: tuple[Path, ...], output: Path, entry: Any) -> N
         draft.summary.update(fit.summary())
         for note in fit.notes:
             draft.warn(note)
-        if entry.n_samples and fit.structure == "any":
-            drawn = sample_blocks(about, fit, n_samples=entry.n_samples, thin=entry.thin, seed=entry.seed)
-            drawn.save(draft.path)
-            draft.summary["sample"] = drawn.summary()
-            if not drawn.equilibrated:
-                draft.warn("the chains of partitions have not come to agree: draw more samples, or thin them more")
+        # A graph that holds too little for these has its block model all the same.
+        if entry.n_samples:
+            with _noted(draft, "no partitions were drawn"):
+                drawn = sample_blocks(about, fit, n_samples=entry.n_samples, thin=entry.thin, seed=entry.seed)
+                drawn.save(draft.path)
+                draft.summary["sample"] = drawn.summary()
+                if not drawn.equilibrated:
+                    draft.warn("the chains of partitions do not agree yet: draw more, or with more sweeps between")
         if entry.n_folds:
-            predicted = predict_edges(about, fit, n_folds=entry.n_folds, seed=entry.seed)
-            predicted.save(draft.path)
-            draft.summary["prediction"] = predicted.summary()
+            with _noted(draft, "no edges were predicted"):
+                predicted = predict_edges(about, fit, n_folds=entry.n_folds, seed=entry.seed)
+                predicted.save(draft.path)
+                draft.summary["prediction"] = predicted.summary()
+
+
+@contextmanager
+def _noted(draft: Any, what: str) -> Iterator[None]:
+    """Turn the refusal of a graph into a note of the result."""
+    try:
+        yield
+    except GraphError as error:
+        draft.warn(f"{what}: {str(error).removeprefix('sbm: ')}")
 
 
 def _weights(entry: Any) -> Any:

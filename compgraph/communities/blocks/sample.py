@@ -155,7 +155,7 @@ def sample_blocks(
     MissingDependency
         If graph-tool is not installed: it finds the consensus.
     GraphError
-        If the fit is of another graph, or of one structure only.
+        If the fit is of another graph, of one structure only, or of a graph without evidence.
     """
     if min(n_samples, thin, n_chains) < 1:
         raise ValueError(f"n_samples, thin and n_chains must be at least 1, not {n_samples}, {thin} and {n_chains}")
@@ -163,6 +163,8 @@ def sample_blocks(
         raise GraphError(f"sbm: samples are drawn from the general model, and this fit is {fit.structure}")
     load_graph_tool()
     problem = described_again(graph, fit)
+    if not len(problem.nodes):
+        raise GraphError("sbm: no pair of nodes holds evidence about blocks, so there is nothing to draw")
     runs = []
     for number, own in enumerate(run_seeds(seed, n_chains)):
         with reproducible(own):
