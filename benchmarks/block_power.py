@@ -20,7 +20,7 @@ from compgraph.communities.blocks.generated import KINDS
 from compgraph.graph import ComputationalGraph
 from compgraph.partition import Partition
 
-RATIOS = (1.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+RATIOS = {"circuits": (1.0, 3.0, 4.0, 5.0, 6.0, 8.0), "weights": (1.0, 1.5, 2.0, 2.5, 3.0), "structures": ()}
 SEEDS = 20
 
 
@@ -72,7 +72,7 @@ def structures() -> None:
 def main(what: str) -> None:
     if what == "structures":
         structures()
-    for ratio in RATIOS if what != "structures" else ():
+    for ratio in RATIOS[what]:
         if what == "circuits":
             row(f"ratio {ratio}", [circuit(ratio, seed) for seed in range(SEEDS)], weights=None)
         else:
