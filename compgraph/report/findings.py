@@ -143,7 +143,7 @@ def _block_models(latest: Sequence[Placed], figures: Sequence[FigureItem]) -> li
         number, gain = summary.get("n_blocks"), summary.get("gain")
         if number is None:
             continue
-    XX
+        graph = place.graph.replace(".", " graph ", 1) or f"layers of {place.entry}"
         of_what = f"the {graph} of {place.model}" + (f" on {place.dataset}" if place.dataset else "")
         if number <= 1:
             text = f"No block structure is found in {of_what}: one block describes it best."
@@ -185,7 +185,7 @@ def _against_chance(latest: Sequence[Placed]) -> list[Finding]:
             f"{row.measure} {row.value:.3g} (chance: {row.low:.3g} to {row.high:.3g})"
             for row in apart.itertuples()
         )
-    XX
+        graph = place.graph.replace(".", " graph ", 1)
         of_what = f"the {graph} of {place.model}" + (f" on {place.dataset}" if place.dataset else "")
         text = f"{len(apart)} of {_plural(len(tested), 'measure')} of {of_what} differ from chance"
         rate = "at a false discovery rate of 5 %" + (": " + said if said else "")
