@@ -25,8 +25,8 @@ rule tests:
             f"--input {role}={STUDY.path(read)}" for role, read in read_by_test(wildcards).items()
         ),
         baseline=lambda wildcards, input: "".join(f"--baseline-data {path}" for path in input.get("baseline", [])),
-        flags=lambda wildcards: STUDY.flags("tests", wildcards.test.partition("@")[0]),
-        code=lambda wildcards: STUDY.code("tests", wildcards.test.partition("@")[0]),
+        flags=lambda wildcards: flags_of("tests", wildcards.test.partition("@")[0]),
+        code=lambda wildcards: code_of("tests", wildcards.test.partition("@")[0]),
     wildcard_constraints:
         test=r"[a-z0-9][a-z0-9._-]*(@effective\.[a-z0-9][a-z0-9._-]*)?",
     log:
