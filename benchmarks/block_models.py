@@ -58,7 +58,7 @@ def dense(n: int, nested: bool, n_runs: int) -> None:
 def alone(nested: bool, seed: int) -> None:
     """graph-tool's `minimize_*` on the same graph of 800 nodes, without degree correction."""
     from compgraph.communities import adjusted_rand
-    from compgraph.communities.sbm_search import load_graph_tool, reproducible
+    from compgraph.communities.blocks.library import load_graph_tool, reproducible
 
     gt = load_graph_tool()
     weights, labels = planted(800, GROUPS[800], 0.4, 0)

@@ -35,6 +35,8 @@ _PUBLIC = {
     "find_communities": "compgraph.communities.find",
     "find_rois": "compgraph.rois.find",
     "fit_sbm": "compgraph.communities.sbm",
+    "predict_edges": "compgraph.communities.blocks.predict",
+    "sample_blocks": "compgraph.communities.blocks.sample",
     "functional_connectivity": "compgraph.connectivity.functional.connect",
     "functional_contrast": "compgraph.connectivity.functional.contrast",
     "granger_over_training": "compgraph.connectivity.effective.granger",

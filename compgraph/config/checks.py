@@ -309,6 +309,9 @@ def _graph_services(study: Study, place: tuple[str, ...], stage: str, entry: Any
             refused = [study.against_dataset(stage, entry, graph.dataset) for graph in read if graph.dataset]
             why = next((reason for reason in refused if reason), "not at the models, datasets and checkpoints selected")
             yield Problem((*place, "graphs", index), f"there is no graph to read: {why}")
+    able = not catalogue.missing(catalogue.STAGES[stage])
+    if able and getattr(entry, "joined", False) and not any((one.stage, one.name) == place for one in results):
+        yield Problem((*place, "layers"), f"layers: {entry.layers} finds no two graphs that it could read together")
     if entry.graphs is None and not any(study.reads(stage, entry, graph) for graph in graphs):
         kinds = "effective graphs" if stage in ON_EFFECTIVE else "graphs"
         yield Problem(place, f"the study makes no {kinds} that it could read")

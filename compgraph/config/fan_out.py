@@ -21,7 +21,6 @@ ON_EFFECTIVE = ("ablation", "tests")
 COMPARING = ("attributions", "effective", "ablation", "tests")
 """Stages whose entries name a baseline."""
 
-
 class FanOut(Serving):
     """A validated config and its results."""
 
@@ -160,11 +159,37 @@ class FanOut(Serving):
 
     def _readers(self, stage: str, graphs: list[Result]) -> Iterator[Result]:
         for name, entry in self.entries(stage).items():
-            for graph in [] if lacking(stage, entry) else graphs:
+            if lacking(stage, entry):
+                continue
+            if getattr(entry, "joined", False):
+                yield from self._joint(stage, name, graphs)
+                continue
+            for graph in graphs:
                 if self.reads(stage, entry, graph):
                     yield Result(
                         stage, name, graph.model, graph.checkpoint, graph.dataset, f"{graph.stage}.{graph.name}"
                     )
+
+    def _joint(self, stage: str, name: str, graphs: list[Result]) -> Iterator[Result]:
+        """One result of all graphs together: at each place, or of all datasets of a checkpoint."""
+        entry = self.entries(stage)[name]
+        of_data = [graph for graph in graphs if graph.dataset and self.reads(stage, entry, graph)]
+        apart = entry.layers == "graphs"
+        places = dict.fromkeys(
+            Result(stage, name, graph.model, graph.checkpoint, graph.dataset if apart else "") for graph in of_data
+        )
+        yield from (place for place in places if len(self.layers_of(place)) > 1)
+
+    def layers_of(self, result: Result) -> list[Result]:
+        """The graphs that a result of several graphs reads, in the order of the study."""
+        entry = self.entries(result.stage)[result.name]
+        return [
+            graph
+            for graph in self._made_graphs
+            if (graph.model, graph.checkpoint) == (result.model, result.checkpoint)
+            and graph.dataset in ((result.dataset, "") if entry.layers == "graphs" else self.config.datasets)
+            and self.reads(result.stage, entry, graph)
+        ]
 
     def _evaluations(self, made: list[Result]) -> list[Result]:
         runs = [result for result in made if result.stage == "ablation"]
@@ -212,7 +237,8 @@ class FanOut(Serving):
             return False
         if entry.graphs is not None and f"{graph.stage}.{graph.name}" not in entry.graphs:
             return False
-        if not self.selects(entry, graph.dataset):
+        weights_alone = getattr(entry, "joined", False) and graph.stage == "structural"
+        if not self.selects(entry, graph.dataset) and not weights_alone:
             return False
         if graph.model not in self.models_for(stage, entry):
             return False
@@ -229,6 +255,8 @@ class FanOut(Serving):
         """Results that one figure shows together, for every figure of that name."""
         entry = catalogue.FIGURES[figure]
         results = [result for result in made if result.stage == entry.stage and self._shows(entry, result)]
+        if entry.reads == ("graph",):
+            results = [result for result in results if result.graph]
         if entry.per == "model":
             together = _grouped(results, lambda result: (result.model, result.dataset))
             if entry.stage == "rois":

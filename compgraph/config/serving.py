@@ -118,9 +118,10 @@ class Serving:
 
 
 def lacking(stage: str, entry: Any) -> list[str]:
-    """Libraries that an entry of a stage needs and that are not installed; flat block models need none."""
-    flat = stage == "sbm" and not entry.nested and entry.engine != "graph-tool"
-    return [] if flat else catalogue.missing(catalogue.STAGES[stage])
+    """Libraries that an entry of a stage needs and that are not installed; simple block models need none."""
+    simple = stage == "sbm" and not entry.nested and entry.engine != "graph-tool" and entry.layers == "none"
+    simple = simple and entry.structure == "any" and not entry.signs and not entry.n_samples
+    return [] if simple else catalogue.missing(catalogue.STAGES[stage])
 
 
 def rois_in(partition: str | dict[str, str] | None) -> list[str]:

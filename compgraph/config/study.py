@@ -137,6 +137,18 @@ class Study(FanOut):
         """Their payloads."""
         return [self.payload(graph) for graph in self.compared(Result("comparison", name, model, checkpoint, dataset))]
 
+    def layer_paths(self, stage: str, place: str, name: str) -> list[str]:
+        """Manifests of the graphs that an entry reads as layers at a place, ``model/checkpoint[/dataset]``."""
+        return [self.path(graph) for graph in self._layers(stage, place, name)]
+
+    def layer_payloads(self, stage: str, place: str, name: str) -> list[str]:
+        """Their payloads."""
+        return [self.payload(graph) for graph in self._layers(stage, place, name)]
+
+    def _layers(self, stage: str, place: str, name: str) -> list[Result]:
+        model, checkpoint, dataset = [*place.split("/"), ""][:3]
+        return self.layers_of(Result(stage, name, model, checkpoint, dataset))
+
     def trained(self) -> list[str]:
         """Models that are trained here."""
         return [name for name, model in self.config.models.items() if not isinstance(model, Pretrained)]

@@ -121,7 +121,9 @@ def _has_blocks(study: FanOut, entry: Any, graph: Result) -> bool:
     if not section:
         return True
     source = study.entries(section).get(name)
-    return source is not None and not lacking(section, source) and study.reads(section, source, graph)
+    able = source is not None and not lacking(section, source)
+    # Blocks of several graphs together are those of none of them.
+    return able and not getattr(source, "joined", False) and study.reads(section, source, graph)
 
 
 def unknown_names(config: Config) -> Iterator[Problem]:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from compgraph.catalogue.units import SHARED, contradictions
 from compgraph.communities.agreement import n_parts
 from compgraph.communities.block_model import BlockModel
+from compgraph.communities.blocks.engine import ALWAYS
 from compgraph.communities.sbm import fit_sbm
-from compgraph.communities.sbm_engines import ALWAYS
 from compgraph.errors import DataError
 from compgraph.rois.graphs import unit_graph
 from compgraph.rois.number import Number, bounds
