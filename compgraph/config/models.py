@@ -79,6 +79,9 @@ class TrainedTransformer(Training):
     context_weight: float = Field(0.3, ge=0.0, description="Weight of predicting the prompt, beside the answer.")
     initial_scale: float = Field(0.08, gt=0.0, description="Standard deviation of the initial weights.")
     held_out: Positive = Field(256, description="Held-out prompts of each task to measure accuracy on.")
+    test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.2, description="Share of a task's prompts that are never trained on."
+    )
 
     @model_validator(mode="after")
     def _check_heads(self) -> TrainedTransformer:
