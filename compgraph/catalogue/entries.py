@@ -103,12 +103,12 @@ class Entry:
     method : str
         For figures: the only method of that section whose results it draws; empty for all.
     tables : tuple of str
-        For figures of ``tests``: the result's tables that it draws, in the order of its arguments.
+        For figures of results with several tables: those that it draws, in the order of its arguments.
     settings : tuple of (str, str)
         For figures: further arguments.
     per : str
-        For figures: one for each ``"result"``, for each ``"place"`` (all results of the stage at one model,
-        checkpoint and dataset), or for each ``"model"`` (all checkpoints of one model and dataset).
+        For figures: one for each ``"result"``, or for each ``"place"`` (all results of the stage at one model,
+        checkpoint and dataset).
     reads : tuple of str
         For figures: what it reads besides: the ``"graph"`` its result was made from, or the results of other
         sections for the same model and dataset.

@@ -27,6 +27,9 @@ SELECTORS = (
     "partitions",
     "dictionaries",
     "like",
+    "tracking",
+    "variants",
+    "seeds",
 )
 """Fields that say where an entry applies. They choose files; they are no flags of the stage's verb."""
 
@@ -39,6 +42,8 @@ RESERVED = frozenset(
         "ablation",
         "evaluation",
         "comparison",
+        "tracking",
+        "scale",
         "communities",
         "sbm",
         "tests",

@@ -20,7 +20,15 @@ TRAINABLE = ("gpt2", "gpt_neox", "llama", "mistral", "qwen3", "gemma2")
 """Families that can be trained from nothing."""
 
 
-class Training(Section):
+class Family(Section):
+    """What any entry can stand for: several models at once (`compgraph.config.expansion`)."""
+
+    variants: dict[str, dict[str, Any]] | None = Field(
+        None, description="Models to make of it, by name: the keys in which each differs ({small: {width: 32}})."
+    )
+
+
+class Training(Family):
     """What all recipes share."""
 
     source: Literal["trained"] = Field("trained", description="Train it here, from a recipe.")
@@ -30,6 +38,9 @@ class Training(Section):
     weight_decay: float = Field(0.0, ge=0.0, description="Weight decay of AdamW.")
     warmup: Annotated[int, Field(ge=0)] = Field(50, description="Steps over which the learning rate rises.")
     seed: Seed = Field(0, description="Seed of initial weights and of the order of the data.")
+    seeds: Annotated[list[Seed], Field(min_length=1)] | None = Field(
+        None, description="Seeds to train it from, a model each, instead of seed."
+    )
     checkpoints: Positive | list[Annotated[int, Field(ge=0)]] = Field(
         6, description="How many checkpoints to keep, spaced evenly in the log of the step, or their steps."
     )
@@ -134,7 +145,7 @@ class TrainedLayers(TrainedImageModel):
     )
 
 
-class Pretrained(Section):
+class Pretrained(Family):
     """A model of a supported Hugging Face family."""
 
     source: Literal["pretrained"] = Field("pretrained", description="Load it.")

@@ -30,6 +30,8 @@ PAYLOADS = {
     "tests": ".tables",
     "statistics": ".parquet",
     "comparison": ".parquet",
+    "tracking": ".tables",
+    "scale": ".tables",
     "figure": ".figure",
 }
 """Ending of the payload beside the manifest of each stage's results."""
@@ -87,5 +89,4 @@ def figure_of(figure: str, results: list[Result]) -> Result:
     if entry.per == "result":
         name = f"{figure}.{first.name}" + (f"@{first.graph}" if first.graph else "")
         return Result("figure", name, first.model, first.checkpoint, first.dataset, first.graph)
-    checkpoint = first.checkpoint if entry.per == "place" else "all"
-    return Result("figure", figure, first.model, checkpoint, first.dataset)
+    return Result("figure", figure, first.model, first.checkpoint, first.dataset)

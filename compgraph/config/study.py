@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from compgraph.config.config import SECTIONS
 from compgraph.config.facts import local_folder
 from compgraph.config.fan_out import FanOut
 from compgraph.config.flags import render
+from compgraph.config.followed import Followed, scaled, tracked
 from compgraph.config.models import Pretrained, revision_name
 from compgraph.config.results import PAYLOADS, Result
 from compgraph.config.tested import inputs_of
@@ -125,6 +127,20 @@ class Study(FanOut):
     def compared_payloads(self, name: str, model: str, checkpoint: str, dataset: str) -> list[str]:
         """Their payloads."""
         return [self.payload(graph) for graph in self.compared(Result("comparison", name, model, checkpoint, dataset))]
+
+    def followed(self, stage: str, model: str, checkpoint: str, dataset: str, name: str) -> Followed:
+        """What a result of ``tracking`` or ``scale`` reads, by its path over checkpoints (and models)."""
+        made = [result for result in self.results() if result.stage not in ("figure", "scale")]
+        result = Result(stage, name, model, checkpoint, dataset)
+        return tracked(self, result, made) if stage == "tracking" else scaled(self, result, made)
+
+    def followed_flags(self, stage: str, model: str, checkpoint: str, dataset: str, name: str) -> str:
+        """The options that name these: each path once, and where it leads to."""
+        found = self.followed(stage, model, checkpoint, dataset, name)
+        words = [f"--input {shlex.quote(self.path(role))}" for role in found]
+        first = next(iter(found.values()))
+        at = [one.checkpoint if stage == "tracking" else f"{one.model}/{one.checkpoint}" for one in first]
+        return " ".join([*words, f"--at {','.join(at)}"])
 
     def trained(self) -> list[str]:
         """Models that are trained here."""
