@@ -150,7 +150,10 @@ class Pretrained(Family):
 
     source: Literal["pretrained"] = Field("pretrained", description="Load it.")
     path: str = Field(..., min_length=1, description="A local folder, or the name of a model on the hub.")
-    revisions: Words = Field(["main"], description="Revisions (branches, tags, commits): one checkpoint each.")
+    revisions: Words = Field(
+        ["main"],
+        description="Revisions (branches, tags, commits; of a local model its folders or files): one checkpoint each.",
+    )
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = Field(
         "float32", description="Precision to compute in."
     )

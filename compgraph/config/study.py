@@ -76,7 +76,9 @@ class Study(FanOut):
         if found.is_file():
             return [str(found)]
         patterns = ("*.json", "*.safetensors", "*.txt", "*.model") if isinstance(entry, Pretrained) else ("*",)
-        return sorted(str(file) for pattern in patterns for file in found.glob(pattern) if file.is_file())
+        folders = [found, *(found / revision for revision in getattr(entry, "revisions", ()))]
+        files = {str(file) for folder in folders for pattern in patterns for file in folder.glob(pattern)}
+        return sorted(file for file in files if Path(file).is_file())
 
     def roi_paths(self, stage: str, name: str, model: str, checkpoint: str, dataset: str = "") -> list[str]:
         """The manifest of the ROIs that a graph's partition refers to: one path, or none."""

@@ -16,6 +16,8 @@ from compgraph.statistics.compare import compare_graphs
 from compgraph.statistics.testing import network_statistics
 
 Row = dict[str, Any]
+CUT_NULL = "swap"
+"""Null of the strongest edges of a graph: it keeps degrees, which a cut at some strength leaves meaningful."""
 NUMBERS = ("value", "low", "high", "null_mean", "null_low", "null_high")
 
 
@@ -113,7 +115,7 @@ def of_circuits(now: Snapshot, settings: Settings) -> Iterator[Row]:
     """Modularity of the strongest edges of each graph, as many at every checkpoint, beside its null."""
     for name, graph in now.graphs.items():
         circuit = strongest(graph, settings.share)
-        table = network_statistics(circuit, ["modularity"], "auto", settings.n_nulls, settings.seed)
+        table = network_statistics(circuit, ["modularity"], CUT_NULL, settings.n_nulls, settings.seed)
         one = table.to_dict("records")[0]
         yield row("circuit_modularity", name, one["value"], one["reason"], **against(one))
 

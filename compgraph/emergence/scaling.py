@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from compgraph.emergence.lags import lag_table
 from compgraph.emergence.quantities import (
+    CUT_NULL,
     NUMBERS,
     Row,
     Settings,
@@ -201,7 +202,7 @@ def _structure(
 ) -> Iterator[Row]:
     """Measures of the circuit of a share of the edges."""
     circuit = strongest(graph, share)
-    table = network_statistics(circuit, list(settings.measures), "auto", settings.n_nulls, settings.seed)
+    table = network_statistics(circuit, list(settings.measures), CUT_NULL, settings.n_nulls, settings.seed)
     for one in table.to_dict("records"):
         name = f"circuit_{one['measure']}"
         yield {"matched": matched, "level": level, **row(name, series, one["value"], one["reason"], **against(one))}
