@@ -31,6 +31,8 @@ MIN_SIZE = 3
 LARGEST = 0.99
 """Largest coefficient of the surrogates: at 1 noise has no level to return to."""
 LEVEL = 0.05
+ROUNDING = 1e-9
+"""Differences below this share of the largest value are none."""
 COLUMNS = ("after", "before", "p", "explained", "size", "coefficient", "n_surrogates", "found", "reason")
 
 
@@ -128,7 +130,7 @@ def find_changes(
 def _untestable(values: Floats) -> str:
     if len(values) < 2 * MIN_SIZE:
         return f"{len(values)} checkpoints; a change needs {MIN_SIZE} on either side"
-    return "all values are equal" if np.ptp(values) == 0 else ""
+    return "all values are equal" if np.ptp(values) <= ROUNDING * np.abs(values).max() else ""
 
 
 def _search(

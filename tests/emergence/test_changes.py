@@ -58,5 +58,6 @@ def test_what_cannot_be_tested_says_why() -> None:
     assert "3 on either side" in find_changes([0, 1, 2, 3], [0, 1, 2, 3])["reason"][0]
     flat = find_changes(np.arange(9), np.ones(9)).iloc[0]
     assert flat["reason"] == "all values are equal" and not flat["found"] and np.isnan(flat["p"])
+    assert find_changes(np.arange(9), np.r_[1.411, np.full(8, 1.411 + 1e-15)])["reason"][0] == "all values are equal"
     with pytest.raises(ValueError, match="finite"):
         find_changes([0, 1], [0.0, np.nan])
