@@ -168,6 +168,7 @@ class StoredScores:
         if f"{name}/zarr.json" not in self.result.manifest["files"]:
             via = f" by channel {channel!r}" if channel else ""
             raise StoreError(f"{self.result.manifest_path} holds no scores of edges {source} -> {target}{via}")
+        self.result.check(*(file for file in self.result.manifest["files"] if file.startswith(f"{name}/")))
         found: Any = zarr.open_array(self.result.path / name, mode="r", zarr_format=3)
         return np.asarray(found[:], np.float32)
 
@@ -180,7 +181,7 @@ def open_score_matrix(path: str | Path) -> StoredScores:
     StoreError
         There is no whole matrix of scores.
     """
-    return StoredScores(store.open(path, KIND))
+    return StoredScores(store.open(path, KIND, lazy=True))
 
 
 def array_name(target: str, channel: str, source: str) -> str:
