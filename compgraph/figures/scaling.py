@@ -69,7 +69,7 @@ def _points(axes: Axes, part: pd.DataFrame) -> None:
     levels = sorted(part["level"].dropna().unique())
     for (series, level), rows in part.groupby(["series", "level"], sort=True, dropna=False):
         kind = levels.index(level) % len(MARKERS) if level in levels else 0
-        look = {"color": colours[str(series)], "marker": MARKERS[kind]}
+        look: dict[str, Any] = {"color": colours[str(series)], "marker": MARKERS[kind]}
         axes.plot(rows["n_parameters"], rows["value"], linestyle="none", markersize=2.6, alpha=0.55, **look)
         means = rows.groupby("n_parameters")["value"].mean()
         said = str(series) if len(colours) > 1 else ""
