@@ -59,6 +59,7 @@ include: "workflow/rules/sbm.smk"
 include: "workflow/rules/tests.smk"
 include: "workflow/rules/statistics.smk"
 include: "workflow/rules/comparison.smk"
+include: "workflow/rules/tracking.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 

@@ -21,6 +21,7 @@ _PUBLIC = {
     "Partition": "compgraph.partition",
     "PromptPairs": "compgraph.data.prompts",
     "ablate_nodes": "compgraph.ablation.run",
+    "align_blocks": "compgraph.emergence.alignment",
     "attach": "compgraph.dictionaries",
     "block_ablation": "compgraph.evaluation.block_ablation",
     "circuit_tests": "compgraph.evaluation.circuit_tests",
@@ -32,6 +33,7 @@ _PUBLIC = {
     "describe_rois": "compgraph.rois.describe",
     "effective_connectivity": "compgraph.connectivity.effective.attribution",
     "faithfulness": "compgraph.evaluation.faithfulness",
+    "find_changes": "compgraph.emergence.changes",
     "find_communities": "compgraph.communities.find",
     "find_rois": "compgraph.rois.find",
     "fit_sbm": "compgraph.communities.sbm",
@@ -41,6 +43,7 @@ _PUBLIC = {
     "functional_contrast": "compgraph.connectivity.functional.contrast",
     "granger_over_training": "compgraph.connectivity.effective.granger",
     "knock_in_out": "compgraph.evaluation.knock_out",
+    "lead_lag": "compgraph.emergence.lags",
     "load_images": "compgraph.data.images",
     "load_network": "compgraph.models.loading",
     "load_task": "compgraph.data.tokenise",
@@ -63,6 +66,7 @@ _PUBLIC = {
     "stability": "compgraph.evaluation.stability",
     "structural_connectivity": "compgraph.connectivity.structural.dispatch",
     "task_separability": "compgraph.evaluation.separability",
+    "track": "compgraph.emergence.tracking",
     "virtual_circuits": "compgraph.connectivity.structural.virtual_circuits",
 }
 """Public name -> module that holds it."""

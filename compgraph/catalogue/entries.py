@@ -103,7 +103,7 @@ class Entry:
     method : str
         For figures: the only method of that section whose results it draws; empty for all.
     tables : tuple of str
-        For figures of ``tests``: the result's tables that it draws, in the order of its arguments.
+        For figures of results with several tables: those that it draws, in the order of its arguments.
     settings : tuple of (str, str)
         For figures: further arguments.
     per : str

@@ -89,7 +89,18 @@ FIGURES: Table = table(
         reads=("rois",),
     ),
     _figure("roi-stability", "rois", "agreement of the regions of neighbouring checkpoints", per="model"),
-    _figure("emergence", "statistics", "what changes during training", per="model", reads=("evaluation", "sbm")),
+    Entry(
+        "emergence", "compgraph.figures.emergence", "what changes during training", "draw", stage="tracking",
+        tables=("table", "changes"),
+    ),
+    Entry(
+        "alluvial", "compgraph.figures.alluvial", "blocks over the checkpoints of a training", "draw",
+        stage="tracking", tables=("flows",),
+    ),
+    Entry(
+        "scaling", "compgraph.figures.scaling", "structure against the size of models", "draw", stage="scale",
+        tables=("table", "slopes"),
+    ),
 )
 
 
@@ -116,6 +127,8 @@ STAGES: Table = table(
     _stage("tests", "tests", "Test a circuit, blocks or regions against chance."),
     _stage("statistics", "statistics", "Network statistics of a graph."),
     _stage("comparison", "comparison", "Every two of some graphs, edge by edge."),
+    _stage("tracking", "tracking", "What changes over the checkpoints of a training."),
+    _stage("scale", "scale", "Structure against the size of models."),
     _stage("figure", "figure", "Draw one figure."),
     _stage("report", "report", "One HTML page of every figure and how it was made."),
 )

@@ -52,8 +52,9 @@ def _preparation(model: Result) -> dict[str, Any]:
 
 
 def _prompts(model: Result, entry: Any) -> tuple[Any, dict[str, Any], str]:
-    """Pairs, what was dropped on the way, and the digest of the tokenizer."""
+    """Pairs, what was dropped on the way, and the digest of the tokenizer and of the split."""
     from compgraph.cli.inputs import open_tokenizer, tokenizer_digest
+    from compgraph.provenance import json_digest
 
     tokenizer = open_tokenizer(model)
     digest = tokenizer_digest(tokenizer)
@@ -61,11 +62,17 @@ def _prompts(model: Result, entry: Any) -> tuple[Any, dict[str, Any], str]:
         from compgraph.data.text import text_pairs
 
         return text_pairs(entry.path, tokenizer, length=entry.length, n=entry.n, seed=entry.seed), {}, digest
-    pairs, report = _pairs(tokenizer, entry)
+    test_share = model.parameters.get("test_share", TEST_SHARE)
+    pairs, report = _pairs(tokenizer, entry, test_share)
+    digest = json_digest({"tokenizer": digest, "test_share": test_share})
     return pairs, {"report": report.to_dict(), "said": report.sentence}, digest
 
 
-def _pairs(tokenizer: Any, entry: Any) -> Any:
+TEST_SHARE = 0.2
+"""Share of a task's prompts in the test split, for models that were not trained here."""
+
+
+def _pairs(tokenizer: Any, entry: Any, test_share: float) -> Any:
     from compgraph.config.datasets import options_by_task, words_of
 
     if entry.kind == "pairs":
@@ -76,8 +83,9 @@ def _pairs(tokenizer: Any, entry: Any) -> Any:
         from compgraph.data.tokenise import task_pairs
 
         options = {name: words_of(value) for name, value in entry.options.items()}
-        return task_pairs(entry.task, tokenizer, entry.n, entry.seed, split=entry.split, **options)
+        split = {"split": entry.split, "test_share": test_share}
+        return task_pairs(entry.task, tokenizer, entry.n, entry.seed, **split, **options)
     from compgraph.data.mixture import mixture_pairs
 
     tasks = options_by_task(entry.tasks, entry.options)
-    return mixture_pairs(tasks, tokenizer, entry.n, entry.seed, split=entry.split)
+    return mixture_pairs(tasks, tokenizer, entry.n, entry.seed, split=entry.split, test_share=test_share)

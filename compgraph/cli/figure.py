@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--subject", default="", help="Model, checkpoint and task in words, for the caption.")
 def command(call: Call, name: str, inputs: tuple[Path, ...], output: Path, subject: str) -> None:
     """INPUTS are the manifests of what the figure shows: of a graph; of faithfulness curves; of a block model and
-    its graph; of statistics, curves and block models of several checkpoints."""
+    its graph; of what is tracked over checkpoints."""
     import importlib
 
     from compgraph import store
@@ -71,10 +71,10 @@ def _curves(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _tables(results: list[Result], entry: catalogue.Entry) -> tuple[list[Any], dict[str, Any]]:
-    """The tables of a test, or of a partition, that its figure draws."""
+    """The tables of a result that its figure draws."""
     from compgraph import store
 
-    result = _only(results, "partition" if entry.stage == "rois" else "test")
+    result = _only(results, {"rois": "partition", "tests": "test"}.get(entry.stage, entry.stage))
     return [store.read_table(result.file(f"{name}.parquet")) for name in entry.tables], {}
 
 
@@ -128,59 +128,6 @@ def _blocks(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
     return _graph(results)[0], {"levels": BlockModel.load(_only(results, "sbm").path).levels}
 
 
-def _emergence(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
-    """What changes over the checkpoints of one model, as one long table; what is known at one step only is left out."""
-    import pandas as pd
-
-    rows = [
-        {"step": _step(result.manifest_path), **row} for result in results for row in _MEASURED[result.kind](result)
-    ]
-    table = pd.DataFrame(rows, columns=["step", "quantity", "value", "series", "low", "high"]).drop_duplicates()
-    steps = table.groupby(["quantity", "series"])["step"].transform("nunique")
-    return [table[steps > 1].reset_index(drop=True)], {}
-
-
-def _graph_of(result: Result) -> str:
-    return result.manifest_path.stem.rpartition("@")[2]
-
-
-def _modularity(result: Result) -> list[dict[str, Any]]:
-    from compgraph import store
-
-    table = store.read_table(result.path)
-    values = table.loc[table["measure"] == "modularity", "value"].tolist()
-    return [{"quantity": "modularity", "value": value, "series": _graph_of(result)} for value in values]
-
-
-def _n_blocks(result: Result) -> list[dict[str, Any]]:
-    return [{"quantity": "n_blocks", "value": result.summary["n_blocks"], "series": _graph_of(result)}]
-
-
-def _behaviour(result: Result) -> list[dict[str, Any]]:
-    """The whole model's accuracy, and the faithfulness of the smallest circuit with at least a tenth of the edges."""
-    from compgraph import store
-
-    curve = store.read_table(result.path)
-    curve = curve[curve["task"] == "all"]
-    accuracy = curve.loc[curve["metric"] == "accuracy", "model"].head(1).tolist()
-    first = curve[curve["metric"] == curve["metric"].iloc[0]]
-    circuits = first[first["fraction"] >= CIRCUIT].sort_values("fraction").head(1).to_dict("records")
-    runs = result.manifest_path.stem.split("@")[1]
-    series = f"{_graph_of(result).partition('.')[2]}, {runs}"
-    measured = [{"quantity": "accuracy", "value": value, "series": "model"} for value in accuracy]
-    for row in circuits:
-        interval = {"low": row["low"], "high": row["high"]}
-        measured.append({"quantity": "faithfulness", "value": row["faithfulness"], "series": series, **interval})
-    return measured
-
-
-_MEASURED = {"statistics": _modularity, "sbm": _n_blocks, "faithfulness": _behaviour}
-"""What is followed through training, by kind of result."""
-
-CIRCUIT = 0.1
-"""Share of the edges of the circuit whose faithfulness is followed through training."""
-
-
 def _step(manifest: Path) -> int:
     """Training step of the checkpoint that a result belongs to, from the name of its folder."""
     from compgraph.config.models import step_of
@@ -190,6 +137,10 @@ def _step(manifest: Path) -> int:
         if step is not None:
             return step
     raise DataError(f"{manifest} lies in no folder of a training checkpoint (step-000100)")
+
+
+def _graph_of(result: Result) -> str:
+    return result.manifest_path.stem.rpartition("@")[2]
 
 
 def _compared(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
@@ -235,7 +186,6 @@ _READERS: dict[str, Callable[[list[Result]], tuple[list[Any], dict[str, Any]]]] 
     "sbm": _blocks,
     "statistics": _measured,
     "comparison": _compared,
-    "emergence": _emergence,
     "roi-vs-heads": _against_heads,
     "roi-stability": _over_checkpoints,
 }

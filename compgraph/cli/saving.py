@@ -54,11 +54,15 @@ def save_table(
 
 def model_summary(net: Network) -> dict[str, Any]:
     """What the manifest of a model says about it: ``input_shape`` is that of images, None for prompts."""
+    from compgraph.models.size import depth, n_parameters
+
     sites = net.architecture.sites
     return {
         "kind": net.kind,
         "family": net.family,
         "digest": net.digest,
+        "n_parameters": n_parameters(net),
+        "depth": depth(net),
         "input_shape": list(sites[0].shape) or None,
         "sites": {site.name: site.n_units for site in sites},
     }

@@ -21,7 +21,7 @@ def command(call: Call, output: Path, entry: Any) -> None:
     from compgraph.models.recipes import recipe_from
     from compgraph.models.training import train
 
-    parameters = entry.model_dump(mode="json")
+    parameters = entry.model_dump(mode="json", exclude={"variants", "seeds"})
     recipe = recipe_from({**recipe_fields(entry), "threads": call.threads})
     for checkpoint in train(recipe, training_data(recipe)):
         manifest = output / step_name(checkpoint.step) / "model.json"
@@ -37,7 +37,7 @@ def recipe_fields(entry: Any) -> dict[str, Any]:
     """A config entry as the fields of a recipe: checkpoints as steps, options of tasks beside their names."""
     from compgraph.config.datasets import options_by_task
 
-    fields: dict[str, Any] = entry.model_dump(mode="python", exclude={"options"})
+    fields: dict[str, Any] = entry.model_dump(mode="python", exclude={"options", "variants", "seeds"})
     fields["checkpoints"] = entry.checkpoint_steps()
     if entry.architecture == "transformer":
         fields["tasks"] = options_by_task(entry.tasks, entry.options)

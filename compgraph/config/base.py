@@ -30,6 +30,8 @@ SELECTORS = (
     "on_request",
     "seeds",
     "phrasings",
+    "tracking",
+    "variants",
 )
 """Fields that say where an entry applies. They choose files; they are no flags of the stage's verb."""
 
@@ -42,6 +44,8 @@ RESERVED = frozenset(
         "ablation",
         "evaluation",
         "comparison",
+        "tracking",
+        "scale",
         "communities",
         "sbm",
         "tests",

@@ -16,6 +16,7 @@ from compgraph.config.datasets import ImageData, PairsData, TaskData, TextData
 from compgraph.config.dictionary_checks import features_apply, named_dictionaries
 from compgraph.config.facts import facts_of
 from compgraph.config.fan_out import ON_EFFECTIVE
+from compgraph.config.followed import problems_of_followed
 from compgraph.config.metrics import user_metrics
 from compgraph.config.null_graphs import without
 from compgraph.config.problems import Problem
@@ -50,7 +51,7 @@ def cross_check(config: Config) -> list[Problem]:
         return problems
     problems += [*_compared(config)]
     problems += [*_dataset_models(study), *_services(study), *_checkpoints(study), *_sites(study)]
-    problems += problems or [*applies(study), *without(study)]
+    problems += problems or [*applies(study), *without(study), *problems_of_followed(study)]
     return problems or [*_disk(study)]
 
 
@@ -141,7 +142,8 @@ def _references(config: Config) -> Iterator[Problem]:
     graphs = [f"{stage}.{name}" for stage in GRAPH_STAGES for name in getattr(config, stage)]
     for name, data in config.datasets.items():
         yield from _unknown(("datasets", name, "models"), "model", data.models, models)
-    for place, stage, entry in _selecting(config):
+    scales = ((("scale", name), "scale", entry) for name, entry in config.scale.items())
+    for place, stage, entry in (*_selecting(config), *scales):
         yield from _unknown((*place, "models"), "model", entry.models, models)
         yield from _unknown((*place, "datasets"), "dataset", getattr(entry, "datasets", None), datasets)
         valid = [graph for graph in graphs if stage not in ON_EFFECTIVE or graph.startswith("effective.")]
@@ -217,7 +219,7 @@ def _baseline_options(place: tuple[str, ...], entry: Any) -> Iterator[Problem]:
 def _selecting(config: Config) -> Iterator[tuple[tuple[str, ...], str, Any]]:
     """(place, stage, entry) of everything that selects where it applies."""
     yield ("activations",), "activations", config.activations
-    readers = ("rois", *GRAPH_READERS, "evaluation", "tests", "comparison")
+    readers = ("rois", *GRAPH_READERS, "evaluation", "tests", "comparison", "tracking")
     for stage in ("attributions", "dictionaries", *GRAPH_STAGES, *readers):
         for name, entry in getattr(config, stage).items():
             yield (stage, name), stage, entry

@@ -24,6 +24,7 @@ from compgraph.config.base import NAME_PATTERN, RESERVED, Section
 from compgraph.config.comparison import Comparison
 from compgraph.config.datasets import DATASET_KINDS, Data
 from compgraph.config.evaluation import Evaluation
+from compgraph.config.expansion import Expansion, expand
 from compgraph.config.figures import Figures
 from compgraph.config.models import MODEL_KINDS, Model
 from compgraph.config.problems import Problem, Problems, from_pydantic
@@ -31,7 +32,9 @@ from compgraph.config.reading import Document, read
 from compgraph.config.report import Report
 from compgraph.config.run import Run
 from compgraph.config.sbm import Sbm
+from compgraph.config.scale import Scale
 from compgraph.config.statistics import Statistics
+from compgraph.config.tracking import Tracking
 from compgraph.errors import ConfigError
 
 
@@ -74,6 +77,8 @@ class Config(Section):
     tests: dict[Name, _tests.Tests] = Field({}, description="What circuits, blocks and regions are put to.")
     statistics: dict[Name, Statistics] = Field({}, description="Numbers that describe a graph.")
     comparison: dict[Name, Comparison] = Field({}, description="Kinds of connectivity against each other.")
+    tracking: dict[Name, Tracking] = Field({}, description="What changes over the checkpoints of a training.")
+    scale: dict[Name, Scale] = Field({}, description="Structure against the size of models.")
     figures: Figures = Field(Figures(), description="Which results are drawn.")
     report: Report = Field(Report(), description="One page for the whole study.")
     run: Run = Field(Run(), description="Where and with what; changes no result.")
@@ -98,6 +103,8 @@ ENTRY_MODELS: dict[str, Mapping[str, type[Section]]] = {
     "tests": _tests.METHODS,
     "statistics": {"": Statistics},
     "comparison": {"": Comparison},
+    "tracking": {"": Tracking},
+    "scale": {"": Scale},
 }
 """Models of the entries of each section that fans out, by method, kind or source."""
 
@@ -140,16 +147,24 @@ def validate(document: Document, *, check: bool = True) -> Config:
     from compgraph.config.checks import cross_check
 
     # A section left empty in the file ("rois:" and nothing under it) is the same as one left out.
-    values = {name: section for name, section in document.values.items() if section is not None}
+    expanded = expand({name: section for name, section in document.values.items() if section is not None})
+    problems = list(expanded.problems)
     try:
-        config = Config.model_validate(values)
+        config = Config.model_validate(expanded.values)
     except ValidationError as error:
-        found = from_pydantic(error.errors(include_url=False), values, _keys, _tag_key)
-        raise Problems(document.name, found, document.lines).error() from None
-    problems: list[Problem] = cross_check(config) if check else []
+        found = from_pydantic(error.errors(include_url=False), expanded.values, _keys, _tag_key)
+        raise _problems(document, expanded, [*problems, *found]).error() from None
+    if not problems and check:
+        problems = cross_check(config)
     if problems:
-        raise Problems(document.name, problems, document.lines).error()
+        raise _problems(document, expanded, problems).error()
     return config
+
+
+def _problems(document: Document, expanded: Expansion, found: list[Problem]) -> Problems:
+    """Problems at their places in the file; what all models of a family have in common is said once."""
+    placed = [Problem(expanded.place(problem.place), problem.message) for problem in found]
+    return Problems(document.name, placed, document.lines)
 
 
 def _keys(location: tuple[str | int, ...]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -107,9 +108,14 @@ def _pretrained(model: Pretrained) -> Facts:
     folder = local_folder(model.path)
     if folder is None:
         return Facts("transformer", checkpoints)
+    _check_revisions(folder, model.revisions)
+    first = model.revisions[0]
+    folder = folder / first if (folder / first).is_dir() else folder
     values = _model_config(folder)
     if values.get("compgraph_model") == "sequential":
         return Facts("sequential", checkpoints)
+    if "model_type" not in values and {"n_layers", "d_vocab"} <= set(values):  # in the layout of TransformerLens
+        return Facts("transformer", checkpoints)
     family = values.get("model_type")
     if family not in catalogue.FAMILIES:
         near = did_you_mean(family, list(catalogue.FAMILIES))
@@ -119,6 +125,14 @@ def _pretrained(model: Pretrained) -> Facts:
     if not any(folder.glob("*.safetensors")):
         raise ValueError(f"{folder} holds no .safetensors weights (other formats can run code and are not loaded)")
     return Facts("transformer", checkpoints, _sites_from(values))
+
+
+def _check_revisions(folder: Path, revisions: Sequence[str]) -> None:
+    """Each revision of a local model is a folder, or a weights file, in the model's."""
+    places = {one: (folder / one, folder / f"{one}.safetensors") for one in revisions if one != "main"}
+    missing = [one for one, (below, file) in places.items() if not below.is_dir() and not file.is_file()]
+    if missing and folder.is_dir():
+        raise ValueError(f"{folder} holds no checkpoints {', '.join(missing)}: neither folders nor .safetensors files")
 
 
 def _model_config(folder: Path) -> dict[str, Any]:

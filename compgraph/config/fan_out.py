@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from compgraph import catalogue
+from compgraph.config.followed import results_of_scale, results_of_tracking
 from compgraph.config.models import step_of
 from compgraph.config.null_graphs import nulls_of
 from compgraph.config.results import BUFFER_READERS, GRAPH_READERS, GRAPH_STAGES, Result, figure_of
@@ -17,6 +18,14 @@ from compgraph.config.tested import inputs_of, results_of_tests
 
 ON_EFFECTIVE = ("ablation", "tests")
 """Stages that read effective graphs only."""
+
+OVER_SEVERAL = ("tracking", "scale")
+"""Stages whose results are of several checkpoints."""
+
+DRAWN = (
+    "dictionaries", "rois", *GRAPH_STAGES, *GRAPH_READERS, "evaluation", "tests", "comparison", *OVER_SEVERAL,
+)  # fmt: skip
+"""Stages whose results figures show."""
 
 COMPARING = ("attributions", "effective", "ablation", "tests")
 """Stages whose entries name a baseline."""
@@ -88,7 +97,11 @@ class FanOut(Serving):
         dictionaries = list(self._dictionaries([*graphs, *rois, *attributions]))
         activations = [one for one in [*read, *self._buffers(dictionaries)] if one.stage == "activations"]
         made = [*activations, *dictionaries, *attributions, *rois, *graphs, *nulls, *readers]
-        datasets = {(result.model, result.dataset): None for result in made if result.dataset}
+        made += results_of_tracking(self, list(dict.fromkeys(made)))
+        made += results_of_scale(self, list(dict.fromkeys(made)))
+        datasets = {
+            (result.model, result.dataset): None for result in made if result.dataset and result.stage != "scale"
+        }
         models = [
             Result("model", checkpoint, model, checkpoint)
             for model, facts in self.facts.items()
@@ -97,7 +110,7 @@ class FanOut(Serving):
         # The data that baselines are taken from are made even where nothing else reads them.
         datasets |= {(result.model, other): None for result in made if (other := self.baseline_data_of(result))}
         data = [Result("data", dataset, model, dataset=dataset) for model, dataset in datasets]
-        return dict.fromkeys([*models, *data, *made, *self._figures([*dictionaries, *rois, *graphs, *readers])])
+        return dict.fromkeys([*models, *data, *made, *self._figures([one for one in made if one.stage in DRAWN])])
 
     def _graphs(self, stage: str) -> Iterator[Result]:
         for name, entry in self.entries(stage).items():
@@ -258,12 +271,13 @@ class FanOut(Serving):
         if entry.reads == ("graph",):
             results = [result for result in results if result.graph]
         if entry.per == "model":
-            together = _grouped(results, lambda result: (result.model, result.dataset))
-            if entry.stage == "rois":
-                together = [_followed(group) for group in together]
+            together = [_followed(group) for group in _grouped(results, lambda result: (result.model, result.dataset))]
             return [group for group in together if len({step_of(result.checkpoint) for result in group} - {None}) > 1]
         shown = [
-            result for result in results if result.checkpoint in self.checkpoints_for(self.config.figures, result.model)
+            result
+            for result in results
+            if result.stage in OVER_SEVERAL
+            or result.checkpoint in self.checkpoints_for(self.config.figures, result.model)
         ]
         keys = {"place": lambda result: result.place, "entry": lambda result: (result.place, result.name)}
         return _grouped(shown, keys[entry.per]) if entry.per in keys else [[result] for result in shown]
@@ -318,8 +332,7 @@ class FanOut(Serving):
     @cached_property
     def figure_inputs(self) -> dict[tuple[str, str], list[Result]]:
         """Place and name of every figure, and the results that it shows."""
-        stages = ("dictionaries", "rois", *GRAPH_STAGES, *GRAPH_READERS, "evaluation", "tests", "comparison")
-        made = [result for result in self.results() if result.stage in stages]
+        made = [result for result in self.results() if result.stage in DRAWN]
         found = {}
         for figure in self.config.figures.names:
             for group in self._drawn(figure, made):
@@ -341,13 +354,7 @@ class FanOut(Serving):
             return [Result(stage, name, first.model, first.checkpoint, "" if stage == "structural" else first.dataset)]
         if figure == "roi-vs-heads":
             return self._regions_of(group)
-        if catalogue.FIGURES[figure].per == "place":
-            return [result for result in made if result.stage in reads and result.place == first.place]
-        return [
-            result
-            for result in made
-            if result.stage in reads and (result.model, result.dataset) == (first.model, first.dataset)
-        ]
+        return [result for result in made if result.stage in reads and result.place == first.place]
 
 
 def _followed(partitions: list[Result]) -> list[Result]:

@@ -20,7 +20,15 @@ TRAINABLE = ("gpt2", "gpt_neox", "llama", "mistral", "qwen3", "gemma2")
 """Families that can be trained from nothing."""
 
 
-class Training(Section):
+class Family(Section):
+    """What any entry can stand for: several models at once (`compgraph.config.expansion`)."""
+
+    variants: dict[str, dict[str, Any]] | None = Field(
+        None, description="Models to make of it, by name: the keys in which each differs ({small: {width: 32}})."
+    )
+
+
+class Training(Family):
     """What all recipes share."""
 
     source: Literal["trained"] = Field("trained", description="Train it here, from a recipe.")
@@ -30,6 +38,9 @@ class Training(Section):
     weight_decay: float = Field(0.0, ge=0.0, description="Weight decay of AdamW.")
     warmup: Annotated[int, Field(ge=0)] = Field(50, description="Steps over which the learning rate rises.")
     seed: Seed = Field(0, description="Seed of initial weights and of the order of the data.")
+    seeds: Annotated[list[Seed], Field(min_length=1)] | None = Field(
+        None, description="Seeds to train it from, a model each, instead of seed."
+    )
     checkpoints: Positive | list[Annotated[int, Field(ge=0)]] = Field(
         6, description="How many checkpoints to keep, spaced evenly in the log of the step, or their steps."
     )
@@ -79,6 +90,9 @@ class TrainedTransformer(Training):
     context_weight: float = Field(0.3, ge=0.0, description="Weight of predicting the prompt, beside the answer.")
     initial_scale: float = Field(0.08, gt=0.0, description="Standard deviation of the initial weights.")
     held_out: Positive = Field(256, description="Held-out prompts of each task to measure accuracy on.")
+    test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.2, description="Share of a task's prompts that are never trained on."
+    )
 
     @model_validator(mode="after")
     def _check_heads(self) -> TrainedTransformer:
@@ -131,12 +145,15 @@ class TrainedLayers(TrainedImageModel):
     )
 
 
-class Pretrained(Section):
+class Pretrained(Family):
     """A model of a supported Hugging Face family."""
 
     source: Literal["pretrained"] = Field("pretrained", description="Load it.")
     path: str = Field(..., min_length=1, description="A local folder, or the name of a model on the hub.")
-    revisions: Words = Field(["main"], description="Revisions (branches, tags, commits): one checkpoint each.")
+    revisions: Words = Field(
+        ["main"],
+        description="Revisions (branches, tags, commits; of a local model its folders or files): one checkpoint each.",
+    )
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = Field(
         "float32", description="Precision to compute in."
     )

@@ -31,6 +31,8 @@ PAYLOADS = {
     "nulls": ".graphs",
     "statistics": ".parquet",
     "comparison": ".parquet",
+    "tracking": ".tables",
+    "scale": ".tables",
     "figure": ".figure",
 }
 """Ending of the payload beside the manifest of each stage's results."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from compgraph.config.config import SECTIONS
 from compgraph.config.facts import local_folder
 from compgraph.config.fan_out import FanOut
 from compgraph.config.flags import render
+from compgraph.config.followed import Followed, scaled, tracked
 from compgraph.config.models import Pretrained, revision_name
 from compgraph.config.null_graphs import Making, nulls_of
 from compgraph.config.results import PAYLOADS, Result
@@ -75,7 +77,9 @@ class Study(FanOut):
         if found.is_file():
             return [str(found)]
         patterns = ("*.json", "*.safetensors", "*.txt", "*.model") if isinstance(entry, Pretrained) else ("*",)
-        return sorted(str(file) for pattern in patterns for file in found.glob(pattern) if file.is_file())
+        folders = [found, *(found / revision for revision in getattr(entry, "revisions", ()))]
+        files = {str(file) for folder in folders for pattern in patterns for file in folder.glob(pattern)}
+        return sorted(file for file in files if Path(file).is_file())
 
     def null_graphs(self, place: str, name: str, graph: str) -> Making:
         """How the null graphs of a graph are made: `name` is theirs, `graph` is `stage.name`."""
@@ -148,6 +152,20 @@ class Study(FanOut):
     def _layers(self, stage: str, place: str, name: str) -> list[Result]:
         model, checkpoint, dataset = [*place.split("/"), ""][:3]
         return self.layers_of(Result(stage, name, model, checkpoint, dataset))
+
+    def followed(self, stage: str, model: str, checkpoint: str, dataset: str, name: str) -> Followed:
+        """What a result of ``tracking`` or ``scale`` reads, by its path over checkpoints (and models)."""
+        made = [result for result in self.results() if result.stage not in ("figure", "scale")]
+        result = Result(stage, name, model, checkpoint, dataset)
+        return tracked(self, result, made) if stage == "tracking" else scaled(self, result, made)
+
+    def followed_flags(self, stage: str, model: str, checkpoint: str, dataset: str, name: str) -> str:
+        """The options that name these: each path once, and where it leads to."""
+        found = self.followed(stage, model, checkpoint, dataset, name)
+        words = [f"--input {shlex.quote(self.path(role))}" for role in found]
+        first = next(iter(found.values()))
+        at = [one.checkpoint if stage == "tracking" else f"{one.model}/{one.checkpoint}" for one in first]
+        return " ".join([*words, f"--at {','.join(at)}"])
 
     def trained(self) -> list[str]:
         """Models that are trained here."""

@@ -45,14 +45,21 @@ def training_text(recipe: TransformerRecipe) -> TrainingText:
     held_out = {}
     for part in parse_tasks(tasks):
         pairs, _ = task_pairs(
-            part.name, tokenizer, recipe.held_out, HELD_OUT_SEED, label=part.label, split="test", **part.options
+            part.name,
+            tokenizer,
+            recipe.held_out,
+            HELD_OUT_SEED,
+            label=part.label,
+            split="test",
+            test_share=recipe.test_share,
+            **part.options,
         )
         if pairs.answers is None:
             raise DataError(f"{part.label}: its items have no answers to train on")
         held_out[part.label] = HeldOut(pairs.clean, pairs.positions, pairs.answers)
 
     def sample(n: int, rng: np.random.Generator) -> Sequences:
-        items = sample_items(tasks, n, rng)
+        items = sample_items(tasks, n, rng, test_share=recipe.test_share)
         made = sequences(items, tokenizer, rng)
         return Sequences(made.tokens, made.positions)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,24 @@ PANELS: dict[str, str] = {
     "accuracy": "task accuracy",
     "faithfulness": "faithfulness at a fixed size",
     "n_blocks": "number of blocks",
+    "description_length_per_edge": "description length per edge",
+    "compression": "compression by blocks",
     "modularity": "modularity",
+    "circuit_modularity": "modularity of circuits",
+    "separability": "separability of tasks",
+    "edge_overlap": "edges kept from the checkpoint before",
+    "edge_rank_correlation": "rank correlation with the one before",
+    "region_ari": "regions kept from the checkpoint before",
+    "block_ari": "blocks kept from the checkpoint before",
 }
 """Quantities in the order of their panels, with their axis labels; others follow under their own names."""
 MAX_NAMES = 11
 SHARES = ("accuracy", "faithfulness")
+BANDS: dict[tuple[str, str], Callable[[str], dict[str, Any]]] = {
+    ("low", "high"): lambda colour: {"color": colour, "alpha": 0.16, "zorder": 2},
+    ("null_low", "null_high"): lambda colour: {"color": style.FAINT, "alpha": 0.35, "zorder": 1},
+}
+"""Columns of the ends of a band, and how it is filled: intervals in the curve's colour, chance in grey."""
 
 
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
@@ -43,7 +57,7 @@ def panels(table: pd.DataFrame) -> list[str]:
 
 
 @style.styled
-def draw(table: pd.DataFrame, *, width: style.Width = "double") -> Figure:
+def draw(table: pd.DataFrame, changes: pd.DataFrame | None = None, *, width: style.Width = "double") -> Figure:
     """One panel per quantity, sharing the axis of training steps.
 
     Parameters
@@ -51,7 +65,10 @@ def draw(table: pd.DataFrame, *, width: style.Width = "double") -> Figure:
     table
         One row per checkpoint, quantity and series: step (0 = before training), quantity (`accuracy`,
         `faithfulness`, `n_blocks`, `modularity` or another name), value, optionally series (task or graph),
-        low and high (interval).
+        low and high (interval), null_low and null_high (what chance gives).
+    changes
+        Changes of level (`compgraph.emergence.changes`), with quantity and series: a vertical line each that was
+        found.
     width
         Page columns the figure fills.
     """
@@ -78,11 +95,22 @@ def draw(table: pd.DataFrame, *, width: style.Width = "double") -> Figure:
         axes = figure.add_axes(box)
         part = table[table["quantity"] == quantity]
         _panel(axes, part, quantity, colours)
+        _mark(axes, changes, quantity, colours)
         _steps(axes, table["step"].to_numpy(dtype=float))
         axes.set_xlabel("training step" if last else "")
         axes.set_title(PANELS.get(quantity, quantity.replace("_", " ")))
         _names(axes, part, colours, room=0.95)
     return figure
+
+
+def _mark(axes: Axes, changes: pd.DataFrame | None, quantity: str, colours: dict[str, str]) -> None:
+    """A line at the middle of each change that was found."""
+    if changes is None or changes.empty:
+        return
+    found = changes[changes["found"].astype(bool) & (changes["quantity"] == quantity)]
+    for one in found.to_dict("records"):
+        middle = np.sqrt(max(one["after"], one["before"] / 4) * one["before"])
+        axes.axvline(middle, color=colours.get(str(one["series"]), style.FAINT), linewidth=0.8, linestyle=":", zorder=1)
 
 
 def _panel(axes: Axes, part: pd.DataFrame, quantity: str, colours: dict[str, str]) -> None:
@@ -93,16 +121,10 @@ def _panel(axes: Axes, part: pd.DataFrame, quantity: str, colours: dict[str, str
         curve = curve.sort_values("step", kind="stable")
         steps, values = curve["step"].to_numpy(dtype=float), curve["value"].to_numpy(dtype=float)
         axes.plot(steps, values, marker="o", markersize=2.8, color=colours[str(name)], zorder=3)
-        if {"low", "high"} <= set(curve.columns):
-            axes.fill_between(
-                steps,
-                curve["low"].to_numpy(dtype=float),
-                curve["high"].to_numpy(dtype=float),
-                color=colours[str(name)],
-                alpha=0.16,
-                linewidth=0,
-                zorder=2,
-            )
+        for ends, look in BANDS.items():
+            if set(ends) <= set(curve.columns) and curve[list(ends)].notna().any(axis=None):
+                low, high = (curve[end].to_numpy(dtype=float) for end in ends)
+                axes.fill_between(steps, low, high, linewidth=0, **look(colours[str(name)]))
     low, high = float(part["value"].min()), float(part["value"].max())
     if quantity in SHARES:
         axes.set_ylim(min(-0.05, low - 0.05), max(1.05, high + 0.05))
@@ -207,7 +229,7 @@ def _bottom(group: list[float], least: float) -> float:
     return float(np.mean(group)) - least * (len(group) - 1) / 2
 
 
-def data(table: pd.DataFrame) -> pd.DataFrame:
+def data(table: pd.DataFrame, changes: pd.DataFrame | None = None) -> pd.DataFrame:
     """The plotted rows, sorted by panel, series and step."""
     table = _checked(table)
     rank = {name: position for position, name in enumerate(panels(table))}
@@ -219,12 +241,12 @@ def data(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def caption(table: pd.DataFrame, *, subject: str = "") -> str:
+def caption(table: pd.DataFrame, changes: pd.DataFrame | None = None, *, subject: str = "") -> str:
     """What to look for, and what this training shows.
 
     Parameters
     ----------
-    table
+    table, changes
         As for `draw`.
     subject
         The model in words.
@@ -235,11 +257,22 @@ def caption(table: pd.DataFrame, *, subject: str = "") -> str:
         return f"{opening} No checkpoint was evaluated."
     facts = [_fact(table[table["quantity"] == quantity], quantity) for quantity in panels(table)]
     checkpoints = style.count(table["step"].nunique(), "checkpoint")
-    intervals = " Shades are confidence intervals." if {"low", "high"} <= set(table.columns) else ""
+    intervals = " Coloured shades are confidence intervals." if {"low", "high"} <= set(table.columns) else ""
+    chance = " Grey shades are what chance gives." if {"null_low", "null_high"} <= set(table.columns) else ""
     return (
-        f"{opening} {checkpoints}, steps on a logarithmic axis.{intervals} Look for whether structure"
-        f" (blocks, modularity) changes before, with or after the behaviour. In this run {'; '.join(facts)}."
+        f"{opening} {checkpoints}, steps on a logarithmic axis.{intervals}{chance}{_changes_in_words(changes)} Look for"
+        f" whether structure (blocks, modularity) changes before, with or after the behaviour. In this run"
+        f" {'; '.join(facts)}."
     )
+
+
+def _changes_in_words(changes: pd.DataFrame | None) -> str:
+    if changes is None or changes.empty:
+        return ""
+    found = changes[changes["found"].astype(bool)]
+    tested = len(changes[["quantity", "series"]].drop_duplicates())
+    said = f" Dotted lines are changes of level beyond autocorrelated noise: {len(found)} in {tested} curves"
+    return f"{said}, each at p <= 0.05." if len(found) else f"{said}."
 
 
 def _fact(part: pd.DataFrame, quantity: str) -> str:

@@ -81,11 +81,7 @@ def open_checkpoint(path_or_hub_name: str | Path, revision: str | None = None) -
     if name and path.exists():
         if not path.is_dir():
             raise ModelError(f"{name} is a file; give the folder that holds {CONFIG} and {WEIGHTS}.")
-        if revision not in (None, "main"):
-            raise ModelError(
-                f"revision is {revision!r}, but {name} is a folder, which has none; leave revision out or "
-                "give a hub name."
-            )
+        path = revision_folder(path, revision)
         folder: Path | None = path
         fetch = _local(path)
     elif _looks_like_a_path(path_or_hub_name):
@@ -103,6 +99,26 @@ def open_checkpoint(path_or_hub_name: str | Path, revision: str | None = None) -
             "compgraph runs none, only the families it knows."
         )
     return Checkpoint(name, folder or config_path.parent, config, fetch, on_hub=folder is None)
+
+
+def revision_folder(folder: Path, revision: str | None) -> Path:
+    """Where the checkpoint of a local model lies: a folder of that name in the model's, or that, with a file of it.
+
+    Raises
+    ------
+    ModelError
+        There is neither.
+    """
+    if revision in (None, "main"):
+        return folder
+    if (folder / revision).is_dir():
+        return folder / revision
+    if (folder / f"{revision}.safetensors").is_file():
+        return folder
+    raise ModelError(
+        f"revision is {revision!r}, but the folder {folder} holds no folder {revision} and no file "
+        f"{revision}.safetensors; leave revision out, or give a hub name."
+    )
 
 
 def _looks_like_a_path(name: str | Path) -> bool:

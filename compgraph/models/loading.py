@@ -31,6 +31,7 @@ from compgraph.models.checkpoint import (
     read_json,
 )
 from compgraph.models.families import find_family, rotary_frequencies, spec_of
+from compgraph.models.lens_layout import is_lens_layout, load_lens, number_tokenizer
 from compgraph.models.network import Network
 from compgraph.models.parameters import checkpoint_names, from_transformers
 from compgraph.models.sequential import load_sequential
@@ -55,10 +56,10 @@ def load_network(
     Parameters
     ----------
     path_or_hub_name
-        A folder in Hugging Face format (config.json and safetensors), a folder of a saved sequential network,
-        or the name of a model on the hub.
+        A folder in Hugging Face format (config.json and safetensors), a folder of a saved sequential network, a folder
+        in the layout of TransformerLens (`compgraph.models.lens_layout`), or the name of a model on the hub.
     revision
-        Branch, tag or commit of a hub name.
+        Branch, tag or commit of a hub name; of a local model the name of a checkpoint's folder, or weights file, in it.
     device
         `auto` (CUDA where there is one, else the processor), `cpu`, `cuda` or `cuda:N`.
     dtype
@@ -79,6 +80,10 @@ def load_network(
     checkpoint = open_checkpoint(path_or_hub_name, revision)
     if "compgraph_model" in checkpoint.config:
         return load_sequential(checkpoint.folder, device=torch_device, dtype=torch_dtype)
+    if is_lens_layout(checkpoint.config):
+        return load_lens(checkpoint.folder, checkpoint.config, revision, torch_device, torch_dtype)
+    if not checkpoint.on_hub and revision not in (None, "main") and checkpoint.folder.name != revision:
+        raise ModelError(f"{checkpoint.name}: {revision} must be a folder with its own {CONFIG}, not a file.")
     with _config_errors_name(checkpoint):
         find_family(checkpoint.config.get("model_type"))
     headers = read_headers(checkpoint)
@@ -102,6 +107,8 @@ def load_tokenizer(path_or_hub_name: str | Path, revision: str | None = None) ->
         The model has no tokenizer, or one that needs code of its own.
     """
     checkpoint = open_checkpoint(path_or_hub_name, revision)
+    if is_lens_layout(checkpoint.config):
+        return number_tokenizer(int(checkpoint.config["d_vocab"]))
     files = {file: checkpoint.fetch(file) for file in (*TOKENIZERS, *TOKENIZER_EXTRAS)}
     if not any(files[file] for file in TOKENIZERS):
         raise ModelError(

@@ -96,6 +96,9 @@ class TransformerRecipe(Recipe):
         Standard deviation of the initial weights.
     held_out
         Held-out items of each task on which accuracy is measured.
+    test_share
+        Share of all items that are never trained on. In a task with few items, a large share makes learning by
+        heart and learning the rule come apart (grokking).
     """
 
     tasks: Tasks
@@ -109,6 +112,7 @@ class TransformerRecipe(Recipe):
     context_weight: float = 0.3
     initial_scale: float = 0.08
     held_out: int = 256
+    test_share: float = 0.2
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -126,6 +130,8 @@ class TransformerRecipe(Recipe):
             raise ModelError(f"kv_heads is {self.kv_heads}, but {self.family} has no grouped keys and values")
         if self.context_weight < 0 or not self.initial_scale > 0:
             raise ModelError("context_weight must not be below 0, and initial_scale must be above 0")
+        if not 0 < self.test_share < 1:
+            raise ModelError(f"test_share is {self.test_share}; it must be above 0 and below 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,8 @@ GROUPS: dict[str, str] = {
     "sbm": "Blocks",
     "tests": "Tests of circuits, blocks and regions",
     "statistics": "Network statistics",
-    "training": "Emergence during training",
+    "tracking": "Emergence during training",
+    "scale": "Size of models",
 }
 """Sections of figures in their order; other groups follow under their own names."""
 T = TypeVar("T", bound=Item)

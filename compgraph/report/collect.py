@@ -20,10 +20,7 @@ NOT_RESULTS = ("logs", "benchmarks", "report", "cache")
 FILES = {"PDF": "figure.pdf", "SVG": "figure.svg", "CSV": "data.csv"}
 ALL = "all"
 """Stands for the checkpoint in the place of a figure that shows all of them."""
-FIGURE_GROUPS = {
-    **{name: entry.stage for name, entry in catalogue.FIGURES.items()},
-    "emergence": "training",
-}
+FIGURE_GROUPS = {name: entry.stage for name, entry in catalogue.FIGURES.items()}
 
 
 @dataclass(frozen=True)

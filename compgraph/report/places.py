@@ -20,6 +20,8 @@ READERS = (
     "tests",
     "statistics",
     "comparison",
+    "tracking",
+    "scale",
 )
 
 

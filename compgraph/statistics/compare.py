@@ -10,7 +10,7 @@ the nodes of one graph inside their sites, which keeps what layers explain and b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -49,6 +49,7 @@ def compare_graphs(
     top: float = 0.1,
     n_nulls: int = 999,
     seed: int = 0,
+    measures: Sequence[str] = MEASURES,
 ) -> pd.DataFrame:
     """Compare two graphs over the nodes that both name.
 
@@ -65,6 +66,8 @@ def compare_graphs(
         Relabellings; 0 compares without a null.
     seed
         Of the relabellings and the searches for communities.
+    measures
+        Which of those below.
 
     Returns
     -------
@@ -91,11 +94,14 @@ def compare_graphs(
         raise GraphError(f"compare: top {top} is out of range; a share of the edges lies in (0, 1]")
     if n_nulls < 0:
         raise GraphError(f"compare: n_nulls is {n_nulls}; it must be at least 0")
+    for name in measures:
+        if name not in MEASURES:
+            raise GraphError(f"compare: the measure {name!r} is not known; valid are {', '.join(MEASURES)}")
     pair = CommonEdges.of(as_graph(a), as_graph(b), weights)
-    measures = _measures(pair, top, seed)
+    chosen = {name: _MAKERS[name](pair, top, seed) for name in measures}
     identity = np.arange(pair.n_nodes)
-    values = {name: measure(identity) for name, measure in measures.items()}
-    drawn = _null_values(pair, measures, n_nulls, seed)
+    values = {name: measure(identity) for name, measure in chosen.items()}
+    drawn = _null_values(pair, chosen, n_nulls, seed)
     rows = []
     for name, value in values.items():
         reason = _untested(pair, name, value, n_nulls)
@@ -223,20 +229,15 @@ class CommonEdges:
 Measure = Callable[[npt.NDArray[np.int64]], float]
 
 
-def _measures(pair: CommonEdges, top: float, seed: int) -> dict[str, Measure]:
-    """Measures as functions of an order of the second graph's nodes.
-
-    Relabelling inside sites keeps the common edges and the pairs of sites, and so all ranks: they are taken once.
-    """
+def _rank(pair: CommonEdges, top: float, seed: int) -> Measure:
+    # Relabelling inside sites keeps the common edges and the pairs of sites, and so all ranks: they are taken once.
     a, b = pair.values
-    return {
-        "rank": _correlation(pair, _standard(rankdata(a)), _standard(rankdata(b))),
-        "rank_by_layers": _correlation(pair, _within(pair, a), _within(pair, b)),
-        "top_overlap": _overlap(pair, a, b, top),
-        "subspace": _subspace(pair),
-        "blocks": _blocks(pair, seed),
-        "spectral_distance": _spectral(pair),
-    }
+    return _correlation(pair, _standard(rankdata(a)), _standard(rankdata(b)))
+
+
+def _rank_by_layers(pair: CommonEdges, top: float, seed: int) -> Measure:
+    a, b = pair.values
+    return _correlation(pair, _within(pair, a), _within(pair, b))
 
 
 def _standard(values: Floats) -> Floats:
@@ -260,7 +261,8 @@ def _correlation(pair: CommonEdges, a: Floats, b: Floats) -> Measure:
     return lambda order: float(a @ pair.relabelled(matrix, order))
 
 
-def _overlap(pair: CommonEdges, a: Floats, b: Floats, top: float) -> Measure:
+def _overlap(pair: CommonEdges, top: float, seed: int) -> Measure:
+    a, b = pair.values
     k = max(1, round(top * len(a)))
     first = strongest(np.abs(a), k)
     second = pair.spread(strongest(np.abs(b), k).astype(np.float64))
@@ -272,7 +274,7 @@ def _overlap(pair: CommonEdges, a: Floats, b: Floats, top: float) -> Measure:
     return measure
 
 
-def _subspace(pair: CommonEdges) -> Measure:
+def _subspace(pair: CommonEdges, top: float, seed: int) -> Measure:
     size = max(1, round(np.sqrt(pair.n_nodes)))
     first, second = (_leading(pair.spread(values), size) for values in pair.values)
     return lambda order: float(((first.T @ second[order]) ** 2).sum() / size)
@@ -284,7 +286,7 @@ def _leading(matrix: Floats, size: int) -> Floats:
     return vectors[:, np.argsort(-np.abs(values), kind="stable")[:size]]
 
 
-def _spectral(pair: CommonEdges) -> Measure:
+def _spectral(pair: CommonEdges, top: float, seed: int) -> Measure:
     first, second = (_spectrum(pair.spread(np.abs(values))) for values in pair.values)
     distance = float(np.linalg.norm(first - second))
     return lambda order: distance
@@ -297,7 +299,7 @@ def _spectrum(matrix: Floats) -> Floats:
     return spectrum
 
 
-def _blocks(pair: CommonEdges, seed: int) -> Measure:
+def _blocks(pair: CommonEdges, top: float, seed: int) -> Measure:
     """Adjusted mutual information (Vinh, Epps & Bailey 2010; mean of entropies) of two sets of communities."""
     from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 
@@ -314,6 +316,17 @@ def _blocks(pair: CommonEdges, seed: int) -> Measure:
         return float((2 * each - joint - chance) / room) if abs(room) > 1e-12 else 1.0
 
     return measure
+
+
+_MAKERS: dict[str, Callable[[CommonEdges, float, int], Measure]] = {
+    "rank": _rank,
+    "rank_by_layers": _rank_by_layers,
+    "top_overlap": _overlap,
+    "subspace": _subspace,
+    "blocks": _blocks,
+    "spectral_distance": _spectral,
+}
+"""Name -> the measure as a function of an order of the second graph's nodes."""
 
 
 def _communities(matrix: Floats, seed: int) -> npt.NDArray[np.int64]:

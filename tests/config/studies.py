@@ -29,6 +29,7 @@ evaluation: {curves: {}}
 communities: {louvain: {graphs: [effective.heads, effective.channels]}}
 sbm: {nested: {graphs: [effective.heads]}}
 statistics: {basic: {checkpoints: all}}
+tracking: {training: {models: [tf]}}
 """
 
 

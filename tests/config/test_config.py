@@ -21,7 +21,7 @@ def problems(text: str) -> list[str]:
 
 def test_sections_are_in_pipeline_order() -> None:
     data = "models datasets activations attributions dictionaries structural functional effective rois"
-    graphs = "ablation evaluation communities sbm tests statistics comparison figures report run"
+    graphs = "ablation evaluation communities sbm tests statistics comparison tracking scale figures report run"
     assert (*data.split(), *graphs.split()) == SECTIONS
 
 

@@ -92,7 +92,8 @@ def test_figures(study: Study) -> None:
     assert "figures/tf/step-000100/mix/effective.heads.json" in found
     assert "figures/tf/step-000100/mix/faithfulness.json" in found
     assert "figures/tf/step-000100/mix/blocks.nested@effective.heads.json" in found
-    assert "figures/tf/all/mix/emergence.json" in found
+    assert "figures/tf/all/mix/emergence.training.json" in found
+    assert "figures/tf/all/mix/alluvial.training.json" in found
     assert "figures/tf/step-000010/mix/effective.heads.json" not in found
     curves = study.figure_paths("tf/step-000100/mix", "faithfulness")
     assert [Path(path).stem for path in curves] == [
@@ -278,3 +279,61 @@ def test_dictionaries_come_from_the_graph_s_data_or_from_their_own():
     buffers = {result.path for result in study.results() if result.stage == "activations"}
     assert {f"tf/{one.checkpoint}/other/activations.json" for one in made} <= buffers
     assert "--dictionaries" not in study.flags("effective", "a")
+
+
+def test_tracking_reads_what_is_made_at_all_checkpoints(study: Study) -> None:
+    assert paths(study, "tracking") == {"tf/all/mix/tracking/training.json"}
+    found = study.followed("tracking", "tf", "all", "mix", "training")
+    assert {role.path for role in found} == {
+        "tf/{checkpoint}/mix/effective/heads.json",
+        "tf/{checkpoint}/mix/statistics/basic@effective.heads.json",
+    }  # the others are made at the last checkpoint alone
+    assert all([one.checkpoint for one in there] == ["step-000000", "step-000010", "step-000100"]
+               for there in found.values())  # fmt: skip
+    flags = study.followed_flags("tracking", "tf", "all", "mix", "training")
+    assert "--input 'results/tf/{checkpoint}/mix/effective/heads.json'" in flags
+    assert flags.endswith("--at step-000000,step-000010,step-000100")
+
+
+def test_a_trajectory_with_gaps_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"effective.heads is not made at step-000010 of 'tf'; select these"):
+        small(SMALL.replace("heads, checkpoints: all}", "heads, checkpoints: [step-000000, step-000100]}"))
+    with pytest.raises(ConfigError, match=r"tracking.training .*: no graph, evaluation or other result is made at two"):
+        small(SMALL.replace("{partition: heads, checkpoints: all}", "{partition: heads}"))
+    with pytest.raises(ConfigError, match=r"'tf' has 1 of them; a trajectory needs two"):
+        small(SMALL.replace("{models: [tf]}", "{models: [tf], checkpoints: last}"))
+
+
+SCALED = """
+models:
+  size:
+    source: trained
+    architecture: transformer
+    tasks: [induction]
+    steps: 10
+    checkpoints: [0, 5, 10]
+    variants: {small: {width: 16}, large: {width: 32}}
+    seeds: [0, 1]
+datasets: {words: {kind: task, task: induction, n: 32, models: [size]}}
+effective: {heads: {partition: heads, checkpoints: all, models: [size]}}
+tracking: {all-of-it: {}}
+scale: {sizes: {tracking: all-of-it}}
+"""
+
+
+def test_scale_reads_the_last_checkpoint_of_every_model() -> None:
+    study = Study(small(SCALED))
+    assert paths(study, "scale") == {"all/last/words/scale/sizes.json"}
+    found = study.followed("scale", "all", "last", "words", "sizes")
+    assert [role.path for role in found] == [
+        "{model}/{checkpoint}/model.json",
+        "{model}/{checkpoint}/words/effective/heads.json",
+        "{model}/all/words/tracking/all-of-it.json",
+    ]
+    names = ["size-small-s0", "size-small-s1", "size-large-s0", "size-large-s1"]
+    assert all([one.model for one in there] == names for there in found.values())
+    assert "figures/all/last/words/scaling.sizes.json" in paths(study, "figure")
+    with pytest.raises(ConfigError, match=r"there is no entry of tracking 'x'"):
+        small(SCALED.replace("tracking: all-of-it}", "tracking: x}"))
+    with pytest.raises(ConfigError, match=r"scale.sizes .*of which it needs two"):
+        small(SCALED.replace("{sizes: {", "{sizes: {models: [size-small-s0], "))

@@ -85,3 +85,18 @@ def test_step_names(step, name):
 def test_data_is_in_the_order_of_the_panels():
     table = emergence.data(emergence_table())
     assert list(dict.fromkeys(table["quantity"])) == ["accuracy", "faithfulness", "n_blocks", "modularity"]
+
+
+def test_changes_are_lines_and_chance_a_grey_band():
+    table = emergence_table()
+    table = table.assign(null_low=np.nan, null_high=np.nan)
+    table.loc[table["quantity"] == "modularity", ["null_low", "null_high"]] = [0.05, 0.1]
+    changes = pd.DataFrame(
+        [("modularity", "eap", 40, 160, True), ("n_blocks", "eap", 40, 160, False)],
+        columns=["quantity", "series", "after", "before", "found"],
+    )
+    plain, figure = emergence.draw(table), emergence.draw(table, changes)
+    added = [len(b.lines) - len(a.lines) for a, b in zip(plain.axes, figure.axes, strict=True)]
+    assert added == [0, 0, 0, 1] and len(figure.axes[3].collections) == 1
+    assert figure.axes[3].lines[-1].get_xdata()[0] == 80  # the middle of the two checkpoints, in the logarithm
+    assert "1 in 2 curves" in emergence.caption(table, changes)

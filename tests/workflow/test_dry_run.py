@@ -28,6 +28,11 @@ def place(tmp_path: Path, models: Path) -> Path:
     saved = tmp_path / "shared" / "models"
     saved.mkdir(parents=True)
     (saved / "stories260k").symlink_to(models / "stream")
+    trajectory = saved / "induction-attn-only-trajectory"
+    trajectory.mkdir()
+    (trajectory / "config.json").write_text('{"n_layers": 2, "d_vocab": 26}')
+    for step in range(0, 500, 100):
+        (trajectory / f"step_{step:04d}.safetensors").touch()
     return tmp_path / "work"
 
 

@@ -1,0 +1,1 @@
+"""Structure through training and through scale: tracking, aligned blocks, changes, lags, slopes."""
