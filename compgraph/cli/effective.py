@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from compgraph.cli.console import (
     rois_option,
     verb,
 )
+
+if TYPE_CHECKING:
+    from compgraph.graph import ComputationalGraph
 
 
 @verb("effective", section="effective", device=True)
@@ -56,21 +59,26 @@ def command(
     if method.takes_baseline:
         options = {"partition": partition, "options": entry.baseline_options, "cache": cache}
         baseline = make_baseline(baseline, net, pairs, reference=reference, seed=entry.seed, **options)
-    graph = effective_connectivity(
-        net,
-        pairs,
-        partition,
-        entry.method,
-        metric=entry.metric,
-        baseline=baseline,
-        reference=None if method.takes_baseline else reference,
-        split_qkv=entry.split_qkv,
-        batch_size=entry.batch_size,
-        recompute=entry.recompute,
-        bootstrap=entry.bootstrap,
-        seed=entry.seed,
-        **method_options(method, entry),
-    )
-    graph.attributes["held_out"] = entry.held_out
+
+    def make(**matrix: Any) -> ComputationalGraph:
+        graph = effective_connectivity(
+            net,
+            pairs,
+            partition,
+            entry.method,
+            metric=entry.metric,
+            baseline=baseline,
+            reference=None if method.takes_baseline else reference,
+            split_qkv=entry.split_qkv,
+            batch_size=entry.batch_size,
+            recompute=entry.recompute,
+            bootstrap=entry.bootstrap,
+            seed=entry.seed,
+            **method_options(method, entry),
+            **matrix,
+        )
+        graph.attributes["held_out"] = entry.held_out
+        return graph
+
     inputs |= {"model": made, "data": pairs_made, **dictionaries_made, **reference_made}
-    save_graph(call, graph, output, inputs)
+    save_graph(call, make, output, inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,5 +24,5 @@ def command(call: Call, model: Path, rois: Path | None, output: Path, entry: Any
     net, made = open_network(model, call.device)
     partition, inputs = build_partition(net, entry.partition, rois)
     method = catalogue.STRUCTURAL[entry.method]
-    graph = catalogue.load(method)(net, partition, seed=entry.seed, **method_options(method, entry))
-    save_graph(call, graph, output, {"model": made, **inputs})
+    make = partial(catalogue.load(method), net, partition, seed=entry.seed, **method_options(method, entry))
+    save_graph(call, make, output, {"model": made, **inputs})

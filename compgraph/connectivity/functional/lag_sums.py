@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,7 @@ class LagSums:
         step = np.diff(position)
         breaks = (np.diff(item) != 0) | (step > self.n_lags) | (step <= 0)
         bounds = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(values)]
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, stop in pairwise(bounds):
             rows, places = values[start:stop], position[start:stop]
             known = 0
             if start == 0 and self._tail is not None and self._tail.precedes(item[0], position[0]):
