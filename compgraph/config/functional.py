@@ -23,7 +23,14 @@ from compgraph.config.base import (
 MERGED = ("pearson", "covariance", "partial")
 """Methods that sums over parts of the data do for."""
 
-WHOLE: dict[str, object] = {"keep": 0, "part": "total", "confounds": [], "winsorise": 0.0, "positions": None, "dictionaries": None}
+WHOLE: dict[str, object] = {
+    "keep": 0,
+    "part": "total",
+    "confounds": [],
+    "winsorise": 0.0,
+    "positions": None,
+    "dictionaries": None,
+}
 """Fields that must be so where there are parts: the others need rows that are not those of the whole buffer."""
 
 OF_ROWS = ("lagged", "dynamic", "contrast", "coherence")
