@@ -15,7 +15,7 @@ from typing import Any
 from compgraph.errors import StoreError
 
 #: What to do about a result that is not what was written.
-REMAKE = "delete it and run the stage that makes it again"
+REMAKE = "compgraph run --verify makes it again, or delete it and run its stage"
 
 _BLOCK = 1 << 20
 

@@ -83,6 +83,24 @@ def partial_path(final: Path, resume: bool) -> Iterator[Path]:
             slot += 1
 
 
+def remove_leftover(path: Path) -> bool:
+    """Remove what an interrupted writer left (a partial payload, a lock, a file half renamed); say whether it is gone.
+
+    What a living writer holds stays.
+    """
+    if path.name.endswith(".partial"):
+        held = _lock_of(path)
+    elif path.name.endswith(".lock"):
+        held = path  # letting go of a lock removes it
+    elif path.name.endswith(".tmp"):
+        held = path.with_suffix(".lock")
+    else:
+        held = path.with_name(f".{Path(path.stem).stem}.json.lock")
+    with suppress(_TakenError), explained(path), lock(held, wait=False):
+        remove(path)
+    return not path.exists()
+
+
 def _lock_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.lock")
 

@@ -462,7 +462,7 @@ class ComputationalGraph:
         arguments = graph_io.read(Path(path))
         try:
             return cls(**arguments)
-        except GraphError as error:
+        except (GraphError, TypeError, ValueError, AttributeError) as error:
             raise GraphError(f"{path} is not a valid graph: {error}") from error
 
     def __repr__(self) -> str:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compgraph.architecture import Architecture
-from compgraph.errors import GraphError, MissingDependency
+from compgraph.errors import GraphError, MissingDependency, StoreError
 from compgraph.graph_checks import NODE_COLUMNS
 from compgraph.partition import Partition
+from compgraph.tables import read_arrow
 
 if TYPE_CHECKING:
     from compgraph.graph import ComputationalGraph
@@ -72,13 +73,16 @@ def read(folder: Path) -> dict[str, Any]:
     page = _read_page(folder / "graph.json")
     try:
         nodes = _read_table(folder / "nodes.parquet", int(page["n_nodes"]))
-        further = page.get("node_columns", [])  # graphs written before there were any lack the key
+        further = [str(name) for name in page.get("node_columns", [])]  # older graphs lack it
         edges = _read_table(folder / "edges.parquet", int(page["n_edges"]))
         expected = ["source", "target", "channel", "weight", *page["columns"]]
         arguments = {key: page[key] for key in ("channels", "directed", "kind", "attributes")}
         described, digest = page["architecture"], page["partition"]
+        architecture = None if described is None else Architecture.from_dict(described)
     except KeyError as error:
         raise GraphError(f"{folder / 'graph.json'} lacks {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise GraphError(f"{folder / 'graph.json'} does not describe a graph: {error}") from error
     if list(edges) != expected:
         raise GraphError(f"{folder / 'edges.parquet'} has columns {list(edges)}, not {expected}")
     if missing := [name for name in further if name not in nodes]:
@@ -100,7 +104,7 @@ def read(folder: Path) -> dict[str, Any]:
         "columns": edges,
         "node_columns": {name: nodes.pop(name) for name in further},
         "partition": partition,
-        "architecture": None if described is None else Architecture.from_dict(described),
+        "architecture": architecture,
         **arguments,
     }
 
@@ -159,13 +163,11 @@ def _write_table(columns: dict[str, Any], path: Path) -> None:
 
 
 def _read_table(path: Path, rows: int) -> dict[str, np.ndarray]:
-    arrow = _arrow()
+    _arrow()
     try:
-        # One plain file, not a dataset: names of folders above it are not columns.
-        with arrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            table = file.read()
-    except (OSError, arrow.ArrowException) as error:
-        raise GraphError(f"{path} is not a readable table: {error}") from error
+        table = read_arrow(path)
+    except StoreError as error:
+        raise GraphError(str(error)) from error
     if table.num_rows != rows:
         raise GraphError(f"{path} has {table.num_rows} rows, but graph.json says {rows}")
     return {name: table[name].to_numpy() for name in table.column_names}

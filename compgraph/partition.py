@@ -401,7 +401,10 @@ class Partition:
             If the folder is not a partition, is torn, or its labels are not the ones that were saved.
         """
         arguments, digest = partition_io.read(Path(path))
-        loaded = cls(**arguments)
+        try:
+            loaded = cls(**arguments)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise GraphError(f"{path} is not a readable partition: {error}") from error
         if loaded.digest != digest:
             raise GraphError(f"{path}: labels.npy holds other labels than partition.json was written for")
         return loaded

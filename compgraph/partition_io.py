@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compgraph.errors import GraphError
+from compgraph.arrays import read_array
+from compgraph.errors import GraphError, StoreError
 
 if TYPE_CHECKING:
     from compgraph.partition import Partition
@@ -49,8 +50,8 @@ def read(folder: Path) -> tuple[dict[str, Any], str]:
     page_path, labels_path = folder / "partition.json", folder / "labels.npy"
     try:
         page = json.loads(page_path.read_text())
-        joined = np.load(labels_path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        joined = read_array(labels_path)
+    except (OSError, ValueError, StoreError) as error:
         raise GraphError(f"{folder} is not a readable partition: {error}") from error
     if not isinstance(page, dict) or page.get("format") != FORMAT:
         raise GraphError(f"{page_path}: format must be {FORMAT}, as this version of compgraph writes it")
@@ -64,7 +65,7 @@ def read(folder: Path) -> tuple[dict[str, Any], str]:
             "empty": {site: tuple(names) for site, names in page["empty"].items()},
         }
         digest = page["digest"]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise GraphError(f"{page_path} lacks what a partition needs: {error}") from error
     if joined.shape != ((ends[-1] if len(ends) else 0),):
         raise GraphError(f"{labels_path} has shape {joined.shape}, which disagrees with {page_path}")

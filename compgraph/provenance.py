@@ -20,6 +20,7 @@ from compgraph.errors import StoreError
 from compgraph.sources import PACKAGE, PACKAGE_ROOT, code_digest
 
 __all__ = [
+    "EXTERNAL",
     "Provenance",
     "code_digest",
     "combined_digest",
@@ -30,6 +31,9 @@ __all__ = [
     "library_versions",
     "plain",
 ]
+
+#: Roles of inputs that are no results: weights that lie elsewhere, and what writes prompts or images for a model.
+EXTERNAL = frozenset({"weights", "reader"})
 
 #: Distributions whose version can change a result.
 LIBRARIES = (

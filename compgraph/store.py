@@ -11,13 +11,12 @@ Only this module writes manifests and renames payloads; the rest of the package 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from compgraph.checksums import REMAKE, Scan, check_arrays, payload_files, scan, scan_all
@@ -34,6 +33,7 @@ from compgraph.disk import (
     require_space,
 )
 from compgraph.errors import StoreError
+from compgraph.manifests import FORMAT, is_inside, read_manifest, seal_of
 from compgraph.provenance import Provenance, combined_digest, json_digest, json_text
 from compgraph.tables import read_table, write_table
 
@@ -42,6 +42,7 @@ __all__ = [
     "Draft",
     "Result",
     "create",
+    "discard",
     "format_bytes",
     "free_space",
     "open",
@@ -50,18 +51,6 @@ __all__ = [
     "verify",
     "write_table",
 ]
-
-#: Version of the layout of manifests. Raise it when an older reader would misread a newer result.
-FORMAT = 1
-
-_FIELDS = {
-    "kind": str,
-    "digest": str,
-    "files": dict,
-    "summary": dict,
-    "provenance": dict,
-    "warnings": list,
-}
 
 
 @dataclass(frozen=True)
@@ -140,8 +129,8 @@ class Result:
             _compare(self, name, scan(self.file(name), whole=False))
 
 
-def open(manifest_path: str | os.PathLike[str], kind: str | None = None) -> Result:
-    """Open a result after a cheap check: every file of the payload exists and has its size.
+def open(manifest_path: str | os.PathLike[str], kind: str | None = None, *, lazy: bool = False) -> Result:
+    """Open a result after comparing the size and the checksum of every file of its payload.
 
     Parameters
     ----------
@@ -149,31 +138,35 @@ def open(manifest_path: str | os.PathLike[str], kind: str | None = None) -> Resu
         The manifest (``….json``).
     kind : str, optional
         The kind that the caller can use.
+    lazy : bool
+        Compare sizes only: for a caller that checks what it reads when it reads it, or that reads none of it.
 
     Raises
     ------
     StoreError
         If the manifest is missing, torn or of another format, if the result is of another kind, or if a file
-        of the payload is missing or has another size.
+        of the payload is missing or is not what was written.
     """
     path = Path(manifest_path)
-    result = Result(path, _read_manifest(path))
+    result = Result(path, read_manifest(path))
     if kind is not None and result.kind != kind:
         raise StoreError(f"{path} holds a result of kind {result.kind!r}; expected {kind!r}")
     for name, entry in result.manifest["files"].items():
         _compare_size(result, name, entry["size"])
+    if not lazy:
+        result.check(*result.manifest["files"])
     return result
 
 
 def verify(manifest_path: str | os.PathLike[str]) -> Result:
-    """Open a result after re-reading every byte of its payload.
+    """Open a result after comparing its payload with the digest as well, and looking for files that do not belong.
 
     Raises
     ------
     StoreError
-        As `open` does, or naming the file whose bytes are not those written, or that does not belong there.
+        As `open` does, or naming the file that its manifest does not know.
     """
-    result = open(manifest_path)
+    result = open(manifest_path, lazy=True)
     files = result.manifest["files"]
     if result.manifest["payload"] is None:
         digest = json_digest(result.summary)
@@ -188,64 +181,6 @@ def verify(manifest_path: str | os.PathLike[str]) -> Result:
     if digest != result.digest:
         raise StoreError(f"{manifest_path} has been edited: its digest is not that of its content; {REMAKE}")
     return result
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise StoreError(f"there is no result {path}: {_why_missing(path)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    try:
-        manifest = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise StoreError(f"{path} is not a manifest, or is torn ({error}); {REMAKE}") from error
-    if not isinstance(manifest, dict) or "format" not in manifest or "payload" not in manifest:
-        raise StoreError(f"{path} is not a manifest of compgraph: it has no format and payload")
-    if manifest["format"] != FORMAT:
-        raise StoreError(
-            f"{path} was written by {_writer(manifest)} in results format {manifest['format']!r}, and this "
-            f"version reads format {FORMAT}: move that results folder away and run again, or use the version "
-            "that wrote it"
-        )
-    for name, kind in _FIELDS.items():
-        if not isinstance(manifest.get(name), kind):
-            raise StoreError(f"{path} is not a whole manifest: {name} is {manifest.get(name)!r}; {REMAKE}")
-    _check_names(path, manifest)
-    return manifest
-
-
-def _why_missing(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f"there is no folder {path.parent}"
-    if sorted(path.parent.glob(f"{path.stem}.*.partial")):
-        return "its making was interrupted; run that stage again"
-    return "run the stage that makes it first"
-
-
-def _writer(manifest: dict[str, Any]) -> str:
-    try:
-        return f"compgraph {manifest['provenance']['versions']['compgraph']}"
-    except (KeyError, TypeError):
-        return "another version of compgraph"
-
-
-def _check_names(path: Path, manifest: dict[str, Any]) -> None:
-    """Refuse names that lead out of the folder, and entries without a size and a checksum."""
-    payload = manifest["payload"]
-    if payload is not None and not (isinstance(payload, str) and _is_inside(payload)):
-        raise StoreError(f"{path} names a payload outside its folder: {payload!r}")
-    for name, entry in manifest["files"].items():
-        if not _is_inside(name):
-            raise StoreError(f"{path} names a file outside its payload: {name!r}")
-        if not (isinstance(entry, dict) and isinstance(entry.get("size"), int) and "crc32c" in entry):
-            raise StoreError(f"{path} is not a whole manifest: no size and crc32c for {name}; {REMAKE}")
-
-
-def _is_inside(name: str) -> bool:
-    pure = PurePosixPath(name)
-    return bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts and "\0" not in name
 
 
 def _compare_size(result: Result, name: str, size: int) -> None:
@@ -329,7 +264,7 @@ def create(
         renaming.
     """
     manifest = Path(manifest_path)
-    if payload is not None and not _is_inside(payload):
+    if payload is not None and not is_inside(payload):
         raise ValueError(f"payload {payload!r} is not a name inside the manifest's folder")
     final = manifest.parent / payload if payload is not None else manifest
     with explained(manifest):
@@ -367,6 +302,7 @@ def _seal(
         content["files"] = {name: {"size": s.size, "crc32c": s.crc32c} for name, s in files.items()}
         content["digest"] = combined_digest({name: s.sha256 for name, s in files.items()})
     content |= {"summary": draft.summary, "provenance": provenance.to_dict(), "warnings": draft.warnings}
+    content["seal"] = seal_of(content)
     text = json_text(content)  # before anything is replaced: it may fail
     # Two writers may finish at once. Each swap is whole under this lock, so that the last one wins entirely.
     with lock(manifest.with_name(f".{manifest.name}.lock")), prepared(manifest, text) as new_manifest:
@@ -383,6 +319,14 @@ def _seal(
         flush(manifest.parent)
         if final is not None:
             remove(old)
+
+
+def discard(result: Result) -> None:
+    """Remove a result, its manifest first."""
+    with lock(result.manifest_path.with_name(f".{result.manifest_path.name}.lock")), explained(result.manifest_path):
+        result.manifest_path.unlink(missing_ok=True)
+        flush(result.manifest_path.parent)
+        remove(result.path)
 
 
 def _checked_files(path: Path) -> list[str]:

@@ -131,7 +131,7 @@ def shifted(table: pd.DataFrame) -> pd.DataFrame:
     [
         (lambda f: (f / "graph.json").unlink(), "not a readable graph"),
         (lambda f: (f / "graph.json").write_text("{"), "not a readable graph"),
-        (lambda f: (f / "edges.parquet").unlink(), "edges.parquet is not a readable table"),
+        (lambda f: (f / "edges.parquet").unlink(), "there is no table .*edges.parquet"),
         (lambda f: (f / "nodes.parquet").write_bytes(b"PAR1"), "nodes.parquet is not a readable table"),
         (lambda f: damage_page(f, format=2), "format must be 1"),
         (lambda f: damage_page(f, channels="gone"), "lacks 'channels'"),

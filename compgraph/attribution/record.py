@@ -18,13 +18,13 @@ from compgraph.attribution.memory import NodeAttributions
 from compgraph.attribution.probe import make_probe
 from compgraph.catalogue import ATTRIBUTIONS as METHODS
 from compgraph.catalogue import METRICS, Entry, load, only_clean, settings_of
-from compgraph.connectivity.memory import available_memory
 from compgraph.data.batches import batch_of
 from compgraph.data.buffer_layout import ATTRIBUTIONS, QUANTITIES, Pairs, Positions
 from compgraph.data.buffer_plan import Plan, Source, data_digest, make_plan, recorded
 from compgraph.data.buffer_writer import fill_buffer
 from compgraph.data.buffers import ActivationBuffer, open_buffer
 from compgraph.errors import DataError, ModelError
+from compgraph.memory import available_memory
 from compgraph.metrics import Metric, describe, get_metric
 from compgraph.models.network import Network
 from compgraph.progress import progress as show_progress

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from compgraph.cli.console import TO_BE_GIVEN, Call, fail, verb
-from compgraph.cli.run import expand_targets, find_config, load_study
+from compgraph.cli.run import expand_targets, find_config, find_damaged, load_study
 
 if TYPE_CHECKING:
     from compgraph.cli.workflow import Event
@@ -43,6 +43,8 @@ def command(call: Call, config: Path | None, targets: tuple[str, ...]) -> None:
             fail("compgraph plan: " + "\n".join(lines or tail(log, 20)))
     jobs = {event["jobid"]: event for event in events if event["event"] == "job_info" and event["rule_name"] != "all"}
     click.echo("\n".join(describe(list(jobs.values()), len(study.results()) + len(study.all_parts()) + 1, str(path))))
+    for reason in find_damaged(study).values():
+        click.echo(f"\nnote: would be made again: {reason}")
     for sentence in [*own_code(study.config), *study.left_out()]:
         click.echo(f"\nnote: {sentence}")
 

@@ -82,13 +82,13 @@ def _opened(
     buffers: list[Recording] = []
     model, like = None, None
     for manifest in manifests:
-        result = store.open(manifest)
+        result = store.open(manifest, lazy=True)
         role = result.kind if result.kind not in inputs else f"{result.kind}-{len(inputs)}"
         inputs[role] = result
         if result.kind == "model":
             model = manifest
         elif result.kind == "partition":
-            like = Partition.load(result.path)
+            like = Partition.load(store.open(manifest).path)
         else:
             buffers.append(open_buffer(manifest))
     if model is not None:

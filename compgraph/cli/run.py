@@ -27,17 +27,23 @@ DEFAULT_CONFIG = Path("config.yaml")
 @verb("run")
 @click.option("--config", "-c", type=TO_BE_GIVEN, help="The study; config.yaml if not given.")
 @click.option("--cores", help="Jobs at a time: a number, or all; by default what the config says.")
+@click.option("--verify", is_flag=True, help="Read every byte of earlier results first; what is damaged is made again.")
 @click.option("--open/--no-open", "open_report", default=None, help="Open the report at the end.")
 @click.argument("targets", nargs=-1)
 def command(
-    call: Call, config: Path | None, cores: str | None, open_report: bool | None, targets: tuple[str, ...]
+    call: Call,
+    config: Path | None,
+    cores: str | None,
+    verify: bool,
+    open_report: bool | None,
+    targets: tuple[str, ...],
 ) -> None:
     """Run a study: make whatever is missing or out of date.
 
     TARGETS are stages (effective) or files below the results folder; everything if none is given. A run that was
     stopped or killed is continued by running again.
     """
-    from compgraph.cli.workflow import claimed, snakemake, workflow_root
+    from compgraph.cli.workflow import claimed, results_held, snakemake, workflow_root
     from compgraph.config.metrics import own_code
 
     root = workflow_root()
@@ -49,8 +55,11 @@ def command(
     for sentence in [*own_code(study.config), *study.left_out()]:
         call.say(f"note: {sentence}")
     watch = Watch(call.quiet)
-    with claimed(root, path) as claim, interrupted_by_termination():
-        with snakemake(root, path, arguments, log) as process:
+    with interrupted_by_termination(), claimed(root, path) as claim, results_held(study.root, call.say) as held:
+        for manifest, reason in find_damaged(study, verify).items():
+            call.say(f"note: made again: {reason}")
+            manifest.unlink()
+        with snakemake(root, path, arguments, log, [held]) as process:
             claim(process.process.pid)
             with watch.shown():
                 for event in process:
@@ -71,6 +80,13 @@ def find_config(root: Path, given: Path | None) -> Path:
     if given is not None:
         return given
     return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else root / DEFAULT_CONFIG
+
+
+def find_damaged(study: Study, every_byte: bool = False) -> dict[Path, str]:
+    """Manifests of the study's results that are not as they were written, with the reason."""
+    from compgraph.verification import damaged
+
+    return damaged([*study.paths(), *study.all_parts()], every_byte)
 
 
 def load_study(path: Path) -> Study:

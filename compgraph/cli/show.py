@@ -32,7 +32,7 @@ def command(call: Call, file: Path, rows: int, fast: bool) -> None:
     from compgraph import store
 
     manifest = manifest_of(file)
-    result = store.open(manifest) if fast else store.verify(manifest)
+    result = store.open(manifest, lazy=True) if fast else store.verify(manifest)
     console = Console(highlight=False)
     whole = "sizes as written" if fast else "whole: every byte is as written"
     console.print(f"[bold]{manifest}[/bold]\n{result.kind}, {store.format_bytes(result.size)}, {whole}\n")

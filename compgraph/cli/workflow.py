@@ -7,6 +7,7 @@ its text. Only this module and ``workflow/`` know it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -15,12 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compgraph.disk import explained
 from compgraph.errors import CompgraphError, MissingDependency
 
 Event = dict[str, Any]
@@ -89,7 +91,9 @@ class Process:
 
 
 @contextmanager
-def snakemake(root: Path, config: Path, arguments: Sequence[str], log: Path | None = None) -> Iterator[Process]:
+def snakemake(
+    root: Path, config: Path, arguments: Sequence[str], log: Path | None = None, held: Sequence[int] = ()
+) -> Iterator[Process]:
     """Start Snakemake; it is stopped, politely, if the body is left early.
 
     Parameters
@@ -102,6 +106,8 @@ def snakemake(root: Path, config: Path, arguments: Sequence[str], log: Path | No
         More arguments: targets, ``--dry-run``.
     log : Path, optional
         File for all that Snakemake prints; a temporary one if not given.
+    held : sequence of int
+        Descriptors of locks that it inherits, so that they last as long as it works, whatever becomes of its launcher.
 
     Raises
     ------
@@ -129,6 +135,7 @@ def snakemake(root: Path, config: Path, arguments: Sequence[str], log: Path | No
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment,
+                pass_fds=tuple(held),
             )
             try:
                 yield Process(process, events)
@@ -196,6 +203,37 @@ def claimed(root: Path, config: Path) -> Iterator[Any]:
         yield _write_record
     finally:
         RECORD.unlink(missing_ok=True)
+
+
+@contextmanager
+def results_held(folder: Path, say: Callable[[str], None]) -> Iterator[int]:
+    """Hold a results folder against other runs, from whatever folder they are started; wait for one that holds it.
+
+    Parameters
+    ----------
+    folder : Path
+    say : callable
+        Is told if there is something to wait for.
+
+    Yields
+    ------
+    int
+        Descriptor of the lock.
+    """
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / ".run.lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another run is at work on {folder}; waiting for it")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            say(f"note: {folder} is on a disk without locks ({error.strerror}): start one run at a time")
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _read_record() -> dict[str, Any] | None:

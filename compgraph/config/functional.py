@@ -104,8 +104,9 @@ class FunctionalEntry(BufferEntry):
 
     @model_validator(mode="after")
     def _check_between(self) -> FunctionalEntry:
-        if self.part == "between" and (getattr(self, "method", "") in OF_ROWS or getattr(self, "keep", 0)):
-            what = "keep" if getattr(self, "keep", 0) else f"the method '{self.method}'"  # type: ignore[attr-defined]
+        method, keep = getattr(self, "method", ""), int(getattr(self, "keep", 0) or 0)
+        if self.part == "between" and (method in OF_ROWS or keep):
+            what = "keep" if keep else f"the method '{method}'"
             raise PydanticCustomError(
                 "rule", "part is between, which leaves class means, and {what} needs rows", {"what": what}
             )

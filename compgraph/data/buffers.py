@@ -39,7 +39,7 @@ def open_buffer(manifest_path: str | Path) -> ActivationBuffer:
     StoreError
         If it is missing, torn, damaged, of another kind or of another version.
     """
-    result = store.open(manifest_path)
+    result = store.open(manifest_path, lazy=True)
     if result.kind not in QUANTITIES:
         kinds = " or ".join(map(repr, QUANTITIES))
         raise StoreError(f"{manifest_path} holds a result of kind {result.kind!r}; expected {kinds}")

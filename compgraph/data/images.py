@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from compgraph.data.image_sources import ImageSet, open_source
-from compgraph.errors import DataError
+from compgraph.errors import DataError, StoreError
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -203,18 +203,19 @@ class ImagePairs:
         DataError
             If a file is missing, damaged, or does not fit the others.
         """
-        import pandas as pd
+        from compgraph.arrays import read_array
+        from compgraph.tables import read_table
 
         source = Path(folder)
         arrays: dict[str, Any] = {}
         try:
-            table = pd.read_parquet(source / "items.parquet")
-            classes = json.loads((source / _MARK).read_text())["classes"]
+            table = read_table(source / "items.parquet")
+            classes = [str(name) for name in json.loads((source / _MARK).read_text())["classes"]]
             for name in _ARRAYS:
                 path = source / f"{name}.npy"
-                arrays[name] = np.load(path, allow_pickle=False) if name == "clean" or path.exists() else None
+                arrays[name] = read_array(path) if name == "clean" or path.exists() else None
             columns = {name: table[name].to_numpy().astype(str) for name in ("id", "task", "split")}
-        except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+        except (StoreError, OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{source}: not a readable folder of image pairs ({error})") from error
         return cls(**arrays, ids=columns["id"], task=columns["task"], split=columns["split"], classes=classes)
 

@@ -232,6 +232,7 @@ class PromptPairs:
         DataError
             If a file is missing, damaged, or does not fit the others.
         """
+        from compgraph.arrays import read_array
         from compgraph.tables import read_table
 
         source = Path(folder)
@@ -241,9 +242,9 @@ class PromptPairs:
             for name in _ARRAYS:
                 path = source / f"{name}.npy"
                 needed = name in ("clean", "mask")
-                arrays[name] = np.load(path, allow_pickle=False) if needed or path.exists() else None
+                arrays[name] = read_array(path) if needed or path.exists() else None
             columns = {name: table[name].to_numpy() for name in ("id", "task", "split", "position")}
-        except (StoreError, OSError, ValueError, EOFError, KeyError) as error:
+        except (StoreError, OSError, ValueError, KeyError) as error:
             raise DataError(f"{source}: not a readable folder of prompt pairs ({error})") from error
         return cls(
             arrays["clean"],

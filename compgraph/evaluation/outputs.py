@@ -250,7 +250,7 @@ def open_outputs(manifest: str | Path) -> CircuitOutputs:
     StoreError
         Missing, torn, damaged, or of another kind.
     """
-    return CircuitOutputs(store.open(manifest, KIND))
+    return CircuitOutputs(store.open(manifest, KIND, lazy=True))
 
 
 def cache_for(

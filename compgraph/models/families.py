@@ -237,9 +237,9 @@ FAMILIES: dict[str, Family] = {
 """`model_type` -> family."""
 
 
-def find_family(model_type: str | None) -> Family:
+def find_family(model_type: Any) -> Family:
     """The family of a `model_type`; ModelError names those there are, and the nearest."""
-    if model_type in FAMILIES:
+    if isinstance(model_type, str) and model_type in FAMILIES:
         return FAMILIES[model_type]
     near = difflib.get_close_matches(str(model_type).lower(), FAMILIES, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]}?)" if near else ""

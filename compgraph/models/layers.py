@@ -90,7 +90,7 @@ def parse_layers(layers: Sequence[Mapping[str, Any]]) -> list[Layer]:
 
 def _parse_layer(index: int, given: Mapping[str, Any]) -> Layer:
     kind = given.get("type") if isinstance(given, Mapping) else None
-    if kind not in OPTIONS:
+    if not isinstance(kind, str) or kind not in OPTIONS:
         raise ModelError(f"layer {index}: type {kind!r} is not supported; supported are {', '.join(OPTIONS)}")
     options = OPTIONS[kind]
     unknown = sorted(set(given) - set(options) - {"type"})

@@ -117,7 +117,9 @@ def load_tokenizer(path_or_hub_name: str | Path, revision: str | None = None) ->
 
     with quiet_transformers():
         try:
-            return AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+            found = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+            found("a word")  # odd settings show only when they are used
+            return found
         except Exception as error:  # the tokenizers library raises bare Exception for a malformed file
             reason = " ".join(str(error).split())[:200]
             raise ModelError(f"{checkpoint.name}: its tokenizer cannot be read ({reason}).") from error

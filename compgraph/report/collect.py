@@ -117,7 +117,7 @@ def _open_all(root: Path, paths: Iterable[Path]) -> tuple[list[Found], list[Noti
     for path in paths:
         place = place_of(path, root)
         try:
-            result = store.open(path)
+            result = store.open(path, lazy=True)
             _ = result.provenance
         except StoreError as error:
             notices.append(Notice(place.name, f"This result could not be read: {error}"))

@@ -188,6 +188,7 @@ class StoredScores:
         if f"{name}/zarr.json" not in self.result.manifest["files"]:
             via = f" by channel {channel!r}" if channel else ""
             raise StoreError(f"{self.result.manifest_path} holds no scores of edges {source} -> {target}{via}")
+        self.result.check(*(file for file in self.result.manifest["files"] if file.startswith(f"{name}/")))
         found: Any = zarr.open_array(self.result.path / name, mode="r", zarr_format=3)
         return np.asarray(found[:], np.float32)
 
@@ -200,9 +201,9 @@ def open_score_matrix(path: str | Path) -> StoredScores:
     StoreError
         There is no whole matrix of scores.
     """
-    result = store.open(path)
+    result = store.open(path, lazy=True)
     if result.kind != "graph":
-        return StoredScores(store.open(path, KIND))
+        return StoredScores(store.open(path, KIND, lazy=True))
     if f"{INSIDE}/zarr.json" not in result.manifest["files"]:
         raise StoreError(f"{path} holds a graph without the matrix of all scores; set its entry's matrix: float32")
     return StoredScores(result, f"{INSIDE}/")

@@ -13,8 +13,8 @@ import torch
 from compgraph.connectivity.effective.bootstrap import MEMORY
 from compgraph.connectivity.effective.edge_memory import BYTES_PER_EDGE, edges_into
 from compgraph.connectivity.effective.setting import Setting
-from compgraph.connectivity.memory import available_memory, peak_memory, resident_memory
 from compgraph.errors import DataError
+from compgraph.memory import available_memory, peak_memory, resident_memory
 from compgraph.metrics import needs_reference
 from compgraph.models.counting import Passes, count_passes
 from compgraph.models.transformer import Transformer

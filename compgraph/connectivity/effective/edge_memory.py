@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from compgraph.architecture import Architecture
 from compgraph.connectivity.effective.setting import Setting
-from compgraph.connectivity.memory import available_memory
 from compgraph.errors import DataError
+from compgraph.memory import available_memory
 from compgraph.partition import Partition
 from compgraph.patterns import pattern_of, served_parts, with_patterns
 

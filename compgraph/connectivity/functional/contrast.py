@@ -15,9 +15,9 @@ from compgraph.connectivity.functional.recordings import Pool, Recording
 from compgraph.connectivity.functional.setting import Setting, check_two
 from compgraph.connectivity.functional.signals import Matrix
 from compgraph.connectivity.functional.significance import ALMOST_ONE
-from compgraph.connectivity.memory import available_memory
 from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
+from compgraph.memory import available_memory
 from compgraph.partition import Partition
 from compgraph.progress import track
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from compgraph.connectivity.memory import available_memory as _available
 from compgraph.errors import DataError
+from compgraph.memory import available_memory as _available
 
 BYTES_PER_PAIR = 200
 """Five float64 copies of the square of sums at the end, and the columns of the edges, per pair of nodes."""

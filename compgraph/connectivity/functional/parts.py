@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compgraph.architecture import Architecture
+from compgraph.arrays import read_array
 from compgraph.connectivity.functional.lag_sums import LagSums
 from compgraph.connectivity.functional.memory import check_memory
 from compgraph.connectivity.functional.moments import gather
@@ -32,7 +33,7 @@ from compgraph.connectivity.functional.recordings import Pool, Recording
 from compgraph.connectivity.functional.setting import Prepared, Setting
 from compgraph.connectivity.functional.streaming import JointMoments, Sums, Tails
 from compgraph.data.moments import Moments
-from compgraph.errors import DataError
+from compgraph.errors import DataError, StoreError
 from compgraph.partition import Partition
 
 if TYPE_CHECKING:
@@ -176,9 +177,9 @@ class Part:
         folder = Path(path)
         try:
             page = json.loads((folder / "part.json").read_text())
-            arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in page["arrays"]}
+            arrays = {name: read_array(folder / f"{name}.npy") for name in page["arrays"]}
             wrong = [name for name, digest in page["arrays"].items() if _digest(arrays[name]) != digest]
-        except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
+        except (StoreError, OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{folder} is not a whole part of functional statistics: {error}") from error
         if page["format"] != FORMAT or wrong:
             raise DataError(f"{folder} is damaged or of another version (format {page['format']}, files {wrong})")

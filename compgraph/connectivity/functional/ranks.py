@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compgraph.connectivity.functional.signals import Matrix, Signals
-from compgraph.connectivity.memory import available_memory
+from compgraph.memory import available_memory
 
 SAMPLE = 16_384
 EXACT_BYTES = 2 * 10**9

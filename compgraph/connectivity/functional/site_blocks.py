@@ -9,8 +9,8 @@ import numpy as np
 
 from compgraph.connectivity.functional.setting import Prepared
 from compgraph.connectivity.functional.signals import Matrix, Signals
-from compgraph.connectivity.memory import available_memory
 from compgraph.errors import DataError
+from compgraph.memory import available_memory
 
 BUDGET = 2 * 10**9
 """Most bytes that the blocks of one pass may take."""

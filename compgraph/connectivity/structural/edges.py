@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 
 from compgraph.connectivity.effective.edge_memory import count_edges
-from compgraph.connectivity.memory import available_memory
 from compgraph.connectivity.structural.vectors import Ends, Vectors
 from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
+from compgraph.memory import available_memory
 from compgraph.models.network import Network
 from compgraph.models.writes import check_writes
 from compgraph.multiple_testing import benjamini_hochberg
