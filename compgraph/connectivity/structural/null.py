@@ -92,7 +92,8 @@ class Moments:
     def relative(self) -> Moments:
         """Of the scores over their mean."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return Moments(np.asarray(self.mean / self.mean, np.float64), self.variance / self.mean**2, self.third / self.mean**3)
+            scale: Array = 1 / self.mean
+            return Moments(self.mean * scale, self.variance * scale * scale, self.third * scale * scale * scale)
 
     def times(self, other: Moments) -> Moments:
         """Of the product with something independent; both of mean 1, and broadcast."""
