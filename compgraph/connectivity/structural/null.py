@@ -92,8 +92,10 @@ class Moments:
     def relative(self) -> Moments:
         """Of the scores over their mean."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            scale: Array = 1 / self.mean
-            return Moments(self.mean * scale, self.variance * scale * scale, self.third * scale * scale * scale)
+            one, variance, third = (
+                np.divide(value, self.mean**k) for k, value in ((1, self.mean), (2, self.variance), (3, self.third))
+            )
+        return Moments(one, variance, third)
 
     def times(self, other: Moments) -> Moments:
         """Of the product with something independent; both of mean 1, and broadcast."""
