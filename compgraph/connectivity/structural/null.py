@@ -92,16 +92,13 @@ class Moments:
     def relative(self) -> Moments:
         """Of the scores over their mean."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            one, variance, third = (
-                np.divide(value, self.mean**k) for k, value in ((1, self.mean), (2, self.variance), (3, self.third))
-            )
-        return Moments(one, variance, third)
+            return Moments(self.mean / self.mean, self.variance / self.mean**2, self.third / self.mean**3)
 
     def times(self, other: Moments) -> Moments:
         """Of the product with something independent; both of mean 1, and broadcast."""
-        square = (1 + self.variance) * (1 + other.variance)
-        cube = (1 + 3 * self.variance + self.third) * (1 + 3 * other.variance + other.third)
-        return Moments(self.mean * other.mean, square - 1, cube - 3 * square + 2)
+        square: Array = (1 + self.variance) * (1 + other.variance)
+        cube: Array = (1 + 3 * self.variance + self.third) * (1 + 3 * other.variance + other.third)
+        return Moments(self.mean * other.mean, np.subtract(square, 1.0), cube - 3 * square + 2)
 
     def z(self, squares: Array) -> Array:
         """Standardised squared scores; NaN where nothing varies."""
