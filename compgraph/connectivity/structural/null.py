@@ -98,7 +98,7 @@ class Moments:
         """Of the product with something independent; both of mean 1, and broadcast."""
         square: Array = (1 + self.variance) * (1 + other.variance)
         cube: Array = (1 + 3 * self.variance + self.third) * (1 + 3 * other.variance + other.third)
-        return Moments(self.mean * other.mean, np.subtract(square, 1.0), cube - 3 * square + 2)
+        return Moments(self.mean * other.mean, np.subtract(square, 1.0), np.add(cube - 3 * square, 2.0))
 
     def z(self, squares: Array) -> Array:
         """Standardised squared scores; NaN where nothing varies."""
