@@ -117,6 +117,7 @@ TESTS: Table = table(
     _test("minimality", "what a circuit keeps against random ones, and which of its edges or nodes it needs"),
     _test("knock-out", "what circuits do alone, what the network does without them, and what both can do"),
     _test("stability", "agreement of circuits made from disjoint samples of the examples"),
+    _test("reproducibility", "agreement with graphs from other seeds or wordings, against random circuits"),
     _test("separability", "share of each block's attribution by task, against shuffled tasks", needs=("buffer",)),
     _test(
         "block-ablation",

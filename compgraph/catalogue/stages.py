@@ -48,6 +48,7 @@ FIGURES: Table = table(
     _figure_of_test("minimality", "the loss without each edge of a circuit, against chance", "edges", "circuit"),
     _figure_of_test("knock-out", "circuits alone, and the network without them", "circuits"),
     _figure_of_test("stability", "agreement of circuits from disjoint samples", "circuits"),
+    _figure_of_test("reproducibility", "agreement of circuits from other seeds and wordings", "circuits", "areas"),
     _figure_of_test("separability", "attribution of each block by task", "shares", "blocks", "index"),
     _figure_of_test("block-ablation", "tasks by tasks: blocks removed, and alone kept", "tasks"),
     _figure_of_test("class-ablation", "accuracy against the share of regions removed, and kept", "accuracy"),

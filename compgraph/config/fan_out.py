@@ -39,15 +39,21 @@ class FanOut(Serving):
 
     def datasets_for(self, stage: str, entry: Any, model: str) -> list[str]:
         """Datasets an entry applies to, for one model."""
-        named = getattr(entry, "datasets", None)
         return [
             dataset
             for dataset in self.config.datasets
-            if (named is None or dataset in named)
+            if self.selects(entry, dataset)
             and not self.against_reading(entry, model, dataset)
             and not self.against_dataset(stage, entry, dataset)
             and not (getattr(entry, "baseline_data", None) and self.against_pair(model, entry.baseline_data))
         ]
+
+    def selects(self, entry: Any, dataset: str) -> bool:
+        """Whether an entry is about a dataset: one that it names, or any that is not made on request alone."""
+        named = getattr(entry, "datasets", None)
+        if named is not None:
+            return dataset in named
+        return not (dataset and self.config.datasets[dataset].on_request)
 
     def checkpoints_for(self, entry: Any, model: str) -> list[str]:
         """Checkpoints of a model an entry applies to."""
@@ -189,9 +195,11 @@ class FanOut(Serving):
 
     def evaluates(self, entry: Any, runs: Result) -> bool:
         """Whether an entry of ``evaluation`` applies to a result of ``ablation``."""
-        chosen = {"models": runs.model, "datasets": runs.dataset, "runs": runs.name}
+        chosen = {"models": runs.model, "runs": runs.name}
         named = all(getattr(entry, key) is None or word in getattr(entry, key) for key, word in chosen.items())
-        if not named or runs.checkpoint not in self.checkpoints_for(entry, runs.model):
+        if not named or not self.selects(entry, runs.dataset):
+            return False
+        if runs.checkpoint not in self.checkpoints_for(entry, runs.model):
             return False
         return not self.against_dataset("evaluation", entry, runs.dataset)
 
@@ -201,7 +209,7 @@ class FanOut(Serving):
             return False
         if entry.graphs is not None and f"{graph.stage}.{graph.name}" not in entry.graphs:
             return False
-        if entry.datasets is not None and graph.dataset not in entry.datasets:
+        if not self.selects(entry, graph.dataset):
             return False
         if graph.model not in self.models_for(stage, entry):
             return False

@@ -9,7 +9,7 @@ from compgraph import catalogue
 from compgraph.config.base import describe_unknown
 from compgraph.config.problems import Problem
 from compgraph.config.results import Result
-from compgraph.config.tests import BLOCK_STAGES
+from compgraph.config.tests import BLOCK_STAGES, SOURCES
 
 if TYPE_CHECKING:
     from compgraph.config.config import Config
@@ -19,7 +19,8 @@ Inputs = dict[str, Result]
 """Role of an input to the result that plays it.
 
 Roles are ``graph``, ``dictionaries``, ``buffer``, ``blocks``, and the words of ``partitions``; the graph that such a
-word names has the word's role with ``graph:`` before it.
+word names has the word's role with ``graph:`` before it. Graphs made again are ``again:seeds:WORD`` and
+``again:phrasings:WORD``, and the data that one was made from, where they are others, ``data:WORD``.
 """
 
 
@@ -61,7 +62,30 @@ def inputs_of(study: FanOut, result: Result) -> Inputs:
             found["blocks"] = Result(section, name, *place, result.graph)
     if getattr(entry, "buffer", None):
         found["buffer"] = study.signals_of(result)[0]
-    return found | _partitions(study, entry, *place)
+    return found | _replicates(entry, result) | _partitions(study, entry, *place)
+
+
+def _replicates(entry: Any, result: Result) -> Inputs:
+    """Graphs made again, and their data; of words that name what the result is of anyway there is none."""
+    found: Inputs = {}
+    for source in SOURCES:
+        for word in getattr(entry, source, None) or ():
+            graph, dataset = replicate(word, result.graph, result.dataset)
+            if (graph, dataset) == (result.graph, result.dataset):
+                continue
+            stage, _, name = graph.partition(".")
+            found[f"again:{source}:{word}"] = Result(stage, name, result.model, result.checkpoint, dataset)
+            if dataset != result.dataset:
+                found[f"data:{word}"] = Result("data", dataset, result.model, dataset=dataset)
+    return found
+
+
+def replicate(word: str, graph: str, dataset: str) -> tuple[str, str]:
+    """Graph (``effective.name``) and dataset that a word means, for a graph of a dataset."""
+    if not word.startswith("effective."):
+        return graph, word
+    named, _, other = word.partition("@")
+    return named, other or dataset
 
 
 def _partitions(study: FanOut, entry: Any, model: str, checkpoint: str, dataset: str) -> Inputs:
@@ -99,6 +123,7 @@ def unknown_names(config: Config) -> Iterator[Problem]:
     """Blocks and regions that are no entries of their sections."""
     blocks = [f"{stage}.{name}" for stage in BLOCK_STAGES for name in getattr(config, stage)]
     for test, entry in config.tests.items():
+        yield from _unknown_replicates(config, test, entry)
         named = getattr(entry, "blocks", None)
         if named and named not in blocks:
             yield Problem(("tests", test, "blocks"), describe_unknown("division into blocks", named, blocks))
@@ -113,6 +138,33 @@ def unknown_names(config: Config) -> Iterator[Problem]:
                 yield Problem(("tests", test, "partitions", index), describe_unknown("graph", graph, listed))
 
 
+def _unknown_replicates(config: Config, test: str, entry: Any) -> Iterator[Problem]:
+    """Words that name no dataset and no effective graph; and none at all."""
+    known = [f"effective.{name}" for name in config.effective]
+    for source in SOURCES:
+        for index, word in enumerate(getattr(entry, source, None) or ()):
+            graph, dataset = replicate(word, "", "")
+            if graph and graph not in known:
+                yield Problem(("tests", test, source, index), describe_unknown("graph", graph, known))
+            if dataset and dataset not in config.datasets:
+                yield Problem(("tests", test, source, index), describe_unknown("dataset", dataset, [*config.datasets]))
+    if hasattr(entry, "seeds") and not (entry.seeds or entry.phrasings):
+        yield Problem(("tests", test), "it names no graph to compare with: give seeds, phrasings, or both")
+
+
+def _other_nodes(study: FanOut, result: Result, inputs: Inputs) -> Iterator[Problem]:
+    """Graphs made again must have the nodes and channels of the graph that they are compared with."""
+    for role, read in inputs.items():
+        if not role.startswith("again:"):
+            continue
+        own, other = (study.entries("effective")[one.name] for one in (inputs["graph"], read))
+        for key in ("partition", "split_qkv", "dictionaries"):
+            if getattr(own, key) != getattr(other, key):
+                words = f"effective.{read.name} has {key}: {getattr(other, key)}, and {result.graph} has"
+                why = f"{words} {getattr(own, key)}; only graphs over the same nodes can be compared"
+                yield Problem(("tests", result.name, role.split(":")[1]), why)
+
+
 def applies(study: FanOut) -> Iterator[Problem]:
     """Entries that apply to nothing, and regions that are not found where they are wanted."""
     results = study.results()
@@ -123,7 +175,9 @@ def applies(study: FanOut) -> Iterator[Problem]:
             blocks = " with these blocks" if getattr(entry, "blocks", None) else ""
             yield Problem(("tests", name), f"there is no {about}{blocks} that it applies to")
         for result in own:
-            for role, read in inputs_of(study, result).items():
+            inputs = inputs_of(study, result)
+            yield from _other_nodes(study, result, inputs)
+            for role, read in inputs.items():
                 if read not in results and read.stage != "rois":
                     why = f"it reads {role} at {read.place}, which the section {read.stage} does not make"
                     yield Problem(("tests", name), why)

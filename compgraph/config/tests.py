@@ -39,6 +39,11 @@ BLOCKS = tuple(f"{stage}.<name of an entry of the section {stage}>" for stage in
 PARTITIONS = ("rois.<name>", *(f"{stage}.<name>@<section.name of a graph>" for stage in BLOCK_STAGES))
 PARTITION = re.compile(r"rois\.[^@]+|(?:sbm|communities)\.[^@]+@(?:structural|functional|effective)\.[^@]+")
 
+REPLICATED = ("<name of a dataset>", "effective.<name>", "effective.<name>@<dataset>")
+REPLICATE = re.compile(r"effective\.[^@]+@[^@]+")
+SOURCES = ("seeds", "phrasings")
+"""Keys that name graphs made again, and what differs between them."""
+
 
 def _blocks(value: str) -> str:
     if not value.startswith(tuple(f"{stage}." for stage in BLOCK_STAGES)):
@@ -58,9 +63,16 @@ def _attributions(value: str) -> str:
     return value
 
 
+def _replicate(value: str) -> str:
+    if "@" in value and not REPLICATE.fullmatch(value):
+        raise unknown_word("graph made again", value, REPLICATED)
+    return value
+
+
 Attributed = Annotated[str, AfterValidator(_attributions)]
 BlockChoice = Annotated[str, AfterValidator(_blocks)]
 PartitionWords = listing(Annotated[str, AfterValidator(_partition)])
+Replicates = listing(Annotated[str, AfterValidator(_replicate)])
 
 
 class Run(Section):
@@ -166,6 +178,29 @@ class Stability(OnGraph, Run):
     )
 
 
+class Reproducibility(OnGraph, Run):
+    """A graph against graphs of the same nodes that were made again: other seeds, other wordings."""
+
+    method: Literal["reproducibility"] = Field(..., description="Method: a graph and others of the same nodes.")
+    seeds: Replicates | None = Field(  # type: ignore[valid-type]
+        None, description="Graphs from another seed: a dataset, effective.<name>, or effective.<name>@<dataset>."
+    )
+    phrasings: Replicates | None = Field(  # type: ignore[valid-type]
+        None, description="The same for graphs from other wordings of the task."
+    )
+    sizes: Fractions = Field(FRACTIONS, description="Sizes of the compared circuits.")  # type: ignore[valid-type]
+    by: Literal["abs", "signed", "negative"] = Field(
+        "abs", description="What strong means: large absolute, positive (signed) or negative scores."
+    )
+    metrics: Annotated[list[MetricName], Field(min_length=1)] = Field(
+        ["logit_difference"], description="What CPR and CMD are of, on the examples held out."
+    )
+    among: Literal["layers", "size"] = Field(
+        "layers", description="Edges that exchange scores under the null: between the same sites, or all (size)."
+    )
+    n_null: Count = Field(199, description="Shuffles of the scores behind the null; 0 for none.")
+
+
 class Separability(OnGraph):
     """Whether tasks (of images: classes) use different blocks."""
 
@@ -235,6 +270,7 @@ METHODS: dict[str, type[Section]] = {
     "minimality": Minimality,
     "knock-out": KnockOut,
     "stability": Stability,
+    "reproducibility": Reproducibility,
     "separability": Separability,
     "block-ablation": BlockAblation,
     "class-ablation": ClassAblation,

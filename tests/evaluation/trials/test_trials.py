@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from compgraph import catalogue
+from compgraph.ablation.baselines import make_baseline
+from compgraph.ablation.circuits import masks_for
 from compgraph.ablation.run import run_graph
 from compgraph.attribution.record import node_attributions
 from compgraph.attribution.scores import scores_by_item
@@ -107,6 +111,48 @@ def test_stability_is_of_the_graph_made_again_from_disjoint_samples(given):
     assert len(found.tables["areas"]) == 3
     with pytest.raises(DataError, match="samples is 13"):
         run("stability", given, samples=13, sizes=[0.5], by="abs", metrics=["logit_difference"], **SHARED)
+
+
+def test_what_a_baseline_learns_is_from_the_chosen_examples_and_shared_with_the_stage_ablation(given, tmp_path):
+    one = replace(given, cache=tmp_path)
+    held, chosen = (examples_for(given.pairs, 0.5, which) for which in ("held-out", "chosen"))
+    frame = masks_for(given.net, given.graph)
+    staged = make_baseline(
+        "optimal", given.net, held, reference=chosen, partition=frame.partition, cache=tmp_path
+    )  # fmt: skip
+    mine = one.baseline("optimal", held, 0)
+    assert mine._key(given.net) == staged._key(given.net) and mine.folder == tmp_path
+    assert one.baseline("mean", held, 0).data.n == held.n
+
+
+def again(net, pairs, **options):
+    graph = effective_connectivity(net, examples_for(pairs, 0.5, "chosen"), Partition.heads(net), **options)
+    graph.attributes["held_out"] = 0.5
+    return graph, pairs
+
+
+def test_graphs_made_again_are_compared_on_examples_that_none_was_made_from(given):
+    other = make_pairs(n=24, seed=5)
+    some = held_out(given.pairs, 0.5)  # of either half of the others as many are known
+    other.clean[np.flatnonzero(~some)[:4]] = given.pairs.clean[np.flatnonzero(some)[:4]]
+    there, steps = again(given.net, other), again(given.net, given.pairs, method="eap-ig-inputs")
+    one = replace(given, replicates={"seeds": {"there": there}, "phrasings": {"there": there, "steps": steps}})
+    settings = {"sizes": [0.1, 0.5], "by": "abs", "metrics": ["logit_difference"], "among": "layers", "n_null": 19}
+    found = run("reproducibility", one, **settings, **SHARED)
+    table, areas = found.tables["circuits"], found.tables["areas"]
+    pd.testing.assert_frame_equal(
+        table[table["source"] == "seeds"].iloc[:, :13], stability({"seeds": [given.graph, there[0]]}, [0.1, 0.5])
+    )
+    assert set(areas[areas["source"] == "phrasings"]["graph"]) == {"this", "there", "steps"}
+    assert set(areas["data"]) == {"this", "there"}  # `steps` is of the same examples
+    seen = {one.tobytes() for one in examples_for(other, 0.5, "chosen").clean}
+    tested = examples_for(given.pairs, 0.5, "held-out")
+    lost = sum(row.tobytes() in seen for row in tested.clean)
+    here = areas[(areas["source"] == "seeds") & (areas["data"] == "this")]
+    assert lost and set(here["n_seen"]) == {lost} and set(here["n_examples"]) == {tested.n - lost}
+    assert "seeds: circuits of" in found.verdict and "random ones" in found.verdict and not found.notes
+    with pytest.raises(DataError, match="none are given"):
+        run("reproducibility", given, **settings, **SHARED)
 
 
 def test_blocks_serve_by_the_chosen_examples_and_are_ablated_on_the_others(given):
