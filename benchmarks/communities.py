@@ -4,10 +4,13 @@
 
 Large: 10^5 nodes in 24 levels that read all levels before them, 10^6 edges, 5 planted groups in which edges are 5
 times likelier. One run of `leiden-layered`: expected weights, spectral start, k-means, moves, Leiden; then the
-modularity of the result.
+modularity of the result; then one null graph. Seconds are the processor's, with OMP_NUM_THREADS=1.
 
 Small: exponential weights, `ratio` times larger inside planted groups; each of 30 graphs against 39 null graphs. The
 share with p <= 0.05 is the power, and at ratio 1 the rate of false findings.
+
+Structureless: lognormal (or other) weights times the effects of both ends, on every pair or some; each of 60 graphs
+against 19 null graphs.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import numpy as np
 
 from compgraph.architecture import Architecture, Site, transformer_architecture
 from compgraph.communities import adjusted_rand, find_communities, leiden_layered
+from compgraph.communities.chance import sampler
 from compgraph.communities.factored import factored
 from compgraph.communities.large import leading
 from compgraph.graph import ComputationalGraph
@@ -89,19 +93,68 @@ def power(method: str, make: Callable[[float, int], tuple[ComputationalGraph, np
         print(f"{method:15s} ratio {ratio:3.1f}: found {np.mean(found):4.2f}, agreement {np.mean(agreement):5.2f}")
 
 
+def hubs(spread: float, share: float, noise: str, seed: int) -> ComputationalGraph:
+    """30 nodes, a share of the pairs, weights noise x effects of both ends, whose logarithms have this deviation."""
+    rng = np.random.default_rng(seed)
+    effect = spread * rng.normal(size=30)
+    makers = {"lognormal": rng.lognormal, "exponential": rng.exponential}
+    drawn = np.ones((30, 30)) if noise == "none" else makers[noise](size=(30, 30))
+    weights = drawn * np.exp(effect[:, None] + effect) * (rng.random((30, 30)) < share)
+    upper = np.triu(weights, 1)
+    return ComputationalGraph.from_matrix(upper + upper.T, drop_zeros=True)
+
+
+def layered_scores(share: float, seed: int) -> ComputationalGraph:
+    """Normal scores times effects (deviation of the logarithm 1) on a share of the pairs that `layered` has."""
+    graph, _ = layered(1.0, seed)
+    rng = np.random.default_rng(seed)
+    out, into = np.exp(rng.normal(size=(2, graph.n_nodes)))
+    weight = rng.normal(size=graph.n_edges) * out[graph.source] * into[graph.target]
+    scored = ComputationalGraph.from_architecture(graph.architecture, graph.partition, weight, split_qkv=False)
+    return scored if share == 1 else scored.subgraph(rng.random(graph.n_edges) < share)
+
+
+STRUCTURELESS: dict[str, tuple[str, Callable[[int], ComputationalGraph]]] = {
+    "hubs, lognormal, every pair": ("louvain", lambda seed: hubs(1, 1, "lognormal", seed)),
+    "hubs, lognormal, 60 % of pairs": ("louvain", lambda seed: hubs(1, 0.6, "lognormal", seed)),
+    "hubs, lognormal, 40 %": ("louvain", lambda seed: hubs(1, 0.4, "lognormal", seed)),
+    "hubs, lognormal, 20 %": ("louvain", lambda seed: hubs(1, 0.2, "lognormal", seed)),
+    "hubs, exponential, 20 %": ("louvain", lambda seed: hubs(2, 0.2, "exponential", seed)),
+    "hubs, no noise, 20 %": ("louvain", lambda seed: hubs(1, 0.2, "none", seed)),
+    "hubs, lognormal, strongest 30 %": ("louvain", lambda seed: hubs(1, 1, "lognormal", seed).top(130)),
+    "layered, every pair": ("leiden-layered", lambda seed: layered_scores(1, seed)),
+    "layered, 30 %": ("leiden-layered", lambda seed: layered_scores(0.3, seed)),
+}
+"""Method, and graphs without communities."""
+
+
+def false_findings() -> None:
+    """Print how often structureless graphs are said to have communities."""
+    for kind, (method, make) in STRUCTURELESS.items():
+        p = [find_communities(make(seed), method, seed, n_nulls=19, n_runs=1).p for seed in range(60)]
+        print(f"{kind:32s} p <= 0.05: {np.mean(np.array(p) <= 0.05):4.2f}, mean p {np.mean(p):4.2f}", flush=True)
+
+
 def main() -> None:
+    false_findings()
     power("louvain", undirected)
     power("leiden-layered", layered)
     graph, group = planted()
     print(f"{graph.n_nodes:,} nodes, {graph.n_edges:,} edges")
-    start = time.perf_counter()
+    start = time.process_time()
     modularity = factored(graph)
-    made = time.perf_counter()
+    made = time.process_time()
     leading(modularity, 8, 0)
-    print(f"expected weights {made - start:5.1f} s, eigenvectors {time.perf_counter() - made:5.1f} s")
-    start = time.perf_counter()
+    print(f"expected weights {made - start:5.1f} s, eigenvectors {time.process_time() - made:5.1f} s")
+    start = time.process_time()
     found = leiden_layered.find(graph, n_runs=1)
-    taken = time.perf_counter() - start
+    taken = time.process_time() - start
+    sample = sampler(graph, "strength")
+    ready = time.process_time()
+    drawn = sample(np.random.default_rng(0))
+    made = time.process_time()
+    leiden_layered.find(drawn, n_runs=1)
+    print(f"a null graph     {made - ready:5.1f} s, and {time.process_time() - made:5.1f} s to search it")
     print(f"leiden-layered   {taken:5.1f} s, {found.n} communities, modularity {found.quality:.3f}, ", end="")
     print(f"adjusted Rand index to the planted groups {adjusted_rand(found.labels, group):.2f}")
 

@@ -19,6 +19,7 @@ import time  # noqa: E402 (the thread counts must be set before torch is loaded)
 from collections.abc import Callable  # noqa: E402
 
 import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402, F401 (its import is no part of a training)
 import torch  # noqa: E402
 from transformers import GPT2Config, GPT2LMHeadModel  # noqa: E402
 

@@ -128,6 +128,7 @@ NULLS: Table = table(
             ("weights", "weights", "weights permuted over the edges; keeps edges"),
             ("swap", "rewiring", "ends of edges exchanged; keeps degrees"),
             ("level-pair-swap", "rewiring", "ends exchanged within pairs of sites; keeps degrees and depth"),
+            ("swap-effects", "rewiring", "ends exchanged, weights from effects of the new ends; keeps degrees"),
             ("stubs", "stubs", "halves of edges joined anew by level; keeps degrees"),
             ("maxent", "maxent", "every allowed pair drawn by itself; keeps degrees on average"),
             ("node-permutation", "relabelling", "nodes of a site relabelled; for associations only"),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from compgraph.cli.console import TO_BE_GIVEN, Call, output_option, verb
+
+if TYPE_CHECKING:
+    from compgraph.models.network import Network
 
 
 @verb("activations", section="activations", device=True)
@@ -18,20 +21,26 @@ def command(call: Call, model: Path, data: Path, output: Path, entry: Any) -> No
     """MODEL is the manifest of a checkpoint, DATA that of a dataset. An interrupted recording is continued."""
     from compgraph.cli.inputs import open_network, open_pairs
     from compgraph.data.buffer_layout import KIND
-    from compgraph.data.buffer_writer import write_buffer
 
     net, made = open_network(model, call.device)
     pairs, pairs_made = open_pairs(data)
     inputs = {"model": made, "data": pairs_made}
     with call.result(output, KIND, ".zarr", inputs=inputs, resume=True) as draft:
-        draft.summary |= write_buffer(
-            net,
-            pairs,
-            draft.path,
-            sites=entry.sites,
-            positions=entry.positions,
-            dtype=entry.dtype,
-            batch_size=entry.batch_size,
-            side=entry.side,
-            compress=entry.compress,
-        )
+        draft.summary |= record(net, entry, pairs, draft.path)
+
+
+def record(net: Network, entry: Any, pairs: Any, path: Path, reference: Any = None) -> dict[str, Any]:
+    """Write the buffer of an entry: of the checkpoint, or of a network with random weights."""
+    from compgraph.data.buffer_writer import write_buffer
+
+    return write_buffer(
+        net,
+        pairs,
+        path,
+        sites=entry.sites,
+        positions=entry.positions,
+        dtype=entry.dtype,
+        batch_size=entry.batch_size,
+        side=entry.side,
+        compress=entry.compress,
+    )

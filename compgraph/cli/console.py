@@ -366,15 +366,22 @@ def baseline_option(command: Command) -> Command:
 
 def cache_option(command: Command) -> Command:
     """``--cache``: where what earlier calls made is looked up, and what this one makes is kept."""
-    return click.option(
-        "--cache", type=TO_BE_GIVEN, help="Folder of what earlier calls made; it can be deleted."
-    )(command)
+    return click.option("--cache", type=TO_BE_GIVEN, help="Folder of what earlier calls made; it can be deleted.")(
+        command
+    )
 
 
 def dictionaries_option(command: Command) -> Command:
     """``--dictionaries``: what makes features of a site's units."""
     return click.option(
         "--dictionaries", type=TO_BE_GIVEN, help="Manifest of dictionaries, whose features become units of their sites."
+    )(command)
+
+
+def null_graphs_option(command: Command) -> Command:
+    """``--null-graphs``: graphs of randomised networks to compare with."""
+    return click.option(
+        "--null-graphs", type=TO_BE_GIVEN, help="With --null-model network: manifest of the null graphs."
     )(command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from compgraph.cli.console import (
 
 if TYPE_CHECKING:
     from compgraph.graph import ComputationalGraph
+    from compgraph.models.network import Network
+    from compgraph.partition import Partition
 
 
 @verb("effective", section="effective", device=True)
@@ -43,42 +46,56 @@ def command(
     entry: Any,
 ) -> None:
     """MODEL is the manifest of a checkpoint, DATA that of a dataset."""
-    from compgraph.ablation.baselines import make_baseline
     from compgraph.cli.inputs import build_partition, open_network, open_pairs, open_reference, with_dictionaries
-    from compgraph.cli.saving import method_options, save_graph
-    from compgraph.connectivity.effective.attribution import effective_connectivity
-    from compgraph.data.holding_out import examples_for
+    from compgraph.cli.saving import save_graph
 
     net, made = open_network(model, call.device)
     net, dictionaries_made = with_dictionaries(net, dictionaries)
     pairs, pairs_made = open_pairs(data)
-    pairs = examples_for(pairs, entry.held_out, "chosen")
     partition, inputs = build_partition(net, entry.partition, rois)
     reference, reference_made = open_reference(baseline_data)
+    inputs |= {"model": made, "data": pairs_made, **dictionaries_made, **reference_made}
+    save_graph(call, partial(graph_of, net, entry, pairs, partition, reference, cache), output, inputs)
+
+
+def graph_of(
+    net: Network,
+    entry: Any,
+    pairs: Any,
+    partition: Partition,
+    reference: Any = None,
+    cache: Path | None = None,
+    **matrix: Any,
+) -> ComputationalGraph:
+    """The graph of an entry, for a network: of the checkpoint, or of one with random weights.
+
+    `matrix` says where all scores go, if anywhere.
+    """
+    from compgraph.ablation.baselines import make_baseline
+    from compgraph.cli.saving import method_options
+    from compgraph.connectivity.effective.attribution import effective_connectivity
+    from compgraph.data.holding_out import examples_for
+
+    pairs = examples_for(pairs, entry.held_out, "chosen")
     method, baseline = catalogue.EFFECTIVE[entry.method], entry.baseline
     if method.takes_baseline:
         options = {"partition": partition, "options": entry.baseline_options, "cache": cache}
         baseline = make_baseline(baseline, net, pairs, reference=reference, seed=entry.seed, **options)
-
-    def make(**matrix: Any) -> ComputationalGraph:
-        graph = effective_connectivity(
-            net,
-            pairs,
-            partition,
-            entry.method,
-            metric=entry.metric,
-            baseline=baseline,
-            reference=None if method.takes_baseline else reference,
-            split_qkv=entry.split_qkv,
-            batch_size=entry.batch_size,
-            recompute=entry.recompute,
-            bootstrap=entry.bootstrap,
-            seed=entry.seed,
-            **method_options(method, entry),
-            **matrix,
-        )
-        graph.attributes["held_out"] = entry.held_out
-        return graph
-
-    inputs |= {"model": made, "data": pairs_made, **dictionaries_made, **reference_made}
-    save_graph(call, make, output, inputs)
+    graph = effective_connectivity(
+        net,
+        pairs,
+        partition,
+        entry.method,
+        metric=entry.metric,
+        baseline=baseline,
+        reference=None if method.takes_baseline else reference,
+        split_qkv=entry.split_qkv,
+        batch_size=entry.batch_size,
+        recompute=entry.recompute,
+        bootstrap=entry.bootstrap,
+        seed=entry.seed,
+        **method_options(method, entry),
+        **matrix,
+    )
+    graph.attributes["held_out"] = entry.held_out
+    return graph

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from compgraph.cli.console import (
 
 if TYPE_CHECKING:
     from compgraph.graph import ComputationalGraph
+    from compgraph.partition import Partition
 
 
 @verb("functional", section="functional", device=True)
@@ -45,11 +47,8 @@ def command(
     entry: Any,
 ) -> None:
     """BUFFER is the manifest of recorded activations or attributions."""
-    from compgraph.circuits import sparsify
     from compgraph.cli.inputs import build_partition, merged_parts, open_recordings
-    from compgraph.cli.saving import method_options, save_graph
-    from compgraph.config.functional import SHARED
-    from compgraph.connectivity.functional import functional_connectivity
+    from compgraph.cli.saving import save_graph
 
     own, opened = open_recordings([buffer, *pool], dictionaries, model, call.device)
     other, compared = open_recordings(against, dictionaries, model, call.device, role="against")
@@ -59,13 +58,21 @@ def command(
     if part_file:
         source, merged = merged_parts(part_file)
         inputs |= merged
+    besides = {"against": other} if other else {}
+    save_graph(call, partial(graph_of, source, entry, partition, **besides), output, inputs)
+
+
+def graph_of(recorded: Any, entry: Any, partition: Partition, **further: Any) -> ComputationalGraph:
+    """The graph of an entry, for buffers: of the checkpoint, or of a network with random weights.
+
+    `further` are arguments that an entry has no value for: what to compare with, and where all scores go.
+    """
+    from compgraph.circuits import sparsify
+    from compgraph.cli.saving import method_options
+    from compgraph.config.functional import SHARED
+    from compgraph.connectivity.functional import functional_connectivity
+
     options = method_options(catalogue.FUNCTIONAL[entry.method], entry)
     options |= {name: getattr(entry, name) for name in SHARED}
-    if other:
-        options["against"] = other
-
-    def make(**matrix: Any) -> ComputationalGraph:
-        graph = functional_connectivity(source, partition, entry.method, **options, **matrix)
-        return graph if entry.sparsify is None else sparsify(graph, entry.sparsify, **entry.sparsify_options)
-
-    save_graph(call, make, output, inputs)
+    graph = functional_connectivity(recorded, partition, entry.method, **options, **further)
+    return graph if entry.sparsify is None else sparsify(graph, entry.sparsify, **entry.sparsify_options)

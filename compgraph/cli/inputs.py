@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SOURCE = "source.json"
 """File in a model's payload that points to where a pretrained model lies."""
 
+NULL_GRAPHS = "graphs"
+"""Kind of a result that holds null graphs."""
+
 
 def model_source(result: store.Result) -> dict[str, Any]:
     """Where to load a model from: ``path``, ``revision`` and ``dtype``.
@@ -102,6 +105,17 @@ def open_graph(manifest: Path) -> tuple[ComputationalGraph, store.Result]:
     return ComputationalGraph.load(result.path), result
 
 
+def open_null_graphs(manifest: Path | None) -> tuple[list[ComputationalGraph] | None, dict[str, store.Result]]:
+    """Graphs of randomised networks, if a manifest is given, and the result by its role."""
+    if manifest is None:
+        return None, {}
+    from compgraph.graph import ComputationalGraph
+
+    result = store.open(manifest, kind=NULL_GRAPHS)
+    graphs = [ComputationalGraph.load(path) for path in sorted(result.path.glob("*.graph"))]
+    return graphs, {"null_graphs": result}
+
+
 def graph_name(manifest: Path) -> str:
     """What a graph is called beside others: `effective.heads`, from where its manifest lies."""
     return f"{manifest.absolute().parent.name}.{manifest.stem}"
@@ -173,6 +187,8 @@ def open_features(
 ) -> tuple[Any, dict[str, store.Result]]:
     """A buffer as it is, or seen through dictionaries of the network it was recorded from, and results by role.
 
+    Attributions of the features of these very dictionaries are as they are, too.
+
     Raises
     ------
     DataError
@@ -186,7 +202,8 @@ def open_features(
 
     net, made = open_network(model, device)
     featured, inputs = with_dictionaries(net, dictionaries)
-    return EncodedBuffer(buffer, featured), {"model": made, **inputs}
+    known = buffer.attributes["network"]["digest"]
+    return buffer if known == featured.digest else EncodedBuffer(buffer, featured), {"model": made, **inputs}
 
 
 def build_partition(

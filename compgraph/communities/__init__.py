@@ -11,6 +11,8 @@ from compgraph.communities.agreement import (
     variation_of_information,
 )
 from compgraph.communities.block_model import BlockModel
+from compgraph.communities.blocks.predict import EdgePrediction, predict_edges
+from compgraph.communities.blocks.sample import BlockSample, sample_blocks
 from compgraph.communities.find import find_communities
 from compgraph.communities.over_time import CommunitiesOverTime, communities_over_time
 from compgraph.communities.result import Communities
@@ -19,8 +21,10 @@ from compgraph.communities.sweep import resolution_sweep
 
 __all__ = [
     "BlockModel",
+    "BlockSample",
     "Communities",
     "CommunitiesOverTime",
+    "EdgePrediction",
     "adjusted_mutual_information",
     "adjusted_rand",
     "communities_over_time",
@@ -28,6 +32,8 @@ __all__ = [
     "element_centric",
     "find_communities",
     "fit_sbm",
+    "predict_edges",
     "resolution_sweep",
+    "sample_blocks",
     "variation_of_information",
 ]

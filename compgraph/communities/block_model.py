@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from compgraph.communities.agreement import n_parts
+from compgraph.communities.blocks.pattern import pattern
 from compgraph.errors import GraphError
 from compgraph.tables import read_table, write_table
 
@@ -21,10 +22,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Labels = npt.NDArray[np.int32]
-FORMAT = 2
-RUN_COLUMNS = ("run", "n_blocks", "description_length", "nested", "degree_corrected", "start", "overlap")
-MODEL_COLUMNS = ("model", "weighted", "degree_corrected", "n_blocks", "description_length", "log_odds")
-_SCALARS = ("description_length", "description_length_one_block", "nested", "degree_corrected", "agreement")
+FORMAT = 3
+_TABLES = ("runs", "models", "parts", "memberships", "blocks")
+_SCALARS = (
+    "description_length",
+    "description_length_one_block",
+    "description_length_configuration",
+    "nested",
+    "degree_corrected",
+    "structure",
+    "agreement",
+)
 
 
 @dataclass(frozen=True)
@@ -42,24 +50,35 @@ class BlockModel:
         without graph-tool the closed form of the same, see `parameters["judge"]`.
     description_length_one_block
         The same for all nodes in one block, of the better model (degree-corrected or not).
-    nested, degree_corrected
-        The model that was kept.
+    description_length_configuration
+        The same for the configuration model: one block, degree-corrected; where the architecture says where edges
+        may be, one block is that model already.
+    nested, degree_corrected, structure
+        The model that was kept; its structure is `any`, `assortative`, `ordered` or `overlapping`.
     parameters
         Everything that decided the result, with the transform of the weights; JSON-able.
     runs
         One row a run: run, n_blocks, description_length, nested, degree_corrected, start, overlap (adjusted Rand
         index with the partition that was kept).
     models
-        One row a model, by its shortest fit: model (`one block`, `flat`, `nested`), weighted (false where the
+        One row a model, by its shortest fit: model (`one block`, `flat`, `nested`, a structure, or `layers apart`:
+        blocks of its own for every layer), weighted (false where the
         result is weighted: blocks of the presence of edges, and one law for all weights), degree_corrected,
         n_blocks, description_length, log_odds (nats by which the result's description is shorter: the log of
-        its posterior odds against that model, if both are as probable beforehand).
+        its posterior odds against that model, if both are as probable beforehand), comparable (whether the model
+        describes the same data; false with NaN where it does not serve the graph), reason (why it does not).
+    parts
+        The description length by what is told: part, nats, nats_per_edge. `partition`, `edge counts` between blocks,
+        `degrees`, `edges` (where they are, given those), `weight parameters`, `weights`, `hierarchy` (all above the
+        finest level); `whole` where it is not known by parts.
+    memberships
+        One row a node and block that some of its edges are in: node, block, share; empty unless blocks overlap.
     agreement
         Mean adjusted Rand index between the runs' finest levels; NaN for one run.
     blocks
-        One row a pair of blocks with a used pair of nodes: level, source, target, pairs (how many), weight
-        (their mean), magnitude (mean |weight|), value (mean on the model's scale; NaN where only presence
-        counts). Undirected: source <= target.
+        One row a layer and a pair of blocks with a used pair of nodes: level, layer, source, target, pairs (how many),
+        weight (their mean), magnitude (mean |weight|), value (mean on the model's scale; edges over expected
+        ones for presence among allowed pairs; else NaN where only presence counts). Undirected: source <= target.
     names, sites
         Of the nodes.
     directed
@@ -71,11 +90,15 @@ class BlockModel:
     levels: tuple[Labels, ...]
     description_length: float
     description_length_one_block: float
+    description_length_configuration: float
     nested: bool
     degree_corrected: bool
+    structure: str
     parameters: Mapping[str, Any]
     runs: pd.DataFrame
     models: pd.DataFrame
+    parts: pd.DataFrame
+    memberships: pd.DataFrame
     agreement: float
     blocks: pd.DataFrame
     names: tuple[str, ...]
@@ -101,10 +124,23 @@ class BlockModel:
     @property
     def compression(self) -> float:
         """Share of the one-block description that the blocks save; 0 for one block."""
-        whole = abs(self.description_length_one_block)
-        return self.gain / whole if whole else 0.0
+        return self._saved(self.description_length_one_block)
 
-    def block_matrix(self, level: int = 0, value: str = "weight") -> pd.DataFrame:
+    @property
+    def compression_configuration(self) -> float:
+        """Share of the configuration model's description that the blocks save; below 0 where it is the shorter one."""
+        return self._saved(self.description_length_configuration)
+
+    def _saved(self, whole: float) -> float:
+        return (whole - self.description_length) / abs(whole) if whole else 0.0
+
+    @property
+    def nats_per_edge(self) -> float:
+        """Description length per explained pair of nodes, nats; NaN without any."""
+        pairs = int(self.parameters["pairs"])
+        return self.description_length / pairs if pairs else math.nan
+
+    def block_matrix(self, level: int = 0, value: str = "weight", layer: str | None = None) -> pd.DataFrame:
         """Blocks by blocks at a level.
 
         Parameters
@@ -113,6 +149,8 @@ class BlockModel:
             0 is the finest.
         value
             `weight`, `magnitude`, `value` (means over pairs of nodes) or `pairs` (their number).
+        layer
+            Which of several layers; the first if not given.
 
         Returns
         -------
@@ -128,13 +166,43 @@ class BlockModel:
 
         n = n_parts(self.levels[level])
         matrix = np.full((n, n), 0.0 if value == "pairs" else np.nan)
-        rows = self.blocks[self.blocks["level"] == level]
+        known = list(dict.fromkeys(self.blocks["layer"]))
+        if layer is not None and layer not in known:
+            raise ValueError(f"layer must be one of {', '.join(map(repr, known))}, not {layer!r}")
+        chosen = layer if layer is not None or not known else known[0]
+        rows = self.blocks[(self.blocks["level"] == level) & (self.blocks["layer"] == chosen)]
         source, target = rows["source"].to_numpy(), rows["target"].to_numpy()
         matrix[source, target] = rows[value]
         if not self.directed:
             matrix[target, source] = rows[value]
         index = pd.RangeIndex(n, name="source")
         return pd.DataFrame(matrix, index=index, columns=pd.RangeIndex(n, name="target"))
+
+    def ties(self, level: int = 0, layer: str | None = None) -> npt.NDArray[np.float64]:
+        """How strongly blocks are joined, float64 [K, K]: what the model explains of it.
+
+        The share of pairs of nodes that have an edge, where presence is explained and not every pair has one; else
+        mean values on the model's scale. NaN where no pair could tell.
+        """
+        values = self.block_matrix(level, "value", layer).to_numpy()
+        if self.parameters["constraint"] in ("layers", "levels"):
+            return values
+        sizes = np.bincount(self.levels[level], minlength=len(values)).astype(np.float64)
+        possible = np.outer(sizes, sizes) - np.diag(sizes)
+        if not self.directed:
+            np.fill_diagonal(possible, possible.diagonal() / 2)
+        pairs = self.block_matrix(level, "pairs", layer).to_numpy()
+        if pairs.sum() and (pairs >= possible).all() and np.isfinite(values).any():
+            return values
+        density: npt.NDArray[np.float64] = np.divide(
+            pairs, possible, out=np.full_like(possible, np.nan), where=possible > 0
+        )
+        return density
+
+    @cached_property
+    def pattern(self) -> str:
+        """What the finest blocks are to each other, in the first layer: see `blocks.pattern`."""
+        return pattern(self.ties(), self.directed and self.parameters["constraint"] not in ("layers", "levels"))
 
     def to_table(self) -> pd.DataFrame:
         """One row a node: node, site, level0, level1, … (int32, finest first)."""
@@ -149,20 +217,22 @@ class BlockModel:
             "n_blocks": self.n_blocks,
             "blocks_by_level": [n_parts(labels) for labels in self.levels],
             **{name: _plain(getattr(self, name)) for name in _SCALARS},
+            "pattern": self.pattern,
             "gain": self.gain,
             "compression": self.compression,
+            "compression_configuration": self.compression_configuration,
+            "nats_per_edge": _plain(self.nats_per_edge),
             "parameters": dict(self.parameters),
             "notes": list(self.notes),
         }
 
     def save(self, folder: str | Path) -> None:
-        """Write a folder: `nodes.parquet`, `blocks.parquet`, `runs.parquet`, `models.parquet`, `model.json`."""
+        """Write a folder: `nodes.parquet`, a table for each of the attributes that are tables, and `model.json`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_table(self.to_table(), folder / "nodes.parquet")
-        write_table(self.blocks, folder / "blocks.parquet")
-        write_table(self.runs, folder / "runs.parquet")
-        write_table(self.models, folder / "models.parquet")
+        for name in _TABLES:
+            write_table(getattr(self, name), folder / f"{name}.parquet")
         page = {"format": FORMAT, "directed": self.directed, "n_levels": len(self.levels), **self.summary()}
         text = json.dumps(page, sort_keys=True, indent=1, allow_nan=False)
         (folder / "model.json").write_text(text + "\n", encoding="utf-8")
@@ -188,9 +258,7 @@ class BlockModel:
             return cls(
                 levels=tuple(nodes[f"level{k}"].to_numpy(np.int32) for k in range(page["n_levels"])),
                 parameters=page["parameters"],
-                runs=read_table(folder / "runs.parquet"),
-                models=read_table(folder / "models.parquet"),
-                blocks=read_table(folder / "blocks.parquet"),
+                **{name: read_table(folder / f"{name}.parquet") for name in _TABLES},
                 names=tuple(nodes["node"]),
                 sites=tuple(nodes["site"]),
                 directed=page["directed"],

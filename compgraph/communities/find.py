@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from compgraph import catalogue
-from compgraph.communities.chance import MOST_NODES, NULLS, sampler
+from compgraph.communities.chance import NULLS, sampler
 from compgraph.communities.optimise import run_seeds
 from compgraph.communities.result import Chance, Communities
 from compgraph.errors import ConfigError
 from compgraph.graph import ComputationalGraph
 from compgraph.graph_import import as_graph
+from compgraph.nulls.workers import over_seeds
+from compgraph.progress import track
+
+NETWORK = "network"
+"""Null model of graphs that are given."""
 
 N_NULLS = 99
 """Null graphs where the caller says nothing."""
@@ -28,6 +33,8 @@ def find_communities(
     *,
     n_nulls: int = N_NULLS,
     null: str | None = None,
+    null_graphs: Sequence[ComputationalGraph] | None = None,
+    workers: int = 1,
     **options: Any,
 ) -> Communities:
     """Communities of a graph, and whether they are more than chance gives.
@@ -48,7 +55,14 @@ def find_communities(
         graph k is the same however many there are.
     null
         `strength` (degrees and strengths, allowed pairs) or `pairs` (the same weights on any allowed pairs); None:
-        what fits the method, `pairs` for core-periphery and `strength` for all others.
+        what fits the method, `pairs` for core-periphery and `strength` for all others. `network`: graphs of
+        randomised networks, which are given.
+    null_graphs
+        For `null="network"`: graphs made as `graph` was (`compgraph.statistics.nulls.network`). All are used, and
+        `n_nulls` is not read.
+    workers
+        Processes among which null graphs are shared; they change no number. Above 1, a script needs the usual
+        `if __name__ == "__main__":` guard.
     options
         Of the method (`n_runs`, `resolution`, …).
 
@@ -60,28 +74,43 @@ def find_communities(
     Raises
     ------
     ConfigError
-        If there is no such method or null.
+        If there is no such method or null, or null graphs are missing or not wanted.
     GraphError
         If the method cannot serve this graph, or it is no graph.
     """
     if method not in catalogue.COMMUNITIES:
         valid = ", ".join(catalogue.COMMUNITIES)
         raise ConfigError(f"community method {method!r} is not known; valid are {valid}")
-    if null is not None and null not in NULLS:
-        raise ConfigError(f"null model {null!r} is not known; valid are {', '.join(NULLS)}")
+    if null is not None and null not in (*NULLS, NETWORK):
+        raise ConfigError(f"null model {null!r} is not known; valid are {', '.join((*NULLS, NETWORK))}")
     if n_nulls < 0:
         raise ValueError(f"n_nulls must be at least 0, not {n_nulls}")
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, not {workers}")
+    if (null == NETWORK) != bool(null_graphs) and (null_graphs or n_nulls):
+        given_graphs = len(null_graphs or ())
+        raise ConfigError(
+            f"null model {null!r}, {given_graphs} null_graphs: network needs them, and no other takes any"
+        )
     entry = catalogue.COMMUNITIES[method]
     search: Callable[..., Communities] = catalogue.load(entry)
     given = as_graph(graph)
     found = search(given, seed=seed, **options)
     found = replace(found, notes=found.notes + _conversion_notes(given))
-    if n_nulls == 0:
+    if n_nulls == 0 and not null_graphs:
         return found
     if any(option.name == "n_runs" for option in entry.options):
         options = options | {"n_runs": 1}
     chosen = null or str(getattr(sys.modules[search.__module__], "NULL", "strength"))
-    chance = compare(given, found, lambda drawn: search(drawn, seed=seed, **options), chosen, n_nulls, seed)
+    search_one = _Search(method, seed, options)
+    reason = _incomparable(given, found.runs[0][1])
+    if reason:
+        drawn = []
+    elif null_graphs:
+        drawn = [search_one(one) for one in track(null_graphs, "null graphs")]
+    else:
+        drawn = over_seeds(_Nulls(given, chosen, search_one), run_seeds(seed + 1, n_nulls), workers, "null graphs")
+    chance = _chance(chosen, found.runs[0][1], drawn, reason)
     notes = (f"no comparison with chance: {chance.reason}",) if chance.reason and not len(chance.nulls) else ()
     found = replace(found, chance=chance, notes=found.notes + notes)
     if found.n_beyond_chance == 0:
@@ -90,25 +119,40 @@ def find_communities(
     return found
 
 
-def compare(
-    graph: ComputationalGraph,
-    found: Communities,
-    search: Callable[[ComputationalGraph], Communities],
-    null: str,
-    n_nulls: int,
-    seed: int,
-) -> Chance:
+@dataclass(frozen=True)
+class _Search:
+    """One run of a method, as it is made on the graph and on every null graph."""
+
+    method: str
+    seed: int
+    options: dict[str, Any]
+
+    def __call__(self, graph: ComputationalGraph) -> tuple[float, int]:
+        found = catalogue.load(catalogue.COMMUNITIES[self.method])(graph, seed=self.seed, **self.options)
+        return found.quality, found.n
+
+
+@dataclass(frozen=True)
+class _Nulls:
+    """What a process needs to draw and search null graphs."""
+
+    graph: ComputationalGraph
+    null: str
+    search: _Search
+
+    def prepared(self) -> Callable[[int], tuple[float, int]]:
+        sample = sampler(self.graph, self.null, self.search.seed)
+        return lambda null_seed: self.search(sample(np.random.default_rng(null_seed)))
+
+
+def _chance(null: str, value: float, drawn: list[tuple[float, int]], reason: str) -> Chance:
     """Quality of the first run against the same search in null graphs."""
-    value = found.runs[0][1]
-    reason = _incomparable(graph, value)
+    none = Chance(null, value, np.zeros(0), np.zeros(0, np.int64), reason)
     if reason:
-        return Chance(null, value, np.zeros(0), np.zeros(0, np.int64), reason)
-    sample = sampler(graph, null)
-    drawn = [search(sample(np.random.default_rng(null_seed))) for null_seed in run_seeds(seed + 1, n_nulls)]
-    qualities = np.array([one.quality for one in drawn])
-    n = np.array([one.n for one in drawn], np.int64)
+        return none
+    qualities, n = np.array([one[0] for one in drawn]), np.array([one[1] for one in drawn], np.int64)
     if not np.isfinite(qualities).all():
-        return Chance(null, value, np.zeros(0), np.zeros(0, np.int64), "the quality is undefined for some null graphs")
+        return replace(none, reason="the quality is undefined for some null graphs")
     chance = Chance(null, value, qualities, n)
     return replace(chance, reason="all null graphs have the same quality: no z") if np.isnan(chance.z) else chance
 
@@ -118,8 +162,6 @@ def _incomparable(graph: ComputationalGraph, value: float) -> str:
         return "the graph has no edge with weight"
     if np.isnan(value):
         return "the quality is undefined"
-    if graph.n_nodes > MOST_NODES:
-        return f"null graphs are made of at most {MOST_NODES} nodes, not {graph.n_nodes}"
     return ""
 
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from compgraph.communities.agreement import Labels
-from compgraph.communities.factored import factored
+from compgraph.communities.factored import Factored, Signed, factored, signed_factored
 from compgraph.communities.modularity import allowed_matrix, directed_matrix, modularity_matrix, quality, signed_matrix
 from compgraph.communities.pairs import Floats, Mask, allowed_pairs, is_layered, node_pairs
-from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
 
 DENSE = 3000
@@ -34,12 +33,15 @@ class Judge:
         Nodes without weight, bool [n].
     matrix
         Modularity matrix, float [n, n]; None for large graphs.
+    large
+        What stands for it there.
     """
 
     name: str
     quality: Callable[[Labels], float]
     idle: Mask
     matrix: Floats | None
+    large: Factored | Signed | None = None
 
 
 def judge(graph: ComputationalGraph, resolution: float = 1.0, signed: bool = False, allowed: bool = True) -> Judge:
@@ -55,11 +57,6 @@ def judge(graph: ComputationalGraph, resolution: float = 1.0, signed: bool = Fal
         Whether negative weights of an undirected graph count as such; else |w|.
     allowed
         Whether a layered graph is compared with what its architecture allows; else as any directed graph.
-
-    Raises
-    ------
-    GraphError
-        If signed modularity is asked of more than 3,000 nodes.
     """
     pairs = node_pairs(graph)
     idle = np.bincount(pairs.source, pairs.magnitude, minlength=graph.n_nodes) == 0
@@ -69,9 +66,12 @@ def judge(graph: ComputationalGraph, resolution: float = 1.0, signed: bool = Fal
     name = "signed" if with_sign else "allowed pairs" if layered else "directed" if graph.directed else "ordinary"
     if graph.n_nodes > DENSE:
         if with_sign:
-            raise GraphError(f"communities: signed modularity is for at most {DENSE} nodes, not {graph.n_nodes}")
-        large = factored(graph, resolution, allowed)
-        return Judge(name, large.quality, idle, None)
+            large: Factored | Signed = signed_factored(
+                pairs.source, pairs.target, pairs.weight, graph.n_nodes, resolution
+            )
+        else:
+            large = factored(graph, resolution, allowed)
+        return Judge(name, large.quality, idle, None, large)
     weights = pairs.matrix(signed=with_sign)
     if layered:
         matrix = allowed_matrix(weights, allowed_pairs(graph), resolution)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from compgraph.communities.agreement import Labels, canonical
-from compgraph.communities.factored import Factored
+from compgraph.communities.factored import Factored, Signed
 from compgraph.communities.optimise import SMALLEST_GAIN, igraph_seed
 from compgraph.communities.pairs import Floats
 
@@ -34,16 +34,18 @@ SWEEPS = 20
 """Of moves after the start; fewer if hardly a node moves any more."""
 
 
-def search_large(modularity: Factored, seed: int) -> Labels:
+def search_large(modularity: Factored | Signed, seed: int) -> Labels:
     """Partition of large modularity, int32 [n]."""
-    n = len(modularity.site)
+    n = modularity.n_nodes
     if modularity.total == 0 or n < 3:
         return np.zeros(n, np.int32)
     start = moved(modularity, groups_of(*leading(modularity, MOST_GROUPS, seed), seed), seed)
+    if isinstance(modularity, Signed):  # no library searches it without a matrix
+        return start
     return max((start, _leiden(modularity, start, seed)), key=modularity.quality)
 
 
-def moved(modularity: Factored, labels: Labels, seed: int) -> Labels:
+def moved(modularity: Factored | Signed, labels: Labels, seed: int) -> Labels:
     """Move nodes to the community that raises the modularity most, until hardly any moves.
 
     All gains are found at once; a random half of the nodes that gain moves, since neighbours that change places
@@ -52,8 +54,7 @@ def moved(modularity: Factored, labels: Labels, seed: int) -> Labels:
     rng = np.random.default_rng(seed)
     labels, n = labels.copy(), len(labels)
     n_parts = int(labels.max()) + 1
-    self_expected = modularity.out * modularity.into * modularity.rate[modularity.site, modularity.site]
-    own = 2 * modularity.resolution * self_expected / modularity.total
+    own = modularity.self_expected
     nodes = np.arange(n)
     best = labels, modularity.quality(labels)
     for _ in range(SWEEPS if n_parts > 1 else 0):
@@ -72,7 +73,7 @@ def moved(modularity: Factored, labels: Labels, seed: int) -> Labels:
     return canonical(best[0])
 
 
-def leading(modularity: Factored, k: int, seed: int) -> tuple[Floats, Floats, float]:
+def leading(modularity: Factored | Signed, k: int, seed: int) -> tuple[Floats, Floats, float]:
     """Largest eigenvalues of D^-1/2 (B + B^T) D^-1/2, D the total strengths, descending; their vectors; the noise.
 
     Divided by the strengths, a node of large strength is no eigenvector of its own. Returns at most k - 1
@@ -81,8 +82,8 @@ def leading(modularity: Factored, k: int, seed: int) -> tuple[Floats, Floats, fl
     """
     from scipy.sparse.linalg import LinearOperator, eigsh
 
-    n = len(modularity.site)
-    strength = modularity.out + modularity.into
+    n = modularity.n_nodes
+    strength = modularity.strength
     root = np.divide(1, np.sqrt(strength), out=np.zeros(n), where=strength > 0)
     root *= np.sqrt(modularity.total)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 
 from compgraph.communities.agreement import Labels
-from compgraph.communities.factored import factored
 from compgraph.communities.judge import DENSE, judge
 from compgraph.communities.large import search_large
 from compgraph.communities.louvain import DEPTH, check_runs
@@ -84,8 +83,8 @@ Parts = tuple[str, Callable[[Labels], float], np.ndarray, Callable[[int], Labels
 
 def _modularity(graph: ComputationalGraph, resolution: float, signed: bool, library: str) -> Parts:
     judged = judge(graph, resolution, signed, allowed=False)
-    if judged.matrix is None and graph.directed:
-        large = factored(graph, resolution, layered=False)
+    large = judged.large
+    if large is not None and judged.name != "ordinary":
         return judged.name, judged.quality, judged.idle, lambda seed: search_large(large, seed)
     if judged.matrix is None or (judged.name == "ordinary" and library == "igraph"):
         pairs = node_pairs(graph)

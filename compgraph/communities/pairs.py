@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
+from compgraph.nulls.allowed import Allowed
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -92,19 +92,4 @@ def allowed_pairs(graph: ComputationalGraph) -> Mask:
     GraphError
         If the graph has an edge that its architecture forbids.
     """
-    n = graph.n_nodes
-    if graph.architecture is None or not graph.directed:
-        return ~np.eye(n, dtype=bool)
-    site = graph.node_columns["site"]
-    allowed = np.zeros((n, n), dtype=bool)
-    for target, sources in graph.architecture.reads.items():
-        allowed[np.ix_(np.isin(site, list(sources)), site == target)] = True
-    forbidden = ~allowed[graph.source, graph.target]
-    if forbidden.any():
-        at = int(np.argmax(forbidden))
-        names = graph.node_names
-        raise GraphError(
-            f"graph: edge {names[graph.source[at]]} -> {names[graph.target[at]]} is not one that the "
-            f"{graph.architecture.family} architecture allows"
-        )
-    return allowed
+    return Allowed.of(graph).matrix

@@ -1,95 +1,37 @@
-"""Two searches for a block model under one face: graph-tool's, and a dense one that graph-tool refines."""
+"""The searches for a block model under one face: graph-tool's, and closed ones that need no graph-tool."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import replace
 
 import numpy as np
 
+from compgraph.communities.agreement import Labels
+from compgraph.communities.blocks.engine import ALWAYS, Engine, Fit, Run, Task
+from compgraph.communities.blocks.library import INSTALL, reproducible
+from compgraph.communities.blocks.masked_search import MaskedEngine
+from compgraph.communities.blocks.observed import Observed
+from compgraph.communities.blocks.problem import Problem
 from compgraph.communities.dense.graph import DenseGraph
 from compgraph.communities.dense.search import DenseSearch
-from compgraph.communities.optimise import run_seeds
-from compgraph.communities.sbm_search import INSTALL, Fit, Labels, Search, reproducible
-from compgraph.communities.sbm_weights import Evidence
+from compgraph.communities.sbm_search import Search
 from compgraph.errors import GraphError, MissingDependency
 from compgraph.provenance import graph_tool_version
 
 ENGINES = ("auto", "dense", "graph-tool")
 
+MASKED = "masked"
+"""The engine of presence among allowed pairs, which is none of graph-tool's models."""
+
 MOST_DENSE = 10_000
 """Nodes up to which a graph is held as matrices (float32: 0.4 GB each)."""
 
-ALWAYS = "always"
+MOST_MASKED = 3_000
+"""Nodes up to which the masked engine holds matrices (float64, several)."""
 
-
-@dataclass(frozen=True)
-class Task:
-    """What is asked of an engine.
-
-    Attributes
-    ----------
-    choices
-        Degree corrections to try.
-    nested
-        As in `fit_sbm`.
-    n_blocks
-        Exactly so many blocks, or None.
-    n_runs, seed
-        Runs and the seed of all of them.
-    """
-
-    choices: tuple[bool, ...]
-    nested: bool | str
-    n_blocks: int | None
-    n_runs: int
-    seed: int
-
-    @property
-    def seeds(self) -> list[int]:
-        """One a run."""
-        return run_seeds(self.seed, self.n_runs)
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one seed found: the shortest flat fit of each degree correction, and the nested one.
-
-    Attributes
-    ----------
-    flat
-        By degree correction.
-    hierarchy
-        The shortest nested fit, if any was asked for.
-    """
-
-    flat: dict[bool, Fit]
-    hierarchy: Fit | None = field(default=None)
-
-    @property
-    def fits(self) -> list[Fit]:
-        """All fits of the run."""
-        return [*self.flat.values(), *([] if self.hierarchy is None else [self.hierarchy])]
-
-    def best(self, nested: bool | str) -> Fit:
-        """The fit that was asked for, the shortest where there is a choice."""
-        if nested == ALWAYS and self.hierarchy is not None:
-            return self.hierarchy
-        return min(self.fits, key=lambda fit: fit.length)
-
-
-class Engine(Protocol):
-    """A search for partitions of one graph."""
-
-    def one_block(self, degree_corrected: bool) -> Fit:
-        """All nodes in one block."""
-        ...
-
-    def runs(self, task: Task) -> list[Run]:
-        """One run a seed."""
-        ...
+CLOSED_FORM = "closed form"
 
 
 class GraphToolEngine:
@@ -100,7 +42,7 @@ class GraphToolEngine:
 
     def one_block(self, degree_corrected: bool) -> Fit:
         """All nodes in one block."""
-        return _one_block(self._search.n_nodes, self._search.flat_length, degree_corrected)
+        return self._search.one_block(degree_corrected)
 
     def runs(self, task: Task) -> list[Run]:
         """One run a seed."""
@@ -225,24 +167,22 @@ def has_graph_tool() -> bool:
     return importlib.util.find_spec("graph_tool") is not None
 
 
-def judge() -> str:
+def judge(engine: str) -> str:
     """Who computes the description lengths that are reported."""
-    if not has_graph_tool():
-        return "closed form"
+    if engine == MASKED or not has_graph_tool():
+        return CLOSED_FORM
     return f"graph-tool {graph_tool_version()}"
 
 
-def chosen_engine(engine: str, seen: Evidence, n_nodes: int, nested: bool | str) -> str:
-    """`dense` or `graph-tool`.
+def chosen_engine(engine: str, problem: Problem, nested: bool | str) -> str:
+    """`dense`, `graph-tool`, or `masked` where presence among allowed pairs is explained.
 
     Parameters
     ----------
     engine
         `auto`: dense where every pair of nodes has an edge, or graph-tool is missing and the graph fits.
-    seen
+    problem
         What is explained.
-    n_nodes
-        Nodes that the model describes.
     nested
         As in `fit_sbm`.
 
@@ -251,9 +191,11 @@ def chosen_engine(engine: str, seen: Evidence, n_nodes: int, nested: bool | str)
     MissingDependency
         If graph-tool is needed and not installed.
     GraphError
-        If the dense engine was asked for and does not serve this graph.
+        If the engine that was asked for does not serve this graph.
     """
-    obstacle = _obstacle(seen, n_nodes)
+    if problem.first.masked:
+        return _masked(engine, problem, nested)
+    obstacle = _obstacle(problem)
     if not has_graph_tool():
         if engine == "graph-tool" or (engine == "auto" and obstacle):
             raise MissingDependency(INSTALL)
@@ -263,33 +205,52 @@ def chosen_engine(engine: str, seen: Evidence, n_nodes: int, nested: bool | str)
         raise GraphError(f"sbm: the dense engine does not serve this graph: {obstacle}; use engine='graph-tool'")
     if engine != "auto":
         return engine
-    every = n_nodes * (n_nodes - 1) // (1 if seen.pairs.directed else 2)
-    complete = len(seen.used) == every and not obstacle
-    return "dense" if complete or not has_graph_tool() else "graph-tool"
+    return "dense" if (problem.complete and not obstacle) or not has_graph_tool() else "graph-tool"
 
 
-def _obstacle(seen: Evidence, n_nodes: int) -> str | None:
-    if n_nodes > MOST_DENSE:
-        return f"{n_nodes} nodes are more than its {MOST_DENSE}"
-    loops = int((seen.source == seen.target).sum())
-    return f"{loops} pairs join a node with itself" if loops else None
+def _masked(engine: str, problem: Problem, nested: bool | str) -> str:
+    if engine != "auto":
+        raise GraphError(
+            f"sbm: presence among allowed pairs is searched in closed form, not by engine {engine!r}; use 'auto'"
+        )
+    if nested == ALWAYS:
+        raise GraphError("sbm: presence among allowed pairs has flat models only; use nested=False or weights")
+    if len(problem.nodes) > MOST_MASKED:
+        raise GraphError(
+            f"sbm: presence among allowed pairs is for at most {MOST_MASKED} nodes, not {len(problem.nodes)}"
+        )
+    return MASKED
 
 
-def make_engine(engine: str, arguments: dict[str, Any], n_nodes: int) -> Engine:
-    """The engine of a name, for the arguments of `Search`."""
+def _obstacle(problem: Problem) -> str | None:
+    seen = problem.observed
+    if len(problem.nodes) > MOST_DENSE:
+        return f"{len(problem.nodes)} nodes are more than its {MOST_DENSE}"
+    if problem.loops:
+        return f"{problem.loops} pairs join a node with itself"
+    if seen.layer is not None:
+        return f"it has {len(problem.layers)} layers"
+    if seen.kinds is not None:
+        return f"blocks are kept apart by the constraint {problem.first.constraint!r}"
+    return "each pair has several weights" if len(seen.covariates) > 1 else None
+
+
+def make_engine(engine: str, problem: Problem, effort: int) -> Engine:
+    """The engine of a name for a problem."""
+    if engine == MASKED:
+        return MaskedEngine(problem.masked, effort)
+    seen = problem.observed
     if engine == "graph-tool":
-        return GraphToolEngine(Search(n_nodes, **arguments))
-    graph = DenseGraph.of(
-        n_nodes,
-        arguments["source"],
-        arguments["target"],
-        arguments["value"],
-        arguments["rec_type"],
-        directed=arguments["directed"],
-        topology=arguments["topology"],
+        return GraphToolEngine(Search(seen, effort))
+    judge = (lambda: Search(seen, effort)) if has_graph_tool() else None
+    return DenseEngine(_dense(seen), judge, effort)
+
+
+def _dense(seen: Observed) -> DenseGraph:
+    model = seen.covariates[0].model if seen.covariates else None
+    return DenseGraph.of(
+        seen.n_nodes, seen.source, seen.target, seen.leading, model, directed=seen.directed, topology=seen.topology
     )
-    judge = (lambda: Search(n_nodes, **arguments)) if has_graph_tool() else None
-    return DenseEngine(graph, judge, arguments["effort"])
 
 
 def _one_block(n_nodes: int, length: Callable[[Labels, bool], float], degree_corrected: bool) -> Fit:

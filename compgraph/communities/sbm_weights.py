@@ -7,6 +7,7 @@ own. Each transform here is recorded with the fit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
@@ -14,15 +15,21 @@ import numpy as np
 import numpy.typing as npt
 
 from compgraph.communities.additive import fit_additive
+from compgraph.communities.blocks.observed import Covariate
 from compgraph.communities.pairs import Floats, Integers, Pairs, is_layered, node_pairs
 from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
 
 Weights = Literal["real-normal", "real-exponential", "discrete-geometric", "discrete-poisson", "discrete-binomial"]
-Constraint = Literal["auto", "layers", "none"]
+Constraint = Literal["auto", "layers", "levels", "bipartite", "none"]
+SIGN = "sign"
+"""Word that asks for the sign of each weight as a covariate of its own, beside a model of its size."""
 
 DIGITS = 9
 """Values are rounded to this many digits, so that weights times a constant are the same to the last bit."""
+
+LAYERED = ("layers", "levels")
+"""Constraints under which the architecture says where edges may be."""
 
 EXACT = 1e-9
 """Residuals of log |w| below this are rounding: scored by rank, rounding would look like data."""
@@ -40,11 +47,13 @@ class Evidence:
         Which of them the model explains, int64.
     value
         Their values on the scale of the model, float64, or None where only presence counts.
+    sign
+        Whether each weight is positive, float64, 0 or 1; None where signs are no covariate of their own.
     weights
         Name of the weight model, or None.
     constraint
-        `layers`: presence is given by the architecture, only values are explained; `none`: presence and
-        values are explained.
+        `layers`: the architecture says where edges may be; `levels`: and blocks keep to one level; `none`: edges may
+        be anywhere; `bipartite`: and blocks keep to one of the two sides.
     transform
         How values were made of weights, JSON-able.
     notes
@@ -55,9 +64,31 @@ class Evidence:
     used: Integers
     value: Floats | None
     weights: Weights | None
-    constraint: Literal["layers", "none"]
+    constraint: Literal["layers", "levels", "bipartite", "none"]
     transform: dict[str, Any]
     notes: tuple[str, ...] = ()
+    sign: Floats | None = None
+
+    @property
+    def layered(self) -> bool:
+        """Whether the architecture says where edges may be."""
+        return self.constraint in LAYERED
+
+    @property
+    def masked(self) -> bool:
+        """Whether presence is explained on the pairs that the architecture allows."""
+        return self.layered and self.weights is None
+
+    @property
+    def topology(self) -> bool:
+        """Whether presence is explained, by graph-tool's models, which know no forbidden pairs."""
+        return not self.layered
+
+    @property
+    def covariates(self) -> tuple[Covariate, ...]:
+        """What is known of each used pair."""
+        value = () if self.value is None else (Covariate(self.value, str(self.weights)),)
+        return value if self.sign is None else (*value, Covariate(self.sign, "discrete-binomial"))
 
     @property
     def source(self) -> Integers:
@@ -70,32 +101,60 @@ class Evidence:
         return self.pairs.target[self.used]
 
 
-def evidence(graph: ComputationalGraph, weights: str | None, standardise: bool | str, constraint: str) -> Evidence:
+def evidence(
+    graph: ComputationalGraph, weights: str | Sequence[str] | None, standardise: bool | str, constraint: str
+) -> Evidence:
     """The values that a block model of this graph explains; the arguments are those of `fit_sbm`."""
-    _check(weights, standardise, constraint)
+    model, signed = _check(weights, standardise, constraint)
     layered = is_layered(graph)
-    if constraint == "layers" and not layered:
+    if constraint in LAYERED and not layered:
         raise GraphError(
-            f"sbm: constraint 'layers' needs a directed graph with an architecture; this {graph.kind} graph "
+            f"sbm: constraint {constraint!r} needs a directed graph with an architecture; this {graph.kind} graph "
             f"is {'directed without one' if graph.directed else 'undirected'}; use 'none'"
         )
     pairs = node_pairs(graph)
-    if constraint == "layers" or (constraint == "auto" and layered):
-        return _layered(pairs, weights)
-    return _unconstrained(pairs, weights, standardise)
+    if constraint in LAYERED or (constraint == "auto" and layered):
+        found = _layered(pairs, model)
+        found = replace(found, constraint="levels" if constraint == "levels" else "layers")
+    else:
+        # Beside signs, values are sizes.
+        found = _unconstrained(replace(pairs, weight=pairs.magnitude) if signed else pairs, model, standardise)
+        found = replace(found, pairs=pairs, constraint="bipartite" if constraint == "bipartite" else "none")
+    return _with_signs(found) if signed else found
 
 
-def _check(weights: str | None, standardise: bool | str, constraint: str) -> None:
-    if weights is not None and weights not in get_args(Weights):
-        raise ValueError(f"weights must be None or one of {', '.join(get_args(Weights))}, not {weights!r}")
+def _check(
+    weights: str | Sequence[str] | None, standardise: bool | str, constraint: str
+) -> tuple[str | None, bool]:
+    """The model of the weights, and whether signs are a covariate of their own."""
+    words = [] if weights is None else [weights] if isinstance(weights, str) else list(weights)
+    models = [word for word in words if word != SIGN]
+    if len(models) > 1 or len(set(words)) < len(words) or any(word not in get_args(Weights) for word in models):
+        raise ValueError(
+            f"weights must be None or one of {', '.join(get_args(Weights))}, alone or with {SIGN!r}, not {weights!r}"
+        )
+    if SIGN in words and not models:
+        raise ValueError(f"weights {SIGN!r} goes beside a model of the size of the weights: ['real-normal', {SIGN!r}]")
     if standardise not in (True, False, "scores"):
         raise ValueError(f"standardise must be True, False or 'scores', not {standardise!r}")
-    if constraint not in ("auto", "layers", "none"):
-        raise ValueError(f"constraint must be 'auto', 'layers' or 'none', not {constraint!r}")
+    if constraint not in get_args(Constraint):
+        raise ValueError(f"constraint must be one of {', '.join(get_args(Constraint))}, not {constraint!r}")
+    return (models[0] if models else None), SIGN in words
+
+
+def _with_signs(seen: Evidence) -> Evidence:
+    """With signs as a second covariate, if both occur; a sum of zero counts as negative."""
+    sign = (seen.pairs.weight[seen.used] > 0).astype(np.float64)
+    if not len(sign) or np.ptp(sign) == 0:
+        return replace(seen, notes=(*seen.notes, "all weights have one sign, so signs say nothing"))
+    return replace(seen, sign=sign, transform={**seen.transform, "sign": "1 where the sum of the weights is positive"})
 
 
 def _layered(pairs: Pairs, weights: str | None) -> Evidence:
-    """Normal scores of the residuals of log |w| beyond two-way effects, on pairs that have one."""
+    """Normal scores of the residuals of log |w| beyond two-way effects, on pairs that have one; or presence alone."""
+    if weights is None:
+        every = np.arange(len(pairs.weight))
+        return Evidence(pairs, every, None, None, "layers", {"value": "presence among the allowed pairs"})
     if weights != "real-normal":
         raise GraphError(
             f"sbm: on a layered graph the weights are explained as 'real-normal', not as {weights!r}; "
@@ -189,7 +248,7 @@ def _whole(pairs: Pairs, weights: Weights) -> Floats:
 
 def without_values(seen: Evidence) -> Evidence:
     """The same pairs, of which only the presence is explained."""
-    return replace(seen, value=None, weights=None, transform={"value": "presence only"})
+    return replace(seen, value=None, sign=None, weights=None, transform={"value": "presence only"})
 
 
 def _real(weight: Floats, standardise: bool | str) -> tuple[Floats, dict[str, Any]]:

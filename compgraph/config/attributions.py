@@ -20,6 +20,9 @@ class AttributionEntry(DataEntry):
     sites: Words = Field(
         ["attn.*", "mlp.*", "conv.*", "linear.*"], description="Sites to record: names or patterns (resid.*, attn.3)."
     )
+    dictionaries: str | None = Field(
+        None, description="Entry of the section dictionaries whose features are the units of their sites."
+    )
     positions: Literal["all", "last", "scored"] = Field(
         "all", description="Token positions to record: all, the last, or the one whose output is scored."
     )

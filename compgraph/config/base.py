@@ -48,6 +48,7 @@ RESERVED = frozenset(
         "communities",
         "sbm",
         "tests",
+        "nulls",
         "statistics",
         "activations",
         "attributions",

@@ -17,6 +17,7 @@ from compgraph.config.dictionary_checks import features_apply, named_dictionarie
 from compgraph.config.facts import facts_of
 from compgraph.config.fan_out import ON_EFFECTIVE
 from compgraph.config.metrics import user_metrics
+from compgraph.config.null_graphs import without
 from compgraph.config.problems import Problem
 from compgraph.config.results import GRAPH_READERS, GRAPH_STAGES
 from compgraph.config.roi_checks import checks_of_rois
@@ -49,7 +50,7 @@ def cross_check(config: Config) -> list[Problem]:
         return problems
     problems += [*_compared(config)]
     problems += [*_dataset_models(study), *_services(study), *_checkpoints(study), *_sites(study)]
-    problems += problems or applies(study)
+    problems += problems or [*applies(study), *without(study)]
     return problems or [*_disk(study)]
 
 
@@ -310,6 +311,9 @@ def _graph_services(study: Study, place: tuple[str, ...], stage: str, entry: Any
             refused = [study.against_dataset(stage, entry, graph.dataset) for graph in read if graph.dataset]
             why = next((reason for reason in refused if reason), "not at the models, datasets and checkpoints selected")
             yield Problem((*place, "graphs", index), f"there is no graph to read: {why}")
+    able = not catalogue.missing(catalogue.STAGES[stage])
+    if able and getattr(entry, "joined", False) and not any((one.stage, one.name) == place for one in results):
+        yield Problem((*place, "layers"), f"layers: {entry.layers} finds no two graphs that it could read together")
     if entry.graphs is None and not any(study.reads(stage, entry, graph) for graph in graphs):
         kinds = "effective graphs" if stage in ON_EFFECTIVE else "graphs"
         yield Problem(place, f"the study makes no {kinds} that it could read")

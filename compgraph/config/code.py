@@ -22,6 +22,10 @@ _NAMED_BY: dict[str, catalogue.Table] = {
 }
 
 
+OWN_NULLS = ("communities", "null_model")
+"""Null models with names of the section's own, whose code its verb imports."""
+
+
 def code_roots(stage: str, entry: Any = None) -> tuple[str, ...]:
     """Modules whose code, with all that they import from the package, makes a stage's result.
 
@@ -38,7 +42,7 @@ def code_roots(stage: str, entry: Any = None) -> tuple[str, ...]:
     roots = {catalogue.STAGES[stage].module}
     methods = catalogue.SECTIONS.get(stage, {})
     for name in type(entry).model_fields if entry is not None else ():
-        table = methods if name == "method" else _NAMED_BY.get(name, {})
+        table = methods if name == "method" else _NAMED_BY.get(name, {}) if (stage, name) != OWN_NULLS else {}
         value = getattr(entry, name) if table else None
         words = table if value in ("all", "auto") else [value] if isinstance(value, str) else value or ()
         roots |= {table[word].module for word in words}

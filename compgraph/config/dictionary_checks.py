@@ -8,7 +8,7 @@ from typing import Any
 from compgraph.config.base import describe_unknown
 from compgraph.config.config import Config
 from compgraph.config.problems import Problem
-from compgraph.config.rois import signals_of
+from compgraph.config.rois import WEIGHTS, signals_of
 from compgraph.config.study import Study, dictionary_files
 
 
@@ -18,10 +18,12 @@ def named_dictionaries(config: Config, place: tuple[str, ...], stage: str, entry
     if named is not None and named not in config.dictionaries:
         problem = describe_unknown("entry of dictionaries", named, list(config.dictionaries))
         yield Problem((*place, "dictionaries"), problem)
-    others = [word for word in signals_of(entry) if word != "activations"]
-    if named is not None and others:
-        problem = f"features are those of activations, and the entry reads {' and '.join(others)}"
-        yield Problem((*place, "dictionaries"), problem)
+    if named is not None and WEIGHTS in signals_of(entry):
+        yield Problem((*place, "dictionaries"), "features have no weights of their own; leave weights out")
+    for word, source in _attributions(config, entry):
+        if hasattr(entry, "dictionaries") and source.dictionaries != named:
+            units = f"the features of '{source.dictionaries}'" if source.dictionaries else "the units themselves"
+            yield Problem((*place, "dictionaries"), f"{word} are of {units}; both must name the same dictionaries")
     if stage == "dictionaries" and entry.method == "load":
         if not entry.path:
             yield Problem((*place, "path"), "this key is missing: the method 'load' reads a folder or file")
@@ -31,9 +33,17 @@ def named_dictionaries(config: Config, place: tuple[str, ...], stage: str, entry
             yield Problem((*place, "n_features"), "the file decides how many features it has; leave it out")
 
 
+def _attributions(config: Config, entry: Any) -> Iterator[tuple[str, Any]]:
+    """Attributions that an entry reads, as far as they are known."""
+    for word in signals_of(entry):
+        section, _, name = word.partition(".")
+        if section == "attributions" and name in config.attributions:
+            yield word, config.attributions[name]
+
+
 def features_apply(study: Study) -> Iterator[Problem]:
     """Dictionaries must be those of the same dataset, or of only one."""
-    for stage in ("functional", "effective", "rois"):
+    for stage in ("attributions", "functional", "effective", "rois"):
         for name, entry in study.entries(stage).items():
             if entry.dictionaries is None:
                 continue

@@ -9,9 +9,10 @@ from typing import Any
 
 from compgraph import catalogue
 from compgraph.config.models import step_of
+from compgraph.config.null_graphs import nulls_of
 from compgraph.config.results import BUFFER_READERS, GRAPH_READERS, GRAPH_STAGES, Result, figure_of
 from compgraph.config.rois import WEIGHTS, signals_of
-from compgraph.config.serving import Serving, datasets_besides, rois_in
+from compgraph.config.serving import Serving, datasets_besides, lacking, rois_in
 from compgraph.config.tested import inputs_of, results_of_tests
 
 ON_EFFECTIVE = ("ablation", "tests")
@@ -19,7 +20,6 @@ ON_EFFECTIVE = ("ablation", "tests")
 
 COMPARING = ("attributions", "effective", "ablation", "tests")
 """Stages whose entries name a baseline."""
-
 
 class FanOut(Serving):
     """A validated config and its results."""
@@ -81,10 +81,13 @@ class FanOut(Serving):
         tests = list(results_of_tests(self, graphs))
         rois = list(self._rois([*graphs, *tests]))
         readers = [result for stage in GRAPH_READERS for result in self._readers(stage, graphs)]
+        nulls = [one for reader in readers if (one := nulls_of(self, reader))]
         readers += [*self._evaluations(readers), *tests, *self._comparisons()]
-        dictionaries = list(self._dictionaries([*graphs, *rois]))
-        buffers = list(self._buffers([*dictionaries, *graphs, *rois, *tests]))
-        made = [*buffers, *dictionaries, *rois, *graphs, *readers]
+        read = list(self._buffers([*graphs, *rois, *tests]))
+        attributions = [one for one in read if one.stage == "attributions"]
+        dictionaries = list(self._dictionaries([*graphs, *rois, *attributions]))
+        activations = [one for one in [*read, *self._buffers(dictionaries)] if one.stage == "activations"]
+        made = [*activations, *dictionaries, *attributions, *rois, *graphs, *nulls, *readers]
         datasets = {(result.model, result.dataset): None for result in made if result.dataset}
         models = [
             Result("model", checkpoint, model, checkpoint)
@@ -129,7 +132,7 @@ class FanOut(Serving):
         for name, entry in self.entries("dictionaries").items():
             for model, checkpoint, dataset in self.places("dictionaries", entry):
                 yield Result("dictionaries", name, model, checkpoint, dataset)
-        # Those that a graph is made with are made even at checkpoints their own entry does not select.
+        # Those that another result is made with are made even at checkpoints their own entry does not select.
         for reader in readers:
             if needed := self.dictionaries_of(reader):
                 yield needed
@@ -148,20 +151,45 @@ class FanOut(Serving):
     def left_out(self) -> list[str]:
         """What the config asks for and this installation cannot make, in words; the rest works without."""
         return [
-            f"{stage} is left out: it needs {', '.join(lacking)}, which is not installed (see compgraph doctor)"
+            f"{stage}.{name} is left out: it needs {', '.join(needed)}, which is not installed (see compgraph doctor)"
             for stage in GRAPH_READERS
-            if self.entries(stage) and (lacking := catalogue.missing(catalogue.STAGES[stage]))
+            for name, entry in self.entries(stage).items()
+            if (needed := lacking(stage, entry))
         ]
 
     def _readers(self, stage: str, graphs: list[Result]) -> Iterator[Result]:
-        if catalogue.missing(catalogue.STAGES[stage]):
-            return
         for name, entry in self.entries(stage).items():
+            if lacking(stage, entry):
+                continue
+            if getattr(entry, "joined", False):
+                yield from self._joint(stage, name, graphs)
+                continue
             for graph in graphs:
                 if self.reads(stage, entry, graph):
                     yield Result(
                         stage, name, graph.model, graph.checkpoint, graph.dataset, f"{graph.stage}.{graph.name}"
                     )
+
+    def _joint(self, stage: str, name: str, graphs: list[Result]) -> Iterator[Result]:
+        """One result of all graphs together: at each place, or of all datasets of a checkpoint."""
+        entry = self.entries(stage)[name]
+        of_data = [graph for graph in graphs if graph.dataset and self.reads(stage, entry, graph)]
+        apart = entry.layers == "graphs"
+        places = dict.fromkeys(
+            Result(stage, name, graph.model, graph.checkpoint, graph.dataset if apart else "") for graph in of_data
+        )
+        yield from (place for place in places if len(self.layers_of(place)) > 1)
+
+    def layers_of(self, result: Result) -> list[Result]:
+        """The graphs that a result of several graphs reads, in the order of the study."""
+        entry = self.entries(result.stage)[result.name]
+        return [
+            graph
+            for graph in self._made_graphs
+            if (graph.model, graph.checkpoint) == (result.model, result.checkpoint)
+            and graph.dataset in ((result.dataset, "") if entry.layers == "graphs" else self.config.datasets)
+            and self.reads(result.stage, entry, graph)
+        ]
 
     def _evaluations(self, made: list[Result]) -> list[Result]:
         runs = [result for result in made if result.stage == "ablation"]
@@ -209,7 +237,8 @@ class FanOut(Serving):
             return False
         if entry.graphs is not None and f"{graph.stage}.{graph.name}" not in entry.graphs:
             return False
-        if not self.selects(entry, graph.dataset):
+        weights_alone = getattr(entry, "joined", False) and graph.stage == "structural"
+        if not self.selects(entry, graph.dataset) and not weights_alone:
             return False
         if graph.model not in self.models_for(stage, entry):
             return False
@@ -226,20 +255,18 @@ class FanOut(Serving):
         """Results that one figure shows together, for every figure of that name."""
         entry = catalogue.FIGURES[figure]
         results = [result for result in made if result.stage == entry.stage and self._shows(entry, result)]
-        if entry.reads == ("rois",):  # only where some nodes are regions
-            places = {one.place for one in results if self._over_regions(one)}
-            results = [result for result in results if result.place in places]
+        if entry.reads == ("graph",):
+            results = [result for result in results if result.graph]
         if entry.per == "model":
             together = _grouped(results, lambda result: (result.model, result.dataset))
+            if entry.stage == "rois":
+                together = [_followed(group) for group in together]
             return [group for group in together if len({step_of(result.checkpoint) for result in group} - {None}) > 1]
         shown = [
             result for result in results if result.checkpoint in self.checkpoints_for(self.config.figures, result.model)
         ]
-        return _grouped(shown, lambda result: result.place) if entry.per == "place" else [[result] for result in shown]
-
-    def _over_regions(self, evaluation: Result) -> bool:
-        stage, _, name = evaluation.graph.partition(".")
-        return bool(rois_in(getattr(self.entries(stage)[name], "partition", None)))
+        keys = {"place": lambda result: result.place, "entry": lambda result: (result.place, result.name)}
+        return _grouped(shown, keys[entry.per]) if entry.per in keys else [[result] for result in shown]
 
     def _shows(self, figure: catalogue.Entry, result: Result) -> bool:
         """Whether a figure is of results of this one's method."""
@@ -258,7 +285,7 @@ class FanOut(Serving):
         return Result("rois", names[0], graph.model, graph.checkpoint, dataset)
 
     def dictionaries_of(self, reader: Result) -> Result | None:
-        """The dictionaries whose features are units of a graph or a partition: of its dataset, or of their only one."""
+        """The dictionaries whose features are units of another result: of its dataset, or of their only one."""
         name = getattr(self.entries(reader.stage)[reader.name], "dictionaries", None)
         if name is None:
             return None
@@ -301,6 +328,11 @@ class FanOut(Serving):
                 found[(drawn.place, drawn.name)] = group + self._read_besides(figure, group, made)
         return found
 
+    def _regions_of(self, tests: list[Result]) -> list[Result]:
+        """The regions that the graphs of some tests have as nodes."""
+        graphs = [replace(test, stage="effective", name=test.graph.partition(".")[2], graph="") for test in tests]
+        return list(dict.fromkeys(rois for graph in graphs if (rois := self.rois_of(graph))))
+
     def _read_besides(self, figure: str, group: list[Result], made: list[Result]) -> list[Result]:
         first, reads = group[0], catalogue.FIGURES[figure].reads
         if reads == ("graphs",):
@@ -308,6 +340,8 @@ class FanOut(Serving):
         if reads == ("graph",):
             stage, _, name = first.graph.partition(".")
             return [Result(stage, name, first.model, first.checkpoint, "" if stage == "structural" else first.dataset)]
+        if figure == "roi-vs-heads":
+            return self._regions_of(group)
         if catalogue.FIGURES[figure].per == "place":
             return [result for result in made if result.stage in reads and result.place == first.place]
         return [
@@ -315,6 +349,15 @@ class FanOut(Serving):
             for result in made
             if result.stage in reads and (result.model, result.dataset) == (first.model, first.dataset)
         ]
+
+
+def _followed(partitions: list[Result]) -> list[Result]:
+    """Those of entries that are found at several training steps."""
+    steps: dict[str, set[int]] = {}
+    for one in partitions:
+        if (step := step_of(one.checkpoint)) is not None:
+            steps.setdefault(one.name, set()).add(step)
+    return [one for one in partitions if len(steps.get(one.name, ())) > 1]
 
 
 def _grouped(results: list[Result], key: Callable[[Result], Any]) -> list[list[Result]]:

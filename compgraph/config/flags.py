@@ -79,8 +79,9 @@ def to_text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ",".join(f"{key}={to_text(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
-        if any(isinstance(item, Mapping) for item in value):
-            return json.dumps(value)
+        # A list of one number must not read like the number, which means another thing to some fields.
+        if any(isinstance(item, Mapping) for item in value) or (len(value) == 1 and type(value[0]) is int):
+            return json.dumps(list(value))
         return ",".join(to_text(item) for item in value)
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -130,6 +130,13 @@ def datasets_besides(entry: Any) -> list[str]:
     return [*(getattr(entry, "pool", None) or ()), *(getattr(entry, "against", None) or ())]
 
 
+def lacking(stage: str, entry: Any) -> list[str]:
+    """Libraries that an entry of a stage needs and that are not installed; simple block models need none."""
+    simple = stage == "sbm" and not entry.nested and entry.engine != "graph-tool" and entry.layers == "none"
+    simple = simple and entry.structure == "any" and not entry.signs and not entry.n_samples
+    return [] if simple else catalogue.missing(catalogue.STAGES[stage])
+
+
 def rois_in(partition: str | dict[str, str] | None) -> list[str]:
     """Names of the ROI entries that a partition refers to."""
     words = [partition] if isinstance(partition, str) else list((partition or {}).values())

@@ -8,11 +8,12 @@ from pydantic import Field
 
 from compgraph import catalogue
 from compgraph.config.base import GraphEntry, Seed, one_of
+from compgraph.config.randomised import RANDOMISED, Randomised
 
 Measure = Annotated[str, one_of(catalogue.STATISTICS, "measure")]
 
-ELSEWHERE = ("node-permutation", "network")
-"""Relabelling nodes changes no measure of one graph; random networks are drawn by a library call."""
+ELSEWHERE = ("node-permutation",)
+"""Relabelling nodes changes no measure of one graph."""
 
 NullModel = Annotated[
     str, one_of({name: entry for name, entry in catalogue.NULLS.items() if name not in ELSEWHERE}, "null model")
@@ -25,8 +26,10 @@ class Statistics(GraphEntry):
     measures: Literal["all"] | list[Measure] = Field("all", description="What to measure: all, or a list of names.")
     null_model: Literal["auto"] | NullModel = Field(
         "auto",
-        description="What chance is: auto (effects for directed graphs, strength for undirected ones), or a name.",
+        description="What chance is: auto (effects for directed graphs, strength for undirected ones, swap-effects "
+        "above 2,000 nodes), or a name.",
     )
+    randomised: Randomised = Field("shuffled", description=RANDOMISED)
     n_nulls: Annotated[int, Field(ge=0)] = Field(99, description="Random graphs to compare with.")
     seed: Seed = Field(0, description="Seed of the random graphs and of searches.")
 

@@ -18,6 +18,7 @@ from compgraph.config.fan_out import FanOut
 from compgraph.config.flags import render
 from compgraph.config.functional import PART_FIELDS
 from compgraph.config.models import Pretrained, revision_name
+from compgraph.config.null_graphs import Making, nulls_of
 from compgraph.config.results import PAYLOADS, Result
 from compgraph.config.tested import inputs_of
 
@@ -79,6 +80,16 @@ class Study(FanOut):
             return [str(found)]
         patterns = ("*.json", "*.safetensors", "*.txt", "*.model") if isinstance(entry, Pretrained) else ("*",)
         return sorted(str(file) for pattern in patterns for file in found.glob(pattern) if file.is_file())
+
+    def null_graphs(self, place: str, name: str, graph: str) -> Making:
+        """How the null graphs of a graph are made: `name` is theirs, `graph` is `stage.name`."""
+        return Making.at(self, place, name, graph)
+
+    def null_graph_paths(self, stage: str, name: str, place: str, graph: str) -> list[str]:
+        """The manifest of the null graphs that a result is compared with: one path, or none."""
+        model, checkpoint, *dataset = place.split("/")
+        needed = nulls_of(self, Result(stage, name, model, checkpoint, "".join(dataset), graph))
+        return [self.path(needed)] if needed else []
 
     def roi_paths(self, stage: str, name: str, model: str, checkpoint: str, dataset: str = "") -> list[str]:
         """The manifest of the ROIs that a graph's partition refers to: one path, or none."""
@@ -150,6 +161,18 @@ class Study(FanOut):
     def compared_payloads(self, name: str, model: str, checkpoint: str, dataset: str) -> list[str]:
         """Their payloads."""
         return [self.payload(graph) for graph in self.compared(Result("comparison", name, model, checkpoint, dataset))]
+
+    def layer_paths(self, stage: str, place: str, name: str) -> list[str]:
+        """Manifests of the graphs that an entry reads as layers at a place, ``model/checkpoint[/dataset]``."""
+        return [self.path(graph) for graph in self._layers(stage, place, name)]
+
+    def layer_payloads(self, stage: str, place: str, name: str) -> list[str]:
+        """Their payloads."""
+        return [self.payload(graph) for graph in self._layers(stage, place, name)]
+
+    def _layers(self, stage: str, place: str, name: str) -> list[Result]:
+        model, checkpoint, dataset = [*place.split("/"), ""][:3]
+        return self.layers_of(Result(stage, name, model, checkpoint, dataset))
 
     def trained(self) -> list[str]:
         """Models that are trained here."""

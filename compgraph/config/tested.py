@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from compgraph import catalogue
 from compgraph.config.base import describe_unknown
 from compgraph.config.problems import Problem
 from compgraph.config.results import Result
+from compgraph.config.serving import lacking
 from compgraph.config.tests import BLOCK_STAGES, SOURCES
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def inputs_of(study: FanOut, result: Result) -> Inputs:
             found["blocks"] = Result(section, name, *place, result.graph)
     if getattr(entry, "buffer", None):
         found["buffer"] = study.signals_of(result)[0]
+        if not result.graph and (needed := study.dictionaries_of(found["buffer"])):
+            found["dictionaries"] = needed
     return found | _replicates(entry, result) | _partitions(study, entry, *place)
 
 
@@ -97,7 +99,7 @@ def _partitions(study: FanOut, entry: Any, model: str, checkpoint: str, dataset:
         where = "" if graph.startswith("structural.") else dataset
         if section not in BLOCK_STAGES:
             found[word] = Result(section, name, model, checkpoint, dataset)
-        elif not catalogue.missing(catalogue.STAGES[section]):
+        elif not lacking(section, study.entries(section)[name]):
             found[word] = Result(section, name, model, checkpoint, where, graph)
             stage, _, named = graph.partition(".")
             found[f"graph:{word}"] = Result(stage, named, model, checkpoint, where)
@@ -105,8 +107,12 @@ def _partitions(study: FanOut, entry: Any, model: str, checkpoint: str, dataset:
 
 
 def _has_buffer(study: FanOut, entry: Any, graph: Result) -> bool:
-    """Whether the attributions that an entry reads are of a graph's nodes; of features there are none."""
-    return not hasattr(entry, "buffer") or study.dictionaries_of(graph) is None
+    """Whether the attributions that an entry reads are of the units, or of the features, that a graph's nodes have."""
+    if not hasattr(entry, "buffer"):
+        return True
+    read = study.entries("attributions").get((entry.buffer or "").partition(".")[2])
+    own = getattr(study.entries(graph.stage)[graph.name], "dictionaries", None)
+    return getattr(read, "dictionaries", None) == own
 
 
 def _has_blocks(study: FanOut, entry: Any, graph: Result) -> bool:
@@ -115,8 +121,9 @@ def _has_blocks(study: FanOut, entry: Any, graph: Result) -> bool:
     if not section:
         return True
     source = study.entries(section).get(name)
-    able = not catalogue.missing(catalogue.STAGES[section])
-    return able and source is not None and study.reads(section, source, graph)
+    able = source is not None and not lacking(section, source)
+    # Blocks of several graphs together are those of none of them.
+    return able and not getattr(source, "joined", False) and study.reads(section, source, graph)
 
 
 def unknown_names(config: Config) -> Iterator[Problem]:
@@ -170,7 +177,7 @@ def applies(study: FanOut) -> Iterator[Problem]:
     results = study.results()
     for name, entry in study.entries("tests").items():
         own = [result for result in results if result.stage == "tests" and result.name == name]
-        if not own and not _left_out(entry):
+        if not own and not _left_out(study, entry):
             about = "effective graph" if on_graphs(entry) else "place"
             blocks = " with these blocks" if getattr(entry, "blocks", None) else ""
             yield Problem(("tests", name), f"there is no {about}{blocks} that it applies to")
@@ -183,7 +190,11 @@ def applies(study: FanOut) -> Iterator[Problem]:
                     yield Problem(("tests", name), why)
 
 
-def _left_out(entry: Any) -> bool:
-    section = (getattr(entry, "blocks", None) or "").partition(".")[0]
-    words = [section] if section else [word.partition(".")[0] for word in getattr(entry, "partitions", None) or ()]
-    return bool(words) and all(word in BLOCK_STAGES and catalogue.missing(catalogue.STAGES[word]) for word in words)
+def _left_out(study: FanOut, entry: Any) -> bool:
+    """Whether all blocks that an entry reads need a library that is not installed."""
+    blocks: str | None = getattr(entry, "blocks", None)
+    words: list[str] = [blocks] if blocks else getattr(entry, "partitions", None) or []
+    named = [word.partition("@")[0].partition(".")[::2] for word in words]
+    return bool(named) and all(
+        section in BLOCK_STAGES and lacking(section, study.entries(section)[name]) for section, name in named
+    )

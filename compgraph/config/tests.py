@@ -1,6 +1,7 @@
 """Section ``tests``: what circuits, blocks and regions are put to, each against its own chance.
 
-Entries of one method apply to effective graphs, or (``class-ablation``) to the regions found at a place.
+Entries of one method apply to effective graphs, or (``class-ablation``, ``region-ablation``) to the regions found at a
+place.
 """
 
 from __future__ import annotations
@@ -201,6 +202,24 @@ class Reproducibility(OnGraph, Run):
     n_null: Count = Field(199, description="Shuffles of the scores behind the null; 0 for none.")
 
 
+class AgainstRandom(OnGraph, Run):
+    """A graph over its nodes, and over random nodes of equal sizes."""
+
+    method: Literal["against-random"] = Field(..., description="Method: the graph over random nodes of equal sizes.")
+    sites: Words | None = Field(
+        None, description="Where nodes are random: sites or patterns; all with several nodes if not given."
+    )
+    sizes: Fractions = Field(FRACTIONS, description="Fractions of the edges to keep.")  # type: ignore[valid-type]
+    metrics: Annotated[list[MetricName], Field(min_length=1)] = Field(
+        ["logit_difference"], description="What to measure."
+    )
+    examples: Literal["held-out", "all", "chosen"] = Field(
+        "held-out", description="Which are run: held-out from the graph's scores (all, if none were), all, or chosen."
+    )
+    n_random: Count = Field(19, description="Random partitions, each with a graph and circuits of its own; 0 for none.")
+    n_bootstrap: Count = Field(1000, description="Resamples of the examples for the interval.")
+
+
 class Separability(OnGraph):
     """Whether tasks (of images: classes) use different blocks."""
 
@@ -265,14 +284,44 @@ class ClassAblation(DataEntry, Run):
     n_bootstrap: Count = Field(1000, description="Resamples of the examples for the interval.")
 
 
+class RegionAblation(DataEntry, Run):
+    """What every class or task loses without the regions of each, for several divisions."""
+
+    method: Literal["region-ablation"] = Field(..., description="Method: regions of one class removed, or alone kept.")
+    buffer: Attributed | None = Field(
+        None, description="What it reads: attributions.<name>, an entry of that section; it must be given."
+    )
+    partitions: PartitionWords | None = Field(  # type: ignore[valid-type]
+        None, description="Regions, a line each: rois.<name>, or sbm.<name>@<graph>, communities.<name>@<graph>."
+    )
+    held_out: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.5, description="Share of the examples that are ablated; the others say whom regions serve. 0: all are both."
+    )
+    sign: Literal["abs", "support", "against"] = Field(
+        "support", description="Which attributions say whom a region serves: abs, support, or against."
+    )
+    least: Share = Field(0.0, description="Share of a region's attribution from which it serves a class.")
+    metrics: Annotated[list[MetricName], Field(min_length=1)] = Field(["accuracy"], description="What to measure.")
+    among: Literal["kind", "site", "all"] = Field(
+        "site", description="Regions that change roles under the null: those of one kind of site, of one site, or all."
+    )
+    baseline: Annotated[str, one_of(OF_UNITS, "baseline")] = Field(
+        "zero", description="What a removed region carries instead."
+    )
+    n_null: Count = Field(99, description="Random choices of as many regions; 0 for no null.")
+    n_bootstrap: Count = Field(1000, description="Resamples of the examples for the interval.")
+
+
 METHODS: dict[str, type[Section]] = {
     "circuit-tests": CircuitTests,
     "minimality": Minimality,
     "knock-out": KnockOut,
     "stability": Stability,
     "reproducibility": Reproducibility,
+    "against-random": AgainstRandom,
     "separability": Separability,
     "block-ablation": BlockAblation,
     "class-ablation": ClassAblation,
+    "region-ablation": RegionAblation,
 }
 Tests = union(METHODS, method_tag())

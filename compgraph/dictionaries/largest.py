@@ -19,7 +19,7 @@ COMPARISONS: tuple[Callable[..., Any], ...] = (np.maximum, np.minimum)
 
 
 class KthLargest:
-    """Finds the k-th largest of values that are not negative; its memory is kept between calls.
+    """Finds the k-th largest of values, where negative ones count as 0; its memory is kept between calls.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class KthLargest:
         """The k-th largest of each column, [columns], of values [rows, columns]."""
         if self._shape != (*values.shape, values.dtype):
             self._prepare(values)
-        self._first[: len(values)] = values
+        np.maximum(values, 0, out=self._first[: len(values)])
         self._first[len(values) :] = 0
         for compare, one, other, out in self._steps:
             compare(one, other, out=out)

@@ -6,13 +6,13 @@ With x a row, W and b the encoder, R the rows of the decoder (of length 1), c it
 
 A step is five matrix products (y, x̂, and the gradients of R, f and W) and passes over the [features, rows] matrices
 between them, which are therefore few, in place, and over as many rows as the cache holds. Features come first, so that
-the selection of the k largest works on whole rows of memory.
+the selection of the k largest works on whole rows of memory; rows and errors are [rows, width], so that none is copied
+across.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -25,38 +25,22 @@ Parameters = dict[str, Tensor]
 
 _where_positive = torch.ops.aten.threshold_backward.grad_input
 """`(values, gate, 0, grad_input=out)`: values where gate > 0, else 0, in one pass."""
-
-
-@dataclass
-class Totals:
-    """Sums over rows.
-
-    Attributes
-    ----------
-    features
-        Of every feature, [n_features].
-    squared, penalty
-        Of |x̂ - x|², and of the penalty.
-    """
-
-    features: Tensor
-    squared: float = 0.0
-    penalty: float = 0.0
+_where_within = torch.ops.aten.hardtanh_backward.grad_input
+"""`(values, gate, low, high, grad_input=out)`: values where low < gate < high, else 0, in one pass."""
 
 
 class Memory:
     """Matrices that every block of rows uses again."""
 
     def __init__(self) -> None:
-        self._flat: dict[str, Tensor] = {}
+        self._known: dict[tuple[str, Sequence[int]], Tensor] = {}
 
     def __call__(self, name: str, shape: Sequence[int], like: Tensor) -> Tensor:
-        """A matrix [rows, columns] with whatever was in it."""
-        rows, columns = shape
-        flat = self._flat.get(name)
-        if flat is None or flat.numel() < rows * columns:
-            flat = self._flat[name] = like.new_empty(rows * columns)
-        return flat[: rows * columns].view(rows, columns)
+        """A matrix [rows, columns] with whatever was in it; blocks have few different shapes."""
+        known = self._known.get((name, shape))
+        if known is None:
+            known = self._known[name, shape] = like.new_empty(shape)
+        return known
 
 
 class Objective:
@@ -95,30 +79,35 @@ class Objective:
         made = {"encoder": rows.clone(), "rows": rows.clone(), "bias": rows.new_zeros(rows.shape[1])}
         return made | {name: rows.new_zeros(len(rows)) for name in ("encoder_bias", *self.feature_parameters)}
 
-    def gradients(self, p: Parameters, x: Tensor, into: Parameters, pressure: float, totals: Totals) -> None:
-        """Add half the gradients of the summed loss of rows x [n, width] to `into`, and sums to `totals`."""
+    def gradients(self, p: Parameters, x: Tensor, into: Parameters, pressure: float) -> float:
+        """Add half the gradients of the summed loss of rows x [n, width] to `into`.
+
+        Returns
+        -------
+        The sum of |x̂ - x|² over the rows.
+        """
         features = self.features(p, x)
-        error = self._decode(p, x, features, into, totals)
+        error = self._decode(p, x, features, into)
         by_feature = self.memory("spare", features.shape, x)
-        self._by_feature(p, error, by_feature, into, pressure, totals)
+        self._by_feature(p, error, by_feature, into, pressure)
         _where_positive(by_feature, features, 0, grad_input=by_feature)
         self._encode(x, by_feature, into)
+        return _squared(error)
 
-    def _decode(self, p: Parameters, x: Tensor, features: Tensor, into: Parameters, totals: Totals) -> Tensor:
-        """The error x̂ - x [width, n], with what it gives the decoder."""
+    def penalty(self, p: Parameters, x: Tensor) -> float:
+        """Sum of the penalty over rows x."""
+        return float(self.features(p, x).sum())
+
+    def _decode(self, p: Parameters, x: Tensor, features: Tensor, into: Parameters) -> Tensor:
+        """The error x̂ - x [n, width], with what it gives the decoder."""
         error = self._error(p, x, features)
-        into["rows"].addmm_(features, error.T)
-        into["bias"] += error.sum(1)
-        totals.squared += float(torch.dot(error.view(-1), error.view(-1)))
-        totals.features += features.sum(1)
+        into["rows"].addmm_(features, error)
+        into["bias"] += error.sum(0)
         return error
 
-    def _by_feature(
-        self, p: Parameters, error: Tensor, out: Tensor, into: Parameters, pressure: float, totals: Totals
-    ) -> None:
+    def _by_feature(self, p: Parameters, error: Tensor, out: Tensor, into: Parameters, pressure: float) -> None:
         """Half the gradient of the features, whether active or not."""
-        torch.addmm(out.new_tensor(pressure / 2), p["rows"], error, out=out)
-        totals.penalty = float(totals.features.sum())
+        torch.addmm(out.new_tensor(pressure / 2), p["rows"], error.T, out=out)
 
     @staticmethod
     def _encode(x: Tensor, by_pre: Tensor, into: Parameters) -> None:
@@ -127,10 +116,9 @@ class Objective:
         into["encoder_bias"] += by_pre.sum(1)
 
     def _error(self, p: Parameters, x: Tensor, features: Tensor, name: str = "error") -> Tensor:
-        """x̂ - x [width, n]."""
-        error = self.memory(name, (x.shape[1], len(x)), x)
-        torch.addmm(p["bias"][:, None], p["rows"].T, features, out=error)
-        return error.sub_(x.T)
+        """x̂ - x [n, width]."""
+        error = torch.sub(x, p["bias"], out=self.memory(name, x.shape, x))
+        return error.addmm_(features.T, p["rows"], beta=-1)
 
     def _pre(self, p: Parameters, x: Tensor, name: str = "features") -> Tensor:
         """Pre-activations [n_features, n]."""
@@ -144,7 +132,7 @@ class Objective:
         return features
 
     def errors(self, p: Parameters, x: Tensor) -> Tensor:
-        """x̂ - x [width, n] of rows x [n, width]; valid until the next call."""
+        """x̂ - x of rows x [n, width]; valid until the next call."""
         return self._error(p, x, self.features(p, x))
 
     def _activate(self, p: Parameters, pre: Tensor, spare: Tensor) -> None:
@@ -161,14 +149,15 @@ class TopK(Objective):
 
     revival_scale = 1.0  # a small one would never be among the largest
 
-    def _by_feature(
-        self, p: Parameters, error: Tensor, out: Tensor, into: Parameters, pressure: float, totals: Totals
-    ) -> None:
-        torch.mm(p["rows"], error, out=out)
+    def penalty(self, p: Parameters, x: Tensor) -> float:
+        return 0.0
+
+    def _by_feature(self, p: Parameters, error: Tensor, out: Tensor, into: Parameters, pressure: float) -> None:
+        torch.mm(p["rows"], error.T, out=out)
 
     def _activate(self, p: Parameters, pre: Tensor, spare: Tensor) -> None:
-        pre.clamp_(min=0)
-        _keep_from(pre, torch.from_numpy(self._largest(pre.numpy())), spare)
+        least = torch.from_numpy(self._largest(pre.numpy()))
+        _where_positive(pre, torch.sub(pre, _below(least), out=spare), 0, grad_input=pre)
 
 
 class BatchTopK(TopK):
@@ -184,26 +173,23 @@ class BatchTopK(TopK):
         return super().start(rows) | {"threshold": rows.new_zeros(())}
 
     def _activate(self, p: Parameters, pre: Tensor, spare: Tensor) -> None:
-        pre.clamp_(min=0)
         self._found = self._least(pre, float(p["threshold"]))
-        _keep_from(pre, self._found, spare)
+        torch.threshold_(pre, float(_below(self._found)), 0.0)
 
-    def _least(self, features: Tensor, near: float) -> Tensor:
+    def _least(self, pre: Tensor, near: float) -> Tensor:
         """The (k · rows)-th largest feature. Those well below the last ones found are left out of the search."""
-        wanted = self.k * features.shape[1]
-        values = features.view(-1).numpy()
+        wanted = self.k * pre.shape[1]
+        values = pre.view(-1).numpy()
         if wanted >= len(values):
-            return features.new_zeros(())
+            return pre.new_zeros(())
         candidates = values[values > self.search_from * near]
         if len(candidates) < wanted:
             candidates = values
         place = len(candidates) - wanted
-        return features.new_tensor(np.partition(candidates, place)[place])
+        return pre.new_tensor(np.partition(candidates, place)[place]).clamp_(min=0)
 
-    def _by_feature(
-        self, p: Parameters, error: Tensor, out: Tensor, into: Parameters, pressure: float, totals: Totals
-    ) -> None:
-        super()._by_feature(p, error, out, into, pressure, totals)
+    def _by_feature(self, p: Parameters, error: Tensor, out: Tensor, into: Parameters, pressure: float) -> None:
+        super()._by_feature(p, error, out, into, pressure)
         share = self.memory_of_threshold if float(p["threshold"]) else 0.0
         p["threshold"].mul_(share).add_(self._found, alpha=1 - share)
 
@@ -227,21 +213,20 @@ class JumpRelu(Objective):
         made["log_threshold"] += torch.tensor(self.first_threshold).log()
         return made
 
+    def penalty(self, p: Parameters, x: Tensor) -> float:
+        return float(self.features(p, x).count_nonzero())
+
     def _activate(self, p: Parameters, pre: Tensor, spare: Tensor) -> None:
         above = self.memory("above", pre.shape, pre)
         torch.sub(pre, p["log_threshold"].exp()[:, None], out=above)
         _where_positive(pre, above, 0, grad_input=pre)
 
-    def _by_feature(
-        self, p: Parameters, error: Tensor, out: Tensor, into: Parameters, pressure: float, totals: Totals
-    ) -> None:
-        torch.mm(p["rows"], error, out=out)
+    def _by_feature(self, p: Parameters, error: Tensor, out: Tensor, into: Parameters, pressure: float) -> None:
+        torch.mm(p["rows"], error.T, out=out)
         threshold, window = p["log_threshold"].exp(), self.memory("above", out.shape, out)
-        totals.penalty += float((window > 0).sum())
-        torch.sub(self.bandwidth / 2, window.abs_(), out=window)
         gain = self.memory("gain", out.shape, out)
         torch.addcmul(out.new_tensor(pressure / 2), out, threshold[:, None], out=gain)
-        _where_positive(gain, window, 0, grad_input=gain)
+        _where_within(gain, window, -self.bandwidth / 2, self.bandwidth / 2, grad_input=gain)
         into["log_threshold"].sub_(gain.sum(1) * threshold / self.bandwidth)
 
     def encoder(self, p: Parameters) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -258,21 +243,25 @@ class Gated(Objective):
 
     feature_parameters = ("log_scale", "offset")
 
-    def gradients(self, p: Parameters, x: Tensor, into: Parameters, pressure: float, totals: Totals) -> None:
+    def gradients(self, p: Parameters, x: Tensor, into: Parameters, pressure: float) -> float:
         features = self.features(p, x)
         gate, spare = (self.memory(name, features.shape, x) for name in ("gate", "spare"))
         scale = p["log_scale"].exp()
-        error = self._decode(p, x, features, into, totals)
-        torch.mm(p["rows"], error, out=spare)
+        error = self._decode(p, x, features, into)
+        torch.mm(p["rows"], error.T, out=spare)
         _where_positive(spare, features, 0, grad_input=spare)
         into["offset"] += spare.sum(1)
         into["log_scale"] += torch.mul(spare, gate, out=features).sum(1) * scale
         spare *= scale[:, None]
         opened = torch.clamp(gate, min=0, out=features)
-        totals.penalty += float(opened.sum())
-        through = torch.addmm(spare.new_tensor(pressure / 2), p["rows"], self._error(p, x, opened), out=gate)
+        squared = _squared(error)
+        through = torch.addmm(spare.new_tensor(pressure / 2), p["rows"], self._error(p, x, opened).T, out=gate)
         spare += _where_positive(through, opened, 0, grad_input=through)
         self._encode(x, spare, into)
+        return squared
+
+    def penalty(self, p: Parameters, x: Tensor) -> float:
+        return float(self._pre(p, x, "gate").clamp_(min=0).sum())
 
     def features(self, p: Parameters, x: Tensor) -> Tensor:
         gate = self._pre(p, x, "gate")
@@ -297,7 +286,11 @@ OBJECTIVES: dict[str, type[Objective]] = {
 }
 
 
-def _keep_from(features: Tensor, least: Tensor, spare: Tensor) -> None:
-    """Set features below `least` to zero; of equal ones all stay."""
-    torch.sub(features, torch.nextafter(least, least.new_tensor(-1.0)).clamp_(min=0), out=spare)
-    _where_positive(features, spare, 0, grad_input=features)
+def _below(least: Tensor) -> Tensor:
+    """The next number below, and at least 0: what is larger is kept, so that of equal ones all stay."""
+    return torch.nextafter(least, least.new_tensor(-1.0)).clamp_(min=0)
+
+
+def _squared(error: Tensor) -> float:
+    flat = error.view(-1)
+    return float(torch.dot(flat, flat))

@@ -94,7 +94,7 @@ class SiteRows:
     def _step(self) -> int:
         if self._is_buffer:
             return int(self.data.chunk_rows)
-        return max(1, POOL_BYTES // (8 * self.width))
+        return max(1, POOL_BYTES // (4 * self.width))
 
     def chunk(self, number: int) -> Array:
         """The used rows of one chunk [rows, width], float32 or float64.
@@ -110,9 +110,11 @@ class SiteRows:
             values = values[self.keep[rows]]
         if self.space == "write":
             values = self._written(values)
-        if not np.isfinite(values).all():
+        values = np.ascontiguousarray(values)
+        # The ends are not finite where any value is not: one pass, and no mask as long as the data.
+        if values.size and not all(bool(end.isfinite()) for end in torch.from_numpy(values).aminmax()):
             raise DataError(f"{self.purpose} of {self.site}: the data hold values that are not finite")
-        return np.asarray(values)
+        return values
 
     def __iter__(self) -> Iterator[Array]:
         return (self.chunk(number) for number in range(self.n_chunks))

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from compgraph.data.moments import Moments
 from compgraph.dictionaries.dictionary import Dictionary
-from compgraph.dictionaries.objectives import OBJECTIVES, Objective, Totals
+from compgraph.dictionaries.objectives import OBJECTIVES, Objective
 from compgraph.dictionaries.rows import SiteRows
 from compgraph.dictionaries.sae_state import State, load_checkpoint, save_checkpoint
 from compgraph.errors import DataError
@@ -30,11 +30,13 @@ from compgraph.provenance import json_digest
 if TYPE_CHECKING:
     import pandas as pd
 
-CACHE = 1 << 17
+CACHE = 3 << 15
 """Numbers of a [features, rows] matrix that stay in the cache."""
+EVEN = 16
+"""Blocks of rows are multiples of the width of a vector."""
 CHECKPOINT_ROWS = 1 << 18
-RECORDS = 100
-"""Lines of the table of a training."""
+RECORDS, RECORDED = 100, 256
+"""Lines of the table of a training, and rows that the features are counted in for one."""
 WARM_UP, PRESSURE_UP, COOL_DOWN = 0.02, 0.1, 0.2
 """Shares of the training in which the learning rate rises, the pressure rises, and the learning rate falls."""
 
@@ -116,7 +118,8 @@ def train_sae(
         Its rows have length 1, its features the units of the data.
     trace
         One row a record: `rows` seen, `loss`, `squared_error` and `penalty` a normalised row (means since the last
-        record), `l0` (of one block), `explained_variance`, `dead_share`, `revived` (features, since the last record).
+        record; the penalty of `RECORDED` rows), `l0` (of these rows), `explained_variance`, `dead_share`, `revived`
+        (features, since the last record).
 
     Raises
     ------
@@ -199,29 +202,35 @@ class _Training:
             self._pool = (chunks, parts[0] if len(parts) == 1 else torch.cat(parts))
         return self._pool[1]
 
+    def _blocks(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Rows in blocks of nearly equal size: a small one costs more than its share."""
+        parts = -(-len(x) // self.block)
+        return x.split(EVEN * -(-len(x) // (EVEN * parts)))
+
     def _step(self, x: Tensor, bar: Updater) -> None:
         state, settings = self.state, self.settings
         done = state.place.seen / settings.n_rows
         pressure = settings.sparsity * min(1.0, done / PRESSURE_UP)
-        for gradient in state.gradients.values():
-            gradient.zero_()
-        totals = Totals(torch.zeros(len(state.silent)))
-        for block in x.split(self.block):
-            self.objective.gradients(state.parameters, block, state.gradients, pressure, totals)
-        state.silent.add_(len(x)).masked_fill_(totals.features > 0, 0)
+        state.gradient.zero_()
+        squared = 0.0
+        for block in self._blocks(x):
+            squared += self.objective.gradients(state.parameters, block, state.gradients, pressure)
+        # A feature that fires moves its row, and no other does.
+        state.silent.add_(len(x)).masked_fill_(state.gradients["rows"].any(1), 0)
         state.step(2 / len(x), settings.learning_rate * min(1.0, done / WARM_UP, (1 - done) / COOL_DOWN + 1e-3))
-        state.add(len(x), totals.squared, totals.penalty, pressure)
+        state.add(len(x), squared)
         every = settings.revive_every
         if every and state.place.seen // every > (state.place.seen - len(x)) // every and done < 1 - COOL_DOWN:
             self._revive(x)
         if state.place.seen * RECORDS // settings.n_rows > (state.place.seen - len(x)) * RECORDS // settings.n_rows:
-            self._record(x, bar)
+            self._record(x, pressure, bar)
 
-    def _record(self, x: Tensor, bar: Updater) -> None:
-        block = x[: self.block]
-        l0 = float((self.objective.features(self.state.parameters, block) > 0).sum()) / len(block)
+    def _record(self, x: Tensor, pressure: float, bar: Updater) -> None:
+        block, p = x[:RECORDED], self.state.parameters
+        l0 = float(self.objective.features(p, block).count_nonzero()) / len(block)
+        penalty = self.objective.penalty(p, block) / len(block)
         dead = float((self.state.silent >= self._dead_after).float().mean())
-        line = self.state.record(l0, dead, self.rows.width)
+        line = self.state.record(l0, penalty, pressure, dead, self.rows.width)
         bar.describe(
             f"dictionary of {self.rows.site}: loss {line['loss']:.3g}, L0 {l0:.1f}, explained variance "
             f"{line['explained_variance']:.3f}, dead {dead:.1%}"
@@ -237,7 +246,7 @@ class _Training:
         dead = (state.silent >= self._dead_after).nonzero()[:, 0]
         if not len(dead):
             return
-        missing = -torch.cat([objective.errors(state.parameters, block).T.clone() for block in x.split(self.block)])
+        missing = -torch.cat([objective.errors(state.parameters, block).clone() for block in self._blocks(x)])
         chances = missing.square().sum(1).double()
         if not float(chances.sum()) > 0:
             return

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from compgraph.dictionaries.adam import Adam
 from compgraph.dictionaries.objectives import Parameters
 from compgraph.disk import explained
 
@@ -34,8 +35,6 @@ class Since:
 
     rows: int = 0
     squared: float = 0.0
-    penalty: float = 0.0
-    pressed: float = 0.0
     revived: int = 0
 
 
@@ -49,8 +48,10 @@ class State:
         Of the objective, trained or not.
     gradients
         Of those that are trained.
-    optimiser
-        Adam.
+    gradient
+        The numbers of the gradients, one after the other, as those of the trained parameters are for Adam.
+    adam
+        The optimiser.
     silent
         Rows since each feature fired last, int64 [n_features].
     place
@@ -61,7 +62,8 @@ class State:
 
     parameters: Parameters
     gradients: Parameters
-    optimiser: torch.optim.Adam
+    gradient: Tensor
+    adam: Adam
     silent: Tensor
     place: Place = field(default_factory=Place)
     since: Since = field(default_factory=Since)
@@ -70,39 +72,40 @@ class State:
     @classmethod
     def start(cls, parameters: Parameters) -> State:
         """Before the first step. A parameter of no dimension is a running mean, which is not trained."""
-        trained = {name: value for name, value in parameters.items() if value.ndim}
-        gradients = {name: torch.zeros_like(value) for name, value in trained.items()}
-        for name, value in trained.items():
-            value.grad = gradients[name]
+        shapes = {name: value.shape for name, value in parameters.items() if value.ndim}
+        trained = torch.cat([parameters[name].reshape(-1) for name in shapes])
+        gradient = torch.zeros_like(trained)
         silent = torch.zeros(len(parameters["rows"]), dtype=torch.int64)
-        return cls(parameters, gradients, torch.optim.Adam(list(trained.values()), fused=True), silent)
+        return cls(parameters | _views(trained, shapes), _views(gradient, shapes), gradient, Adam(trained), silent)
 
     def step(self, factor: float, learning_rate: float) -> None:
         """One step of Adam along the gradients times a factor; rows of the decoder keep length 1."""
-        rows, gradient = self.parameters["rows"], self.gradients["rows"]
-        gradient -= (gradient * rows).sum(1, keepdim=True) * rows
-        for value in self.gradients.values():
-            value *= factor
-        self.optimiser.param_groups[0]["lr"] = learning_rate
-        self.optimiser.step()
+        rows, by_rows = self.parameters["rows"], self.gradients["rows"]
+        by_rows.addcmul_((by_rows * rows).sum(1, keepdim=True), rows, value=-1)
+        self.gradient *= factor
+        self.adam.step(self.gradient, learning_rate)
         rows /= rows.norm(dim=1, keepdim=True)
 
-    def add(self, rows: int, squared: float, penalty: float, pressure: float) -> None:
-        """Count a step for the next record."""
-        since = self.since
-        since.rows, since.squared = since.rows + rows, since.squared + squared
-        since.penalty, since.pressed = since.penalty + penalty, since.pressed + pressure * penalty
+    def moments(self) -> tuple[Parameters, Parameters]:
+        """Adam's means of the gradient and of its square, of each trained parameter."""
+        shapes = {name: value.shape for name, value in self.gradients.items()}
+        return _views(self.adam.mean, shapes), _views(self.adam.square, shapes)
 
-    def record(self, l0: float, dead: float, width: int) -> dict[str, float]:
+    def add(self, rows: int, squared: float) -> None:
+        """Count a step for the next record."""
+        self.since.rows, self.since.squared = self.since.rows + rows, self.since.squared + squared
+
+    def record(self, l0: float, penalty: float, pressure: float, dead: float, width: int) -> dict[str, float]:
         """Close a record; the variance of a normalised row is its width."""
-        since, rows = self.since, self.since.rows
+        since = self.since
+        squared = since.squared / since.rows
         line = {
             "rows": self.place.seen,
-            "loss": (since.squared + since.pressed) / rows,
-            "squared_error": since.squared / rows,
-            "penalty": since.penalty / rows,
+            "loss": squared + pressure * penalty,
+            "squared_error": squared,
+            "penalty": penalty,
             "l0": l0,
-            "explained_variance": 1 - since.squared / (rows * width),
+            "explained_variance": 1 - squared / width,
             "dead_share": dead,
             "revived": since.revived,
         }
@@ -113,12 +116,9 @@ class State:
     def replace_features(self, which: Tensor, fresh: Mapping[str, Tensor]) -> None:
         """Let features start again, without what Adam knows of them."""
         for name, value in fresh.items():
-            parameter = self.parameters[name]
-            parameter[which] = value
-            moments = self.optimiser.state[parameter]
-            for kind in ("exp_avg", "exp_avg_sq"):
-                if kind in moments:
-                    moments[kind][which] = 0
+            self.parameters[name][which] = value
+            for known in self.moments():
+                known[name][which] = 0
         self.silent[which] = 0
         self.since.revived += len(which)
 
@@ -132,15 +132,14 @@ def save_checkpoint(path: Path, state: State, key: str) -> None:
         The disk is full or the folder cannot be written.
     """
     tensors = {f"parameters/{name}": value for name, value in state.parameters.items()} | {"silent": state.silent}
-    for name in state.gradients:
-        for kind, value in state.optimiser.state[state.parameters[name]].items():
-            tensors[f"{kind}/{name}"] = value
-    facts = {"key": key, "place": asdict(state.place), "since": asdict(state.since), "trace": state.trace}
+    tensors |= {"mean": state.adam.mean, "square": state.adam.square}
+    facts = {"key": key, "steps": state.adam.steps, "trace": state.trace}
+    facts |= {"place": asdict(state.place), "since": asdict(state.since)}
     partial = path.with_name(path.name + ".new")
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # Numbers of the trace survive JSON exactly: Python writes the shortest text that reads back the same.
-        save_file({name: value.contiguous() for name, value in tensors.items()}, partial, {"state": json.dumps(facts)})
+        save_file({name: value.clone() for name, value in tensors.items()}, partial, {"state": json.dumps(facts)})
         os.replace(partial, path)
 
 
@@ -164,11 +163,17 @@ def load_checkpoint(path: Path, state: State, key: str) -> bool:
         return False
     for name, value in state.parameters.items():
         value.copy_(tensors[f"parameters/{name}"])
-        if name in state.gradients:
-            moments = {kind: tensors[f"{kind}/{name}"] for kind in ("step", "exp_avg", "exp_avg_sq")}
-            state.optimiser.state[value] = moments
+    state.adam.mean.copy_(tensors["mean"])
+    state.adam.square.copy_(tensors["square"])
+    state.adam.steps = facts["steps"]
     state.silent.copy_(tensors["silent"])
     # In place: whoever walks through the data holds on to it.
     state.place.__dict__.update(facts["place"])
     state.since, state.trace = Since(**facts["since"]), facts["trace"]
     return True
+
+
+def _views(flat: Tensor, shapes: Mapping[str, torch.Size]) -> Parameters:
+    """Tensors of these shapes that lie in `flat` one after the other."""
+    parts = flat.split([shape.numel() for shape in shapes.values()])
+    return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}

@@ -20,13 +20,16 @@ DASHES: dict[str, object] = {"edge": "solid", "node": (0, (4, 1.6))}
 MARKERS: dict[str, str] = {"counterfactual": "o", "zero": "s", "mean": "D"}
 Y_LIMITS = (-0.35, 1.45)
 NEEDED = ("fraction", "n_edges", "metric", "faithfulness")
-Axis = Literal["fraction", "n_nodes", "mean_degree"]
+Axis = Literal["fraction", "n_edges", "n_nodes", "mean_degree"]
 AXES: dict[str, str] = {
     "fraction": "share of edges kept",
+    "n_edges": "edges kept",
     "n_nodes": "nodes of the circuit",
     "mean_degree": "edges per node of the circuit",
 }
 """Measures of size, in words."""
+MOST_DECADES = 3
+"""Of an axis that has ticks at 1, 2 and 5; longer ones at 1 alone."""
 
 
 def series_columns(table: pd.DataFrame) -> list[str]:
@@ -212,7 +215,8 @@ def _axes(axes: Axes, table: pd.DataFrame, smallest: float, axis: str, *, first:
     axes.xaxis.set_major_formatter(FuncFormatter(_share if axis == "fraction" else _plain))
     axes.xaxis.set_minor_formatter(NullFormatter())
     if axis != "fraction":
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        decades = np.log10(axes.get_xlim()[1] / axes.get_xlim()[0])
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < MOST_DECADES else (1.0,)))
     axes.set_xlabel(AXES[axis] + (_of_how_many(table) if axis == "fraction" else ""))
     if first:
         axes.set_ylabel("faithfulness", labelpad=2)
@@ -230,7 +234,7 @@ def _share(value: float, _: object = None) -> str:
 
 
 def _plain(value: float, _: object = None) -> str:
-    return f"{value:.3g}"
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def legend_rows(lines: dict[str, dict[str, object]], inches: float) -> int:

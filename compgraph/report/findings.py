@@ -143,7 +143,7 @@ def _block_models(latest: Sequence[Placed], figures: Sequence[FigureItem]) -> li
         number, gain = summary.get("n_blocks"), summary.get("gain")
         if number is None:
             continue
-        graph = place.graph.replace(".", " graph ", 1)
+        graph = place.graph.replace(".", " graph ", 1) or f"layers of {place.entry}"
         of_what = f"the {graph} of {place.model}" + (f" on {place.dataset}" if place.dataset else "")
         if number <= 1:
             text = f"No block structure is found in {of_what}: one block describes it best."

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from compgraph.connectivity.functional.recordings import Recording
 from compgraph.partition import DEAD, Partition
-from compgraph.rois.responses import Responses, divided, roi_responses, selectivity
-from compgraph.rois.signals import Floats, units_of
+from compgraph.rois.responses import Responses, divided, region_names, roi_responses, selectivity
+from compgraph.rois.signals import Floats, n_regions, units_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,11 +44,11 @@ def describe_rois(
     Returns
     -------
     DataFrame
-        One row a region of the recorded sites with several; none if no site has. roi, site, size (units). within,
-        between: mean correlation of its live units with each other and with the site's other units (NaN where there
-        is no such pair). snr: variance of its mean signal that its units share over what they do not, n r / (1 - r)
-        with r = within (0 if r < 0). Where items have classes: top_class, selectivity, null, p, p_adjusted
-        (`selectivity`). stability: mean over the repeats of the largest Jaccard index with one of their regions (Hennig
+        One row a region of the recorded sites with several (the error of a dictionary is none); none if no site has.
+        roi, site, size (units). within, between: mean correlation of its live units with each other and with the
+        site's other units (NaN where there is no such pair). snr: variance of its mean signal that its units share over
+        what they do not, n r / (1 - r) with r = within (0 if r < 0). Where items have classes: top_class, selectivity,
+        null, p, p_adjusted (`selectivity`). stability: mean over the repeats of the largest Jaccard index with one of their regions (Hennig
         2007); NaN without repeats.
     """
     import pandas as pd
@@ -68,12 +68,13 @@ def _site_table(partition: Partition, recording: Recording, site: str, repeats: 
 
     units = units_of(recording, [site])
     labels = partition.labels[site][units.sites[site].live]
-    within, between = densities(units.correlation, labels, partition.n_parts(site))
-    sizes = partition.part_sizes(site)
+    names = region_names(partition, site)
+    within, between = densities(units.correlation, labels, len(names))
+    sizes = partition.part_sizes(site)[: len(names)]
     shared = np.clip(np.nan_to_num(within), 0, 1 - 1e-12)
     return pd.DataFrame(
         {
-            "roi": list(partition.node_names[partition.node_slice(site)]),
+            "roi": names,
             "site": site,
             "size": sizes,
             "within": within,
@@ -108,13 +109,13 @@ def densities(correlation: Floats, labels: npt.NDArray[np.integer], n_parts: int
 
 
 def _jaccard(partition: Partition, repeats: Sequence[Partition], site: str) -> Floats:
-    n = partition.n_parts(site)
+    n = n_regions(partition, site)
     if not repeats:
         return np.full(n, np.nan)
     own = partition.labels[site][:, None] == np.arange(n)
     total = np.zeros(n)
     for repeat in repeats:
-        other = (repeat.labels[site][:, None] == np.arange(repeat.n_parts(site))).astype(np.float64)
+        other = (repeat.labels[site][:, None] == np.arange(n_regions(repeat, site))).astype(np.float64)
         common = own.T.astype(np.float64) @ other
         union = own.sum(axis=0)[:, None] + other.sum(axis=0) - common
         total += (common / union).max(axis=1)

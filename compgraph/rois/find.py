@@ -19,13 +19,10 @@ from compgraph.partition import DEAD, Partition
 from compgraph.progress import track
 from compgraph.rois.number import Number, check_number
 from compgraph.rois.recordings import ArrayRecording, Concatenated
-from compgraph.rois.signals import Units, units_of
+from compgraph.rois.signals import ERROR, Units, units_of
 
 KIND = "rois"
 SCOPES = ("site", "layer", "all")
-
-ERROR = "error"
-"""The part of what a dictionary leaves: its coordinates are one unit, not many."""
 
 Numbers = Number | Sequence[int] | Mapping[str, int | Sequence[int]]
 

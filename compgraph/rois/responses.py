@@ -13,7 +13,7 @@ from compgraph.connectivity.functional.recordings import Recording
 from compgraph.errors import DataError
 from compgraph.multiple_testing import adjust
 from compgraph.partition import DEAD, Partition
-from compgraph.rois.signals import units_of
+from compgraph.rois.signals import n_regions, units_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ def roi_responses(partition: Partition, recording: Recording, sites: Sequence[st
     recording
         Of the same network.
     sites
-        Recorded sites of the partition; None for those with more than one part.
+        Recorded sites of the partition; None for those with more than one region. The error of a dictionary is none.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def roi_responses(partition: Partition, recording: Recording, sites: Sequence[st
     for site in names:
         units = units_of(recording, [site])
         columns.append(_item_means(units.rows(), _membership(partition, site, units.sites[site].live), item))
-    nodes = [name for site in names for name in partition.node_names[partition.node_slice(site)]]
+    nodes = [name for site in names for name in region_names(partition, site)]
     classes = None
     if "task" in items:
         first = np.unique(item, return_index=True)[1]
@@ -94,9 +94,14 @@ def roi_responses(partition: Partition, recording: Recording, sites: Sequence[st
 
 
 def divided(partition: Partition, recording: Recording) -> list[str]:
-    """Recorded sites of a partition with more than one part."""
+    """Recorded sites of a partition with more than one region."""
     names = [str(site) for site in recording.sites["site"]]
-    return [site for site in names if site in partition.labels and partition.n_parts(site) > 1]
+    return [site for site in names if site in partition.labels and n_regions(partition, site) > 1]
+
+
+def region_names(partition: Partition, site: str) -> list[str]:
+    """Names of the nodes of a site that are regions."""
+    return list(partition.node_names[partition.node_slice(site)])[: n_regions(partition, site)]
 
 
 def selectivity(responses: Responses, *, n_permutations: int = 199, seed: int = 0) -> dict[str, npt.NDArray[Any]]:
@@ -157,9 +162,9 @@ def _between(centred: Floats, code: npt.NDArray[np.int64]) -> tuple[Floats, Floa
 
 
 def _membership(partition: Partition, site: str, live: npt.NDArray[np.int64]) -> Floats:
-    """What each live unit contributes to each part's mean, [live, parts]."""
+    """What each live unit contributes to each region's mean, [live, regions]."""
     labels = partition.labels[site][live]
-    weight = np.zeros((len(live), partition.n_parts(site)))
+    weight = np.zeros((len(live), n_regions(partition, site)))
     inside = labels != DEAD
     weight[np.flatnonzero(inside), labels[inside]] = 1
     return weight / np.maximum(weight.sum(axis=0), 1)

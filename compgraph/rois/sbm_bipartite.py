@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from compgraph.communities.agreement import canonical, n_parts
+from compgraph.communities.blocks.library import load_graph_tool, reproducible
+from compgraph.communities.blocks.states import NO_TOPOLOGY
 from compgraph.communities.optimise import run_seeds
-from compgraph.communities.sbm_search import NO_TOPOLOGY, load_graph_tool, reproducible
 from compgraph.rois.number import Number, bounds
 from compgraph.rois.signals import Floats, Units
 

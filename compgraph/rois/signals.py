@@ -18,6 +18,9 @@ from compgraph.rois.recordings import CONSTANT
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
+ERROR = "error"
+"""The part of what a dictionary leaves, the last of its site: its coordinates are one unit, not many."""
+
 FEWEST_ROWS = 10
 """Correlations of fewer samples are mostly chance: of 10 independent ones, |r| exceeds 0.63 one time in 20."""
 
@@ -126,6 +129,12 @@ class Units:
                 for site, one in self.sites.items()
             ]
             yield np.concatenate(parts, axis=1)
+
+
+def n_regions(partition: Partition, site: str) -> int:
+    """Parts of a site that are regions: all but the last, where that is a dictionary's error, which nothing divides."""
+    names = partition.part_names(site)
+    return len(names) - (names[-1] == ERROR) if names else 0
 
 
 def units_of(recording: Recording, sites: Sequence[str]) -> Units:

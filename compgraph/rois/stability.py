@@ -21,7 +21,8 @@ from compgraph.data.moments import Moments
 from compgraph.errors import DataError
 from compgraph.partition import DEAD, Partition
 from compgraph.progress import track
-from compgraph.rois.find import ERROR, Numbers, chosen_sites, find_rois, recording_of
+from compgraph.rois.find import Numbers, chosen_sites, find_rois, recording_of
+from compgraph.rois.signals import n_regions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,23 +111,6 @@ def roi_stability(
     return RoiStability(table, tuple(repeats))
 
 
-def agreement_by_site(first: Partition, second: Partition, sites: Sequence[str] | None = None) -> pd.DataFrame:
-    """How much two divisions of a network agree, of two checkpoints for instance: site, ari, ami, vi (nats).
-
-    Parameters
-    ----------
-    first, second
-        Divisions of the same sites.
-    sites
-        Which; None for those that both divide.
-    """
-    import pandas as pd
-
-    both = [s for s in first.sites if s in second.labels and max(first.n_parts(s), second.n_parts(s)) > 1]
-    rows = [{"site": s, **_agreement(first, second, s)} for s in (both if sites is None else sites)]
-    return pd.DataFrame(rows, columns=["site", "ari", "ami", "vi"])
-
-
 def consensus(partition: Partition, repeats: Sequence[Partition], sites: Sequence[str] | None = None) -> Partition:
     """The regions that repeats agree on: units by how often they share a region (average linkage), as many as before.
 
@@ -142,10 +126,10 @@ def consensus(partition: Partition, repeats: Sequence[Partition], sites: Sequenc
     from scipy.cluster.hierarchy import cut_tree, linkage
     from scipy.spatial.distance import squareform
 
-    chosen = [s for s in partition.sites if partition.n_parts(s) > 1] if sites is None else list(sites)
+    chosen = [s for s in partition.sites if n_regions(partition, s) > 1] if sites is None else list(sites)
     labels = {site: np.array(values) for site, values in partition.labels.items()}
     for site in chosen:
-        own = _divided(partition, site)
+        own = labels_divided(partition, site)
         live = np.flatnonzero(own != DEAD)
         if len(live) < 2:
             continue
@@ -226,10 +210,10 @@ class Resampled:
         return self._moments[site]
 
 
-def _divided(partition: Partition, site: str) -> npt.NDArray[np.int32]:
+def labels_divided(partition: Partition, site: str) -> npt.NDArray[np.int32]:
     """Labels of a site, without those of a dictionary's error, which no method divides."""
-    labels, names = partition.labels[site], partition.part_names(site)
-    return np.where(labels == len(names) - 1, DEAD, labels).astype(np.int32) if names[-1] == ERROR else labels
+    labels = partition.labels[site]
+    return np.where(labels < n_regions(partition, site), labels, DEAD).astype(np.int32)
 
 
 def _place(seeded: int) -> int:
@@ -245,7 +229,7 @@ def _rows(kind: str, first: Partition, second: Partition, a: int, b: int, sites:
 
 
 def _agreement(one: Partition, other: Partition, site: str) -> dict[str, float]:
-    first, second = _divided(one, site), _divided(other, site)
+    first, second = labels_divided(one, site), labels_divided(other, site)
     return {
         "ari": adjusted_rand(first, second),
         "ami": adjusted_mutual_information(first, second),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from compgraph.communities.optimise import run_seeds
 from compgraph.communities.pairs import Floats, Mask, allowed_pairs
 from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
+from compgraph.graph_import import as_graph
 from compgraph.graph_select import strongest
 from compgraph.statistics.measures.paths import entropy
 from compgraph.statistics.testing import against_nulls, table_of
@@ -41,8 +42,8 @@ Weights = Literal["magnitude", "signed"]
 
 
 def compare_graphs(
-    a: ComputationalGraph,
-    b: ComputationalGraph,
+    a: Any,
+    b: Any,
     *,
     weights: Weights = "magnitude",
     top: float = 0.1,
@@ -54,7 +55,8 @@ def compare_graphs(
     Parameters
     ----------
     a, b
-        Graphs of one network and one partition; of any kinds.
+        Graphs of one network and one partition; of any kinds. `ComputationalGraph`, networkx or igraph graphs, or
+        square matrices; nodes are matched by name.
     weights
         Compare sums of |w| over channels (`magnitude`), or sums of w (`signed`).
     top
@@ -89,7 +91,7 @@ def compare_graphs(
         raise GraphError(f"compare: top {top} is out of range; a share of the edges lies in (0, 1]")
     if n_nulls < 0:
         raise GraphError(f"compare: n_nulls is {n_nulls}; it must be at least 0")
-    pair = CommonEdges.of(a, b, weights)
+    pair = CommonEdges.of(as_graph(a), as_graph(b), weights)
     measures = _measures(pair, top, seed)
     identity = np.arange(pair.n_nodes)
     values = {name: measure(identity) for name, measure in measures.items()}
@@ -113,7 +115,7 @@ def _untested(pair: CommonEdges, name: str, value: float, n_nulls: int) -> str:
     return "" if pair.can_relabel else "no site has two of the nodes, so that nothing can be relabelled"
 
 
-def compare_all(graphs: Mapping[str, ComputationalGraph], **options: object) -> pd.DataFrame:
+def compare_all(graphs: Mapping[str, Any], **options: object) -> pd.DataFrame:
     """`compare_graphs` of every two of several graphs: one table, with the columns `a` and `b` in front.
 
     p-values are adjusted within each pair of graphs.

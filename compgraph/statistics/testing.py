@@ -12,10 +12,11 @@ import numpy.typing as npt
 from compgraph import catalogue
 from compgraph.errors import ConfigError
 from compgraph.graph import ComputationalGraph
+from compgraph.graph_import import as_graph
 from compgraph.multiple_testing import benjamini_hochberg
 from compgraph.statistics.drawing import null_values
 from compgraph.statistics.measures.kinds import Measure, value_of
-from compgraph.statistics.view import UndefinedError, view
+from compgraph.statistics.view import DENSE_NODES, UndefinedError, view
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,27 +43,28 @@ LABEL_FREE = "relabelling nodes changes no measure of one graph; it serves assoc
 
 
 def network_statistics(
-    graph: ComputationalGraph,
+    graph: Any,
     measures: Sequence[str] | None = None,
     null: str = "auto",
     n_nulls: int = 99,
     seed: int = 0,
     workers: int = 1,
-    null_graphs: Sequence[ComputationalGraph] | None = None,
+    null_graphs: Sequence[Any] | None = None,
 ) -> pd.DataFrame:
     """Measure a graph against a null model.
 
     Parameters
     ----------
     graph
-        Any graph. Weights are summed over channels. Self-loops and repeated edges no graph has; edges of weight 0
-        count as none.
+        A `ComputationalGraph`, a networkx or igraph graph, or a square matrix. Weights are summed over channels,
+        self-loops are dropped, parallel edges added up; edges of weight 0 count as none.
     measures
         Names of `compgraph.catalogue.STATISTICS`; None for all.
     null
         Name of `compgraph.catalogue.NULLS`; `auto` for `effects` on directed graphs, whose weights have long tails, and
-        `strength` on undirected ones, whose correlations have not. Nodes differ in strength in almost any graph, so
-        under `weights` most measures of most graphs differ from chance for that reason alone.
+        `strength` on undirected ones, whose correlations have not; with more than 2,000 nodes `swap-effects`. Nodes
+        differ in strength in almost any graph, so under `weights` most measures of most graphs differ from chance for
+        that reason alone.
     n_nulls
         Null graphs; 0 measures without comparing.
     seed
@@ -89,8 +91,9 @@ def network_statistics(
         If a measure or the null is not known, or null graphs are missing or not wanted.
     """
     names = list(catalogue.STATISTICS) if measures is None else list(measures)
+    graph = as_graph(graph)
     if null == "auto":
-        null = "effects" if graph.directed else "strength"
+        null = automatic_null(graph)
     _check(names, null, n_nulls, workers, null_graphs)
     chosen = {name: cast(Measure, catalogue.load(catalogue.STATISTICS[name])) for name in names}
     seen = view(graph)
@@ -99,7 +102,7 @@ def network_statistics(
     for name, measure in chosen.items():
         values[name], reasons[name] = value_of(measure, seen, seed)
     defined = [name for name in names if math.isfinite(values[name])]
-    given = None if null_graphs is None else [view(one) for one in null_graphs]
+    given = None if null_graphs is None else [view(as_graph(one)) for one in null_graphs]
     unfit = "no null graphs were asked for" if n_nulls == 0 and not given else unfit_null(graph, null)
     nulls: dict[str, npt.NDArray[np.float64]] = {}
     if defined and not unfit:
@@ -114,6 +117,13 @@ def network_statistics(
         for name in names
     ]
     return table_of(rows)
+
+
+def automatic_null(graph: ComputationalGraph) -> str:
+    """Name of the null that `auto` means: the one that keeps its level on graphs of this direction and size."""
+    if graph.n_nodes > DENSE_NODES:
+        return "swap-effects"
+    return "effects" if graph.directed else "strength"
 
 
 def unfit_null(graph: ComputationalGraph, null: str) -> str:
@@ -135,14 +145,14 @@ def _unfit_measure(name: str, null: str) -> str:
 
 
 def _check(
-    names: list[str], null: str, n_nulls: int, workers: int, null_graphs: Sequence[ComputationalGraph] | None
+    names: list[str], null: str, n_nulls: int, workers: int, null_graphs: Sequence[Any] | None
 ) -> None:
     for name in names:
         if name not in catalogue.STATISTICS:
             raise ConfigError(f"measure {name!r} is not known; valid are {', '.join(catalogue.STATISTICS)}")
     if null not in catalogue.NULLS:
         raise ConfigError(f"null model {null!r} is not known; valid are {', '.join(catalogue.NULLS)}")
-    if (null == "network") != bool(null_graphs):
+    if (null == "network") != bool(null_graphs) and (null_graphs or n_nulls):
         given = len(null_graphs or ())
         raise ConfigError(f"null model {null!r}, {given} null_graphs: network needs them, and no other takes any")
     if n_nulls < 0:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from compgraph.communities.pairs import Floats, Integers, Mask, is_layered, node_pairs
+from compgraph.communities.pairs import Floats, Integers, is_layered, node_pairs
 from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
+from compgraph.nulls.allowed import Allowed
 
 if TYPE_CHECKING:
     import igraph
@@ -27,52 +28,6 @@ T = TypeVar("T")
 
 class UndefinedError(Exception):
     """A measure or a null has no value for this graph; the message is the reason that the table shows."""
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """Which ordered pairs of nodes could have an edge, as a table of groups of nodes; no node reads itself.
-
-    Attributes
-    ----------
-    group
-        Group of each node (its site), int [n].
-    reads
-        Whether nodes of one group may send to those of another, bool [G, G].
-    """
-
-    group: Integers
-    reads: Mask
-
-    def has(self, source: Integers, target: Integers) -> Mask:
-        """Whether each ordered pair is allowed."""
-        allowed: Mask = self.reads[self.group[source], self.group[target]] & (source != target)
-        return allowed
-
-    def among(self, members: Mask) -> int:
-        """Ordered allowed pairs inside a set of nodes, bool [n]."""
-        sizes = np.bincount(self.group[members], minlength=len(self.reads))
-        return int(sizes @ self.reads @ sizes - sizes @ np.diag(self.reads))
-
-    @cached_property
-    def partners(self) -> tuple[Integers, Integers]:
-        """Nodes that each node could send to, and hear from; int [n] each."""
-        sizes = np.bincount(self.group, minlength=len(self.reads))
-        own = np.diag(self.reads).astype(np.int64)
-        targets, sources = self.reads @ sizes - own, sizes @ self.reads - own
-        return targets[self.group], sources[self.group]
-
-    @cached_property
-    def count(self) -> int:
-        """Ordered allowed pairs."""
-        return int(self.partners[0].sum())
-
-    @cached_property
-    def matrix(self) -> Mask:
-        """Bool [n, n]."""
-        mask: Mask = self.reads[np.ix_(self.group, self.group)]
-        np.fill_diagonal(mask, False)
-        return mask
 
 
 @dataclass(frozen=True)
@@ -253,10 +208,10 @@ def view(graph: ComputationalGraph) -> View:
     """
     pairs = node_pairs(graph)
     layered = is_layered(graph)
-    allowed = _allowed(graph)
+    allowed = Allowed.of(graph)
     keep = pairs.magnitude > 0
     none = np.zeros(0, np.int64)
-    seen = View(
+    return View(
         source=pairs.source[keep],
         target=pairs.target[keep],
         signed=pairs.weight[keep],
@@ -268,24 +223,3 @@ def view(graph: ComputationalGraph) -> View:
         inputs=graph.inputs if layered else none,
         outputs=graph.outputs if layered else none,
     )
-    forbidden = ~allowed.has(pairs.source, pairs.target)
-    if forbidden.any() and graph.architecture is not None:
-        at, names = int(np.argmax(forbidden)), graph.node_names
-        raise GraphError(
-            f"graph: edge {names[pairs.source[at]]} -> {names[pairs.target[at]]} is not one that the "
-            f"{graph.architecture.family} architecture allows"
-        )
-    return seen
-
-
-def _allowed(graph: ComputationalGraph) -> Allowed:
-    """As the architecture says (not merely by level); without one, all pairs of different nodes."""
-    if not is_layered(graph) or graph.architecture is None:
-        return Allowed(np.zeros(graph.n_nodes, np.int64), np.ones((1, 1), bool))
-    sites, group = np.unique(graph.node_columns["site"], return_inverse=True)
-    numbers = {str(site): number for number, site in enumerate(sites)}
-    reads = np.zeros((len(sites), len(sites)), dtype=bool)
-    for target, sources in graph.architecture.reads.items():
-        if target in numbers:
-            reads[[numbers[source] for source in sources if source in numbers], numbers[target]] = True
-    return Allowed(group.astype(np.int64), reads)

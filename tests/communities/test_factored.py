@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compgraph.communities.factored import factored
-from compgraph.communities.modularity import allowed_matrix, directed_matrix, modularity_matrix, quality
+from compgraph.communities.factored import factored, signed_factored
+from compgraph.communities.modularity import allowed_matrix, directed_matrix, modularity_matrix, quality, signed_matrix
 from compgraph.communities.pairs import allowed_pairs, node_pairs
 from compgraph.graph import ComputationalGraph
-from tests.communities.graphs import layered, positive, transformer
+from tests.communities.graphs import layered, positive, transformer, undirected
 
 
 def matrix_of(graph: ComputationalGraph, layers: bool) -> np.ndarray:
@@ -33,3 +33,13 @@ def test_it_is_the_matrix_that_is_never_made(graph: ComputationalGraph, layers: 
     labels = rng.integers(-1, 3, size=graph.n_nodes)
     assert made.quality(labels) == pytest.approx(quality(matrix, labels), abs=1e-10)
     np.testing.assert_allclose(made.excess(np.eye(graph.n_nodes)), matrix + matrix.T, atol=1e-10)
+
+
+def test_signed_modularity_without_a_matrix() -> None:
+    graph = undirected(24, 3, 0.5, seed=0)
+    pairs = node_pairs(graph)
+    made = signed_factored(pairs.source, pairs.target, pairs.weight, 24, 1.3)
+    matrix = signed_matrix(pairs.matrix(signed=True), 1.3)
+    labels = np.random.default_rng(0).integers(-1, 3, size=24)
+    assert made.quality(labels) == pytest.approx(quality(matrix, labels), abs=1e-12)
+    np.testing.assert_allclose(made.excess(np.eye(24)), 2 * matrix, atol=1e-12)

@@ -10,6 +10,7 @@ import pytest
 
 from compgraph import catalogue
 from compgraph.communities import adjusted_rand, find_communities, louvain
+from compgraph.communities.chance import sampler
 from compgraph.errors import ConfigError, GraphError
 from compgraph.graph import ComputationalGraph
 from tests.communities.graphs import groups, layered, positive, transformer, undirected
@@ -107,10 +108,12 @@ def structureless(kind: str, seed: int) -> ComputationalGraph:
         graph = layered(transformer(2), seed, split_qkv=False)[0]
         return graph.subgraph(rng.random(graph.n_edges) < 0.3)
     weights = np.exp(rng.normal(size=(30, 30)) + np.add.outer(*[rng.normal(size=30)] * 2))
-    return ComputationalGraph.from_matrix(np.triu(weights, 1) + np.triu(weights, 1).T)
+    if kind == "unequal, sparse":
+        weights *= rng.random((30, 30)) < 0.2
+    return ComputationalGraph.from_matrix(np.triu(weights, 1) + np.triu(weights, 1).T, drop_zeros=True)
 
 
-@pytest.mark.parametrize("kind", ["normal", "unequal", "layered", "layered, sparse"])
+@pytest.mark.parametrize("kind", ["normal", "unequal", "unequal, sparse", "layered", "layered, sparse"])
 def test_structureless_graphs_are_said_to_be_so_at_the_nominal_rate(kind: str) -> None:
     method = "leiden-layered" if kind.startswith("layered") else "louvain"
     p = [find_communities(structureless(kind, seed), method, seed, n_nulls=19, n_runs=1).p for seed in range(25)]
@@ -126,6 +129,49 @@ def test_the_null_is_the_same_however_many_there_are() -> None:
     assert np.array_equal(few.nulls, many.nulls[:4])
 
 
+def test_the_number_of_workers_changes_nothing() -> None:
+    graph = positive(20, 2, 2.0, seed=0)
+    one, two = (find_communities(graph, n_nulls=6, workers=workers).chance for workers in (1, 2))
+    assert one is not None and two is not None
+    assert np.array_equal(one.nulls, two.nulls)
+    with pytest.raises(ValueError, match="workers must be at least 1"):
+        find_communities(graph, workers=0)
+
+
+def test_a_rewired_graph_is_structureless() -> None:
+    planted = positive(40, 4, 6.0, seed=0).top(200)
+    draw = sampler(planted, "strength", 1)
+    p = [find_communities(draw(np.random.default_rng(k)), seed=k, n_nulls=19, n_runs=1).p for k in range(20)]
+    assert sum(value <= 0.05 for value in p) <= 4
+    assert find_communities(planted, n_nulls=39).p == 1 / 40
+
+
+def test_given_null_graphs_are_what_is_compared_with() -> None:
+    graph, *others = (positive(20, 2, 3.0 if seed == 0 else 1.0, seed=seed) for seed in range(6))
+    found = find_communities(graph, "leiden", null="network", null_graphs=others)
+    assert found.chance is not None and found.chance.null == "network"
+    alone = [find_communities(one, "leiden", n_runs=1, n_nulls=0).quality for one in others]
+    assert found.chance.nulls == pytest.approx(alone)
+    assert found.p == 1 / 6
+    for options in ({"null": "network"}, {"null_graphs": others}):
+        with pytest.raises(ConfigError, match="network needs them"):
+            find_communities(graph, **options)
+
+
+def test_large_graphs_are_compared_with_chance_too() -> None:
+    n = 4000
+    rng = np.random.default_rng(0)
+    group = np.arange(n) % 4
+    u, v = np.sort(rng.integers(n, size=(2, 60_000)), axis=0)
+    cells = np.unique((u * n + v)[(u < v) & (rng.random(60_000) < np.where(group[u] == group[v], 1.0, 0.15))])
+    graph = ComputationalGraph(
+        [f"n{k}" for k in range(n)], cells // n, cells % n, None, np.ones(len(cells)), directed=False
+    )
+    found = find_communities(graph, "leiden", n_nulls=3, n_runs=1)
+    assert found.p == 1 / 4 and found.z > 3
+    assert adjusted_rand(found.labels, group) > 0.9
+
+
 def test_without_nulls_nothing_is_said() -> None:
     found = find_communities(positive(10, 2, 4.0, seed=0), n_nulls=0)
     assert found.chance is None and math.isnan(found.p) and found.n_beyond_chance is None
@@ -133,7 +179,7 @@ def test_without_nulls_nothing_is_said() -> None:
 
 def test_settings_that_mean_nothing_are_refused() -> None:
     graph = positive(5, 1, 1.0, seed=0)
-    with pytest.raises(ConfigError, match="'rewired' is not known; valid are strength, pairs"):
+    with pytest.raises(ConfigError, match="'rewired' is not known; valid are strength, pairs, network"):
         find_communities(graph, null="rewired")
     with pytest.raises(ValueError, match="n_nulls must be at least 0"):
         find_communities(graph, n_nulls=-1)

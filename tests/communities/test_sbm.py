@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from compgraph.communities import adjusted_rand, fit_sbm
-from compgraph.communities.sbm_search import reproducible
+from compgraph.communities.blocks.library import reproducible
 from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
 from tests.communities.graphs import chain, groups, layered, positive, transformer, undirected

@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compgraph.communities import adjusted_rand, fit_sbm, sbm_search
-from compgraph.communities.sbm_search import Search, hierarchy, load_graph_tool, node_levels
+from compgraph.communities import adjusted_rand, fit_sbm
+from compgraph.communities.blocks import starts as informed
+from compgraph.communities.blocks.hierarchy import hierarchy, node_levels
+from compgraph.communities.blocks.library import load_graph_tool
+from compgraph.communities.blocks.observed import Covariate, Observed
+from compgraph.communities.sbm_search import Search
 from compgraph.errors import MissingDependency
 from compgraph.graph import ComputationalGraph
 from compgraph.rois import find_rois
@@ -74,8 +78,8 @@ def test_without_graph_tool_flat_models_are_fitted_all_the_same() -> None:
 
 def test_large_graphs_start_from_one_sparse_spectral_partition(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("graph_tool", reason="graph-tool is not installed")
-    monkeypatch.setattr(sbm_search, "LARGE", 100)
-    monkeypatch.setattr(sbm_search, "LARGE_BLOCKS", (4, 8))
+    monkeypatch.setattr(informed, "LARGE", 100)
+    monkeypatch.setattr(informed, "LARGE_BLOCKS", (4, 8))
     rng = np.random.default_rng(0)
     labels = groups(300, 4)
     chance = np.where(labels[:, None] == labels, 0.15, 0.005)
@@ -90,21 +94,20 @@ def test_large_graphs_start_from_one_sparse_spectral_partition(monkeypatch: pyte
 def search() -> Search:
     pytest.importorskip("graph_tool", reason="graph-tool is not installed")
     graph = undirected(30, 3, 2.0, seed=0)
-    return Search(
+    seen = Observed(
         30,
         graph.source.astype(np.int64),
         graph.target.astype(np.int64),
-        graph.weight,
-        "real-normal",
+        (Covariate(graph.weight, "real-normal"),),
         directed=False,
         topology=True,
         levels=groups(30, 5),
-        effort=1,
     )
+    return Search(seen, effort=1)
 
 
 def test_starts_are_one_block_the_levels_and_spectral(search: Search) -> None:
-    starts = search.starts(0, None)
+    starts = search.starts.all(0)
     assert list(starts)[:2] == ["one block", "levels"]
     assert starts["levels"].tolist() == groups(30, 5).tolist()
     assert {"spectral 2", "spectral 3", "spectral 8"} <= set(starts)
@@ -116,10 +119,11 @@ def test_flat_fits_are_sorted_and_distinct(search: Search) -> None:
     lengths = [fit.length for fit in fits]
     assert lengths == sorted(lengths)
     assert len({fit.levels[0].tobytes() for fit in fits}) == len(fits)
-    assert fits[0].length <= search.flat_length(groups(30, 3), False) + 1e-6
-    assert fits[0].length == pytest.approx(search.flat_length(fits[0].levels[0], False), abs=1e-9)
+    assert fits[0].length <= search.states.flat_length(groups(30, 3), False) + 1e-6
+    assert fits[0].length == pytest.approx(search.states.flat_length(fits[0].levels[0], False), abs=1e-9)
 
 
 def test_a_nested_model_of_one_block_is_the_flat_one(search: Search) -> None:
     whole = np.zeros(30, np.int32)
-    assert search.nested_length([whole], False) == pytest.approx(search.flat_length(whole, False), abs=1e-9)
+    flat = search.states.flat_length(whole, False)
+    assert search.states.nested_length([whole], False) == pytest.approx(flat, abs=1e-9)

@@ -98,13 +98,13 @@ def test_what_cannot_be_explained_is_refused() -> None:
     with pytest.raises(GraphError, match="needs a directed graph with an architecture"):
         evidence(graph, "real-normal", True, "layers")
     with pytest.raises(GraphError, match="constraint='none'"):
-        evidence(layered(chain(), 0)[0], None, True, "auto")
+        evidence(layered(chain(), 0)[0], "real-exponential", True, "auto")
 
 
 @pytest.mark.parametrize(
     ("weights", "standardise", "constraint"),
-    [("normal", True, "auto"), ("real-normal", "rank", "auto"), ("real-normal", True, "level")],
+    [("normal", True, "auto"), ("real-normal", "rank", "auto"), ("real-normal", True, "level"), ("sign", True, "auto")],
 )
 def test_words_that_mean_nothing_are_refused(weights: str, standardise: object, constraint: str) -> None:
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError, match=r"must be|goes beside"):
         evidence(undirected(5, 1, 0.0, seed=0), weights, standardise, constraint)

@@ -78,7 +78,13 @@ datasets:
          "the ROIs 'r' are not of the features of 'd'"),
         (MODELS + DATA + "dictionaries: {d: {}}\nattributions: {b: {models: [tf]}}\n"
          "functional: {a: {dictionaries: d, buffer: attributions.b}}",
-         "features are those of activations, and the entry reads attributions.b"),
+         "attributions.b are of the units themselves; both must name the same dictionaries"),
+        (MODELS + DATA + "dictionaries: {d: {}}\nattributions: {b: {models: [tf], dictionaries: d}}\n"
+         "rois: {a: {buffer: attributions.b, n_rois: 2}}",
+         "rois.a.dictionaries (line 10): attributions.b are of the features of 'd'; both must name"),
+        (MODELS + DATA + "attributions: {b: {dictionaries: d}}", "there is no entry of dictionaries 'd'"),
+        (MODELS + DATA + "dictionaries: {d: {}}\nrois: {a: {buffer: weights, dictionaries: d, n_rois: 2}}",
+         "features have no weights of their own; leave weights out"),
         (MODELS + DATA + "effective: {a: {datasets: [mixx]}}", "there is no dataset 'mixx' (did you mean 'mix'?)"),
         (MODELS + DATA + "effective: {a: {models: [net], datasets: [mix]}}",
          "effective.a.datasets[0] (line 8): 'net' reads images, not the mixture of 'mix'"),

@@ -69,3 +69,9 @@ def test_a_bad_flag_is_named(section: str, values: dict[str, Any], said: str) ->
     made, problems = parse(section, values)
     assert made is None
     assert any(said in problem for problem in problems)
+
+
+def test_a_list_of_one_number_stays_a_list() -> None:
+    model = small().models["tf"]
+    made, _ = parse("models", words_to_values("models", render("models", model, checkpoints=[model.steps])))
+    assert made is not None and made.checkpoints == [model.steps]  # type: ignore[attr-defined]

@@ -159,7 +159,7 @@ def test_counterfactuals(data: str, expected: bool) -> None:
 
 
 def test_figures_are_named_once() -> None:
-    assert {entry.per for entry in catalogue.FIGURES.values()} <= {"result", "place", "model"}
+    assert {entry.per for entry in catalogue.FIGURES.values()} <= {"result", "place", "entry", "model"}
     one = Result("effective", "heads", "m", "c", "d")
     assert one.place == "m/c/d"
 
@@ -182,7 +182,10 @@ def test_what_a_missing_library_is_needed_for_is_left_out(monkeypatch: pytest.Mo
     monkeypatch.setattr(catalogue, "missing", lambda entry: list(entry.requires))
     without = Study(small())
     assert paths(without, "sbm") == set()
-    assert without.left_out() == ["sbm is left out: it needs graph_tool, which is not installed (see compgraph doctor)"]
+    said = "sbm.nested is left out: it needs graph_tool, which is not installed (see compgraph doctor)"
+    assert without.left_out() == [said]
+    flat = Study(small(SMALL.replace("nested: {", "nested: {nested: false, ")))
+    assert paths(flat, "sbm") and flat.left_out() == []  # the dense engine serves it
     small(SMALL.replace("km: {", "km: {method: sbm, "))  # the dense engine serves it
     needing = replace(catalogue.ROIS["sbm"], requires=("graph_tool",))
     monkeypatch.setitem(catalogue.ROIS, "sbm", needing)
@@ -226,6 +229,38 @@ effective:
   b: {dictionaries: both}
 ablation: {cut: {graphs: [effective.a]}}
 """
+
+
+ATTRIBUTED = """
+models:
+  tf: {source: trained, architecture: transformer, tasks: [induction, ioi], steps: 100}
+datasets:
+  mix: {kind: mixture, tasks: [induction, ioi], n: 32}
+  other: {kind: task, task: ioi, n: 32}
+activations: {datasets: [mix]}
+dictionaries: {d: {datasets: [other]}}
+attributions: {plain: {datasets: [mix]}, f: {dictionaries: d, datasets: [mix]}}
+rois: {r: {buffer: attributions.f, dictionaries: d, n_rois: 2, datasets: [mix]}}
+effective:
+  features: {dictionaries: d, datasets: [mix]}
+  heads: {partition: heads, datasets: [mix]}
+tests:
+  s: {method: separability, buffer: attributions.f}
+  t: {method: separability, buffer: attributions.plain}
+"""
+
+
+def test_attributions_of_features_meet_those_that_read_the_same_features():
+    study = Study(small(ATTRIBUTED))
+    last = study.facts["tf"].checkpoints[-1]
+    place = f"results/tf/{last}"
+    assert study.dictionary_paths("attributions", "f", "tf", last, "mix") == [f"{place}/other/dictionaries/d.json"]
+    assert study.dictionary_paths("attributions", "plain", "tf", last, "mix") == []
+    results = study.results()
+    graphs = {one.name: one.graph for one in results if one.stage == "tests"}
+    assert graphs == {"s": "effective.features", "t": "effective.heads"}
+    order = [one.stage for one in results]
+    assert order.index("dictionaries") < order.index("attributions") < order.index("rois")
 
 
 def test_dictionaries_come_from_the_graph_s_data_or_from_their_own():

@@ -139,6 +139,18 @@ def test_figures_are_drawn_for_the_results_of_their_method() -> None:
     assert not any(name.startswith(("minimality.early", "knock-out.needed", "stability")) for name in drawn)
 
 
+def test_one_figure_shows_all_graphs_of_an_entry_and_their_regions() -> None:
+    few = "{method: against-random, graphs: [effective.heads]}"
+    found = study(f"{SMALL}\ntests:\n  nodes: {{method: against-random, models: [tf]}}\n  few: {few}\n").figure_inputs
+    place = ("tf", "step-000100", "mix")
+    assert found["/".join(place), "roi-vs-heads.nodes"] == [
+        Result("tests", "nodes", *place, "effective.heads"),
+        Result("tests", "nodes", *place, "effective.roi"),
+        Result("rois", "km", *place),
+    ]
+    assert found["/".join(place), "roi-vs-heads.few"] == [Result("tests", "few", *place, "effective.heads")]
+
+
 @pytest.mark.parametrize(
     ("text", "place", "said"),
     [

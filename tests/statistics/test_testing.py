@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import igraph
+import networkx as nx
 import numpy as np
 import pytest
 from scipy import stats
@@ -94,6 +96,23 @@ def test_graphs_without_weight_have_reasons_instead_of_numbers(graph: Computatio
     table = network_statistics(graph, n_nulls=3)
     assert table["value"].isna().all()
     assert (table["reason"] != "").all()
+
+
+def test_graphs_of_other_libraries_have_the_same_numbers() -> None:
+    karate = nx.karate_club_graph()
+    tables = [
+        network_statistics(graph, null="weights", n_nulls=9)
+        for graph in (karate, igraph.Graph.from_networkx(karate), nx.to_numpy_array(karate))
+    ]
+    assert tables[0].equals(tables[1]) and tables[0].equals(tables[2])
+    assert np.isfinite(tables[0]["p"]).sum() > 12
+
+
+def test_self_loops_are_dropped_and_parallel_edges_added_up() -> None:
+    loops = nx.MultiGraph([(0, 0), (0, 1), (0, 1), (1, 2), (2, 3), (3, 0), (2, 2), (0, 2)])
+    plain = nx.Graph([(0, 1, {"weight": 2.0}), (1, 2), (2, 3), (3, 0), (0, 2)])
+    one, other = (network_statistics(graph, null="weights", n_nulls=5) for graph in (loops, plain))
+    assert one.equals(other)
 
 
 @pytest.mark.parametrize("null", [name for name in catalogue.NULLS if name != "network"])
@@ -200,6 +219,10 @@ def unstructured(kind: str, seed: int) -> ComputationalGraph:
     if kind == "layered":
         graph = layered(transformer(n_layers=2, n_heads=4), seed=seed, split_qkv=False)[0]
         return graph.subgraph(rng.random(graph.n_edges) < 0.4)
+    if kind == "hubs":
+        effect = rng.normal(size=24)
+        weights = rng.lognormal(size=(24, 24)) * np.exp(effect[:, None] + effect) * (rng.random((24, 24)) < 0.25)
+        return ComputationalGraph.from_matrix(np.triu(weights, 1) + np.triu(weights, 1).T, drop_zeros=True)
     weights = np.triu(rng.normal(size=(14, 14)) * (rng.random((14, 14)) < 0.5), 1)
     return ComputationalGraph.from_matrix(weights + weights.T, drop_zeros=True)
 
@@ -215,6 +238,9 @@ def unstructured(kind: str, seed: int) -> ComputationalGraph:
         ("undirected", "weights"),
         ("undirected", "swap"),
         ("undirected", "strength"),
+        ("undirected", "swap-effects"),
+        ("layered", "swap-effects"),
+        ("hubs", "swap-effects"),
     ],
 )
 def test_structureless_graphs_are_rejected_at_the_nominal_rate(kind: str, null: str) -> None:

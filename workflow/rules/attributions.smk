@@ -6,6 +6,7 @@ rule attributions:
         model="<results>/{model}/{checkpoint}/model.json",
         data="<results>/{model}/datasets/{dataset}.json",
         baseline=baseline("attributions"),
+        dictionaries=dictionaries("attributions"),
         payloads=[
             payload("<results>/{model}/{checkpoint}/model.json", ""),
             payload("<results>/{model}/datasets/{dataset}.json", ".data"),
@@ -15,6 +16,7 @@ rule attributions:
         payload=directory("<results>/{model}/{checkpoint}/{dataset}/attributions/{name}.zarr"),
     params:
         baseline=baseline_flag("attributions"),
+        dictionaries=dictionaries_flag("attributions"),
         flags=flags("attributions"),
         code=code("attributions"),
     log:
@@ -22,5 +24,5 @@ rule attributions:
     benchmark:
         "<results>/benchmarks/{model}/{checkpoint}/{dataset}/attributions/{name}.tsv"
     shell:
-        "compgraph attributions {input.model} {input.data} {params.baseline} --output {output.manifest} {params.flags} "
+        "compgraph attributions {input.model} {input.data} {params.baseline} {params.dictionaries} --output {output.manifest} {params.flags} "
         "--code {params.code} --device {DEVICE} --threads {threads} --log-file {log} --quiet"

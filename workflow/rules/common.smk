@@ -52,7 +52,7 @@ def dictionaries(stage):
 
 def dictionaries_flag(stage):
     """The option that names this manifest."""
-    model = "" if stage in ("effective", "ablation") else " --model {results}/{model}/{checkpoint}/model.json"
+    model = "" if stage in ("attributions", "effective", "ablation") else " --model {results}/{model}/{checkpoint}/model.json"
     return lambda wildcards: "".join(
         f"--dictionaries {path}" + model.format(results=STUDY.config.run.results, **wildcards)
         for path in dictionaries(stage)(wildcards)
@@ -93,6 +93,39 @@ def parts(wildcards):
 def parts_flags(wildcards):
     """The options that name these manifests."""
     return " ".join(f"--part-file {path}" for path in parts(wildcards))
+
+
+def making(wildcards):
+    """How the null graphs of a graph are made."""
+    return STUDY.null_graphs(wildcards.place, wildcards.name, f"{wildcards.stage}.{wildcards.graph}")
+
+
+def null_inputs(wildcards):
+    """Manifests of what they are made from, by role."""
+    return {role.replace("-", "_"): STUDY.path(one) for role, one in making(wildcards).inputs.items()}
+
+
+def null_payloads(wildcards):
+    """What lies beside these manifests."""
+    return ancient([STUDY.payload(one) for one in making(wildcards).inputs.values()])
+
+
+def null_options(wildcards):
+    """The options that name these manifests."""
+    named = making(wildcards).inputs.items()
+    return " ".join(f"--{role} {STUDY.path(one)}" for role, one in named if role not in ("graph", "model"))
+
+
+def nulls(stage):
+    """Manifest of the null graphs that an entry compares with, if it asks for some."""
+    return lambda wildcards: STUDY.null_graph_paths(
+        stage, wildcards.name, wildcards.place, f"{wildcards.stage}.{wildcards.graph}"
+    )
+
+
+def nulls_flag(stage):
+    """The option that names this manifest."""
+    return lambda wildcards: "".join(f"--null-graphs {path}" for path in nulls(stage)(wildcards))
 
 
 def payload(path, ending):

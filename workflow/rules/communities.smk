@@ -4,11 +4,13 @@
 rule communities:
     input:
         graph="<results>/{place}/{stage}/{graph}.json",
+        nulls=nulls("communities"),
         payloads=payload("<results>/{place}/{stage}/{graph}.json", ".graph"),
     output:
         manifest="<results>/{place}/communities/{name}@{stage}.{graph}.json",
         payload="<results>/{place}/communities/{name}@{stage}.{graph}.parquet",
     params:
+        nulls=nulls_flag("communities"),
         flags=flags("communities"),
         code=code("communities"),
     log:
@@ -16,5 +18,5 @@ rule communities:
     benchmark:
         "<results>/benchmarks/{place}/communities/{name}@{stage}.{graph}.tsv"
     shell:
-        "compgraph communities {input.graph} --output {output.manifest} {params.flags} "
+        "compgraph communities {input.graph} {params.nulls} --output {output.manifest} {params.flags} "
         "--code {params.code} --threads {threads} --log-file {log} --quiet"

@@ -4,11 +4,13 @@
 rule statistics:
     input:
         graph="<results>/{place}/{stage}/{graph}.json",
+        nulls=nulls("statistics"),
         payloads=payload("<results>/{place}/{stage}/{graph}.json", ".graph"),
     output:
         manifest="<results>/{place}/statistics/{name}@{stage}.{graph}.json",
         payload="<results>/{place}/statistics/{name}@{stage}.{graph}.parquet",
     params:
+        nulls=nulls_flag("statistics"),
         flags=flags("statistics"),
         code=code("statistics"),
     log:
@@ -16,5 +18,5 @@ rule statistics:
     benchmark:
         "<results>/benchmarks/{place}/statistics/{name}@{stage}.{graph}.tsv"
     shell:
-        "compgraph statistics {input.graph} --output {output.manifest} {params.flags} "
+        "compgraph statistics {input.graph} {params.nulls} --output {output.manifest} {params.flags} "
         "--code {params.code} --threads {threads} --log-file {log} --quiet"

@@ -12,7 +12,8 @@ import numpy as np
 from compgraph.ablation.baselines import Baseline, make_baseline
 from compgraph.attribution.scores import Attributed
 from compgraph.attribution.some import SomeItems
-from compgraph.catalogue import BASELINES
+from compgraph.catalogue import BASELINES, EFFECTIVE
+from compgraph.connectivity.effective.attribution import effective_connectivity
 from compgraph.data.holding_out import Examples, examples_for, held_out
 from compgraph.errors import DataError
 from compgraph.evaluation.planning import circuit_of_size
@@ -107,6 +108,25 @@ class Given:
         """The pruned circuit of a size; None where no path is left."""
         circuit = circuit_of_size(self.the_graph, size, selection, options).prune()
         return circuit if circuit.n_edges else None
+
+    def made_again(self, pairs: Any, partition: Partition, batch_size: int | None = None) -> ComputationalGraph:
+        """The graph as it was made, from other examples or over other nodes.
+
+        Raises
+        ------
+        DataError
+            The parameters that made the graph are not known, or its baseline came from other data.
+        """
+        made = self.made_by
+        if made.get("method") not in EFFECTIVE:
+            raise DataError("this test makes a graph again, and the parameters of this one are not known")
+        if self.reference is not None or self.the_graph.attributes.get("baseline_data", "own") != "own":
+            raise DataError("this test cannot make a graph again whose baseline was taken from other data")
+        options: dict[str, Any] = {option.name: made[option.name] for option in EFFECTIVE[made["method"]].options}
+        return effective_connectivity(
+            self.net, pairs, partition, made["method"], metric=made["metric"], baseline=made["baseline"],
+            split_qkv=made["split_qkv"], batch_size=batch_size, seed=made["seed"], **options,
+        )  # fmt: skip
 
     @property
     def partition(self) -> Partition:

@@ -20,7 +20,12 @@ from compgraph.config.tests import METHODS
 from compgraph.connectivity.effective import effective_connectivity
 from compgraph.data.holding_out import examples_for, held_out
 from compgraph.errors import DataError, GraphError
+from compgraph.evaluation.block_ablation import block_ablation
+from compgraph.evaluation.class_ablation import random_partition
+from compgraph.evaluation.concentration import inequality, lorenz_curves
+from compgraph.evaluation.faithfulness import faithfulness
 from compgraph.evaluation.profiles import NamedLabels, joined
+from compgraph.evaluation.separability import task_separability
 from compgraph.evaluation.stability import stability
 from compgraph.evaluation.trials.trial import Given
 from compgraph.evaluation.verdict import verdict
@@ -153,6 +158,73 @@ def test_graphs_made_again_are_compared_on_examples_that_none_was_made_from(give
     assert "seeds: circuits of" in found.verdict and "random ones" in found.verdict and not found.notes
     with pytest.raises(DataError, match="none are given"):
         run("reproducibility", given, **settings, **SHARED)
+
+
+AGAINST = {"sites": None, "sizes": [0.1, 0.5], "metrics": ["logit_difference"], "examples": "held-out", **SHARED}
+
+
+def test_random_nodes_have_graphs_and_circuits_of_their_own(given):
+    found = run("against-random", given, n_random=2, n_bootstrap=20, **AGAINST)
+    chosen, held = (examples_for(given.pairs, 0.5, which) for which in ("chosen", "held-out"))
+    graphs, nulls = [], []
+    for draw in range(2):
+        part = random_partition(Partition.heads(given.net), seed=draw)
+        assert [part.part_sizes(site).tolist() for site in part.sites] == [
+            given.partition.part_sizes(site).tolist() for site in part.sites
+        ]
+        graphs.append(effective_connectivity(given.net, chosen, part))
+        nulls.append(faithfulness(given.net, graphs[-1], held, [0.1, 0.5], n_bootstrap=0).table["faithfulness"])
+    table = found.tables["circuits"]
+    expected = faithfulness(given.net, given.graph, held, [0.1, 0.5], n_bootstrap=20).table
+    np.testing.assert_allclose(table["faithfulness"], expected["faithfulness"])
+    np.testing.assert_allclose(table["null_mean"], np.mean(nulls, axis=0), rtol=1e-9)
+    assert set(table["p"]) <= {1 / 3, 2 / 3, 1.0}
+    pd.testing.assert_frame_equal(found.tables["inequality"], inequality(given.graph, graphs))
+    pd.testing.assert_frame_equal(found.tables["carried"], lorenz_curves(given.graph, graphs))
+    assert "random nodes" in found.verdict
+
+
+def test_single_units_have_no_random_counterpart(given):
+    part = Partition.mixed(given.net, {"mlp.*": "units"})
+    graph = effective_connectivity(given.net, examples_for(given.pairs, 0.5, "chosen"), part)
+    one = Given(given.net, given.pairs, graph=graph, made_by=MADE_BY)
+    found = run("against-random", one, n_random=2, n_bootstrap=0, **AGAINST)
+    assert found.tables["circuits"]["null_mean"].isna().all() and "no random counterpart" in found.notes[0]
+    elsewhere = run("against-random", given, n_random=1, n_bootstrap=0, **AGAINST | {"sites": ["mlp.*"]})
+    assert elsewhere.summary["n_random"] == 0
+    with pytest.raises(GraphError, match="matches no site"):
+        run("against-random", given, n_random=1, n_bootstrap=0, **AGAINST | {"sites": ["conv.*"]})
+
+
+def test_a_graph_without_its_parameters_cannot_be_made_again(given):
+    with pytest.raises(DataError, match="parameters of this one are not known"):
+        run("against-random", replace(given, made_by={}), n_random=1, n_bootstrap=0, **AGAINST)
+
+
+def test_every_division_is_ablated_at_the_same_sites(given):
+    """Regions serve by the examples that are not held out, and each division is what block ablation says of it."""
+    whole = {"attn.0": "heads"}
+    parts = {"heads": Partition.mixed(given.net, whole), "mixed": random_partition(Partition.mixed(given.net, whole))}
+    one = Given(given.net, given.pairs, attributions=given.attributions, partitions=parts)
+    settings = {"sign": "support", "metrics": ["logit_difference"], "among": "site", "n_null": 2, "n_bootstrap": 0}
+    found = run("region-ablation", one, held_out=0.5, least=0.0, **settings, **SHARED)
+    assert found.summary["sites"] == ["attn.0"]
+    rows = held_out(given.pairs, 0.5)
+    held = given.pairs.subset(np.flatnonzero(rows))
+    for name, part in parts.items():
+        nodes = part.node_slice("attn.0")
+        labels = np.full(part.n_nodes, -1)
+        labels[nodes] = np.arange(nodes.stop - nodes.start)
+        serving = task_separability(
+            SomeItems(given.attributions, ~rows), part, given.pairs.task, labels, sign="support", n_permutations=0
+        ).serving()
+        expected = block_ablation(
+            given.net, part, held, labels, serving, metrics=["logit_difference"], among="site", n_null=2, n_bootstrap=0
+        )
+        rows_of = found.tables["tasks"]["partition"] == name
+        own = found.tables["tasks"][rows_of].drop(columns="partition").reset_index(drop=True)
+        pd.testing.assert_frame_equal(own, expected.table)
+    assert "heads" in found.verdict and "mixed" in found.verdict
 
 
 def test_blocks_serve_by_the_chosen_examples_and_are_ablated_on_the_others(given):
