@@ -35,6 +35,8 @@ from compgraph.models.sequential import Sequential  # noqa: E402
 from compgraph.partition import Partition  # noqa: E402
 
 ROWS, UNITS = 16_384, 2048
+FEW_ROWS, FEW_UNITS = 4096, 256
+"""A size at which all libraries end."""
 
 
 def seconds(call: Callable[[], object], repeats: int = 3) -> float:
@@ -47,10 +49,10 @@ def seconds(call: Callable[[], object], repeats: int = 3) -> float:
     return min(times)
 
 
-def network() -> Sequential:
+def network(units: int = UNITS) -> Sequential:
     """One wide hidden layer of random weights, so that units are correlated."""
     torch.manual_seed(0)
-    hidden = [{"type": "linear", "features": UNITS}, {"type": "tanh"}]
+    hidden = [{"type": "linear", "features": units}, {"type": "tanh"}]
     layers = [{"type": "flatten"}, *hidden, {"type": "linear", "features": 2}]
     return from_module(build_module(layers, (1, 8, 8)), (1, 8, 8))
 
@@ -91,6 +93,46 @@ class Repeated:
         return self.data[site].var(axis=0, dtype=np.float64)
 
 
+class Texts:
+    """A buffer whose rows are said to be those of texts of 64 positions, so that they have autocorrelations."""
+
+    def __init__(self, buffer: ActivationBuffer) -> None:
+        self._buffer, number = buffer, np.arange(buffer.n_rows)
+        self.items = buffer.items.assign(item=number // 64, position=number % 64)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._buffer, name)
+
+
+def imaging(kind: str, values: np.ndarray) -> np.ndarray:
+    """By nilearn, with its default estimator (Ledoit-Wolf)."""
+    found: np.ndarray = ConnectivityMeasure(kind=kind).fit_transform([values])[0]
+    return found
+
+
+def libraries() -> None:
+    """The same correlations by other libraries, all in memory but ours."""
+    rng = np.random.default_rng(0)
+    net = network(FEW_UNITS)
+    with tempfile.TemporaryDirectory() as name:
+        manifest = Path(name) / "buffer.json"
+        images = ImagePairs(rng.normal(size=(FEW_ROWS, 1, 8, 8)).astype(np.float32))
+        record_activations(net, images, manifest, sites=["linear.0"], dtype="float32", batch_size=1024)
+        buffer = open_buffer(manifest)
+        values, part = buffer.read("linear.0"), Partition.units(net)
+        base = seconds(lambda: np.corrcoef(values.T))
+        print(f"{FEW_ROWS:,} rows x {FEW_UNITS:,} units; numpy.corrcoef {base:.3f} s")
+        wide = values.astype(np.float64)
+        for title, call in {
+            "pearson, from disk, with tests": lambda: functional_connectivity(buffer, part),
+            "partial, Ledoit-Wolf, from disk": lambda: functional_connectivity(buffer, part, "partial"),
+            "scikit-learn ledoit_wolf, inverse": lambda: np.linalg.inv(ledoit_wolf(wide)[0]),
+            "nilearn correlation": lambda: imaging("correlation", values),
+            "nilearn partial correlation": lambda: imaging("partial correlation", values),
+        }.items():
+            print(f"{title:36} {seconds(call, repeats=2) / base:.1f}")
+
+
 def layer() -> None:
     """All pairs of units of one layer."""
     net = network()
@@ -109,6 +151,7 @@ def layer() -> None:
         for title, call in {
             "pearson, without tests": lambda: functional_connectivity(buffer, units, samples="none"),
             "pearson, with z, p, adjusted p": lambda: functional_connectivity(buffer, units),
+            "the same, texts of 64 positions": lambda: functional_connectivity(Texts(buffer), units),
             "pearson, 32 groups of units": lambda: functional_connectivity(buffer, groups),
             "spearman": lambda: functional_connectivity(buffer, units, "spearman", samples="none"),
             "partial, Ledoit-Wolf": lambda: functional_connectivity(buffer, units, "partial"),
@@ -118,11 +161,9 @@ def layer() -> None:
         values = buffer.read("linear.0")
         whole = seconds(lambda: np.corrcoef(values.T), repeats=1)
         shrunk = seconds(lambda: np.linalg.inv(ledoit_wolf(values.astype(np.float64))[0]), repeats=1)
-        imaging = seconds(lambda: ConnectivityMeasure(kind="correlation").fit_transform([values]), repeats=1)
         exact = np.corrcoef(values.T.astype(np.float64))[np.triu_indices(UNITS, 1)]
     print(f"{'numpy.corrcoef in memory':32} {whole:6.2f} s   {whole / base:.2f}")
     print(f"{'scikit-learn ledoit_wolf, inverse':32} {shrunk:6.2f} s   {shrunk / base:.2f}")
-    print(f"{'nilearn correlation (Ledoit-Wolf)':32} {imaging:6.2f} s   {imaging / base:.2f}")
     print(f"largest difference from numpy.corrcoef in float64: {np.abs(graph.weight - exact).max():.1e}")
 
 
@@ -140,6 +181,7 @@ def large() -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
+    libraries()
     layer()
     large()
 

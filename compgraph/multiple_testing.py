@@ -39,12 +39,37 @@ def benjamini_hochberg(p: Vector, n_tests: int | None = None) -> Vector:
     q_(k) = min over j >= k of p_(j) n / j: the false discovery rate at which each is found, for tests that are
     independent or positively dependent.
     """
-    q = np.full(len(p), np.nan)
-    finite = np.flatnonzero(np.isfinite(p))
-    order = finite[np.argsort(p[finite])]  # equal p-values get equal q in any order
-    steps = p[order] * (n_tests or len(order)) / np.arange(1, len(order) + 1)
-    q[order] = np.minimum(np.minimum.accumulate(steps[::-1])[::-1], 1.0)
+    finite = np.isfinite(p)
+    if finite.all():
+        q, order = np.empty(len(p)), ascending(p)
+    else:
+        q, order = np.full(len(p), np.nan), np.flatnonzero(finite)[ascending(p[finite])]
+    steps = p[order]  # equal p-values get equal q in any order
+    steps *= n_tests or len(order)
+    steps /= np.arange(1, len(order) + 1)
+    np.minimum.accumulate(steps[::-1], out=steps[::-1])
+    q[order] = np.minimum(steps, 1.0, out=steps)
     return q
+
+
+def ascending(p: Vector) -> npt.NDArray[np.int64]:
+    """An order in which numbers from 0 up ascend.
+
+    Sorting numbers takes half the time of sorting their indices, and bits of numbers from 0 up are ordered like them:
+    the last bits of each give way to its index, and what they would have parted is put right.
+    """
+    bits = max(len(p) - 1, 1).bit_length()
+    keys = np.abs(np.ascontiguousarray(p, dtype=np.float64)).view(np.uint64)  # of negative zeros too
+    low = np.uint64((1 << bits) - 1)
+    keys &= ~low
+    keys |= np.arange(len(p), dtype=np.uint64)
+    keys.sort()
+    keys &= low
+    order = keys.view(np.int64)
+    found = p[order]
+    if (found[1:] < found[:-1]).any():
+        order = order[np.argsort(found, kind="stable")]  # nearly sorted: a pass or two
+    return order
 
 
 def benjamini_yekutieli(p: Vector, n_tests: int | None = None) -> Vector:

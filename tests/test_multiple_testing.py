@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compgraph.multiple_testing import adjust, benjamini_hochberg, benjamini_yekutieli
+from compgraph.multiple_testing import adjust, ascending, benjamini_hochberg, benjamini_yekutieli
 
 
 def test_by_hand_and_nan_stays_nan() -> None:
@@ -42,3 +42,13 @@ def test_unlisted_tests_count_as_ones(correction: str) -> None:
     p = np.array([0.001, 0.02, 0.3])
     whole = adjust(np.concatenate([p, np.ones(7)]), correction)  # type: ignore[arg-type]
     np.testing.assert_allclose(adjust(p, correction, n_tests=10), whole[:3])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5000])
+def test_ascending_is_a_sorting_order_down_to_the_last_bit(n: int) -> None:
+    rng = np.random.default_rng(0)
+    near = 0.5 + rng.integers(0, 50, n) * 2.0**-53  # keys of many are the same but for the index
+    for p in (near, np.where(rng.uniform(size=n) < 0.3, 0.0, rng.uniform(size=n) ** 50), -np.zeros(n)):
+        order = ascending(p)
+        assert np.array_equal(np.sort(order), np.arange(n))
+        assert np.array_equal(p[order], np.sort(p))

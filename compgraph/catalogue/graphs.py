@@ -159,6 +159,29 @@ FUNCTIONAL: Table = table(
         options=(Option("lags", 4, "Largest distance in positions.", minimum=1),),
     ),
     Entry(
+        "dynamic",
+        f"{_FUNCTIONAL}.dynamic",
+        "how much the correlation changes from window to window along the text",
+        "compute",
+        serves=TRANSFORMER,
+        options=(
+            Option("window", 16, "Positions of a window.", minimum=1),
+            Option("step", 0, "Positions from one window to the next; 0 for no overlap.", minimum=0),
+        ),
+    ),
+    Entry(
+        "contrast",
+        f"{_FUNCTIONAL}.contrast",
+        "correlations less those over another dataset, with a permutation test",
+        "compute",
+        needs=("against",),
+        options=(
+            Option("n_permutations", 999, "Random divisions of the items behind p.", minimum=1),
+            Option("seed", 0, "Seed of the divisions.", minimum=0),
+        ),
+        arguments=("against",),
+    ),
+    Entry(
         "coherence",
         f"{_FUNCTIONAL}.coherence",
         "shared rhythms along the text, whatever their phases",

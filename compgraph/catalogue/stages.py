@@ -116,6 +116,7 @@ STAGES: Table = table(
     _stage("attributions", "attributions", "Record attributions of a metric into one buffer."),
     _stage("dictionaries", "dictionaries", "Train or load dictionaries: features of sites."),
     _stage("structural", "structural", "Structural graph: from the weights alone."),
+    _stage("functional-part", "functional_part", "Sums over a part of recorded activations, to be merged."),
     _stage("functional", "functional", "Functional graph: co-variation of recorded activations."),
     _stage("effective", "effective", "Effective graph: causal influence between parts."),
     _stage("rois", "rois", "Regions of interest: groups of similar units."),

@@ -143,7 +143,13 @@ def entry_parameters(stage: str, entry: Section) -> dict[str, Any]:
     return {name: values[name] for name in flag_fields(section) if name in values}
 
 
-SECTION_OF = {"train": "models", "import-model": "models", "data": "datasets", "figure": "figures"}
+SECTION_OF = {
+    "train": "models",
+    "import-model": "models",
+    "data": "datasets",
+    "functional-part": "functional",
+    "figure": "figures",
+}
 """Config section of the verbs that are not called like theirs."""
 
 
@@ -382,6 +388,13 @@ def null_graphs_option(command: Command) -> Command:
 def model_option(command: Command) -> Command:
     """``--model``: the network that dictionaries are attached to, where nothing else needs it."""
     return click.option("--model", type=TO_BE_GIVEN, help="With --dictionaries: manifest of their model.")(command)
+
+
+def pool_option(command: Command) -> Command:
+    """``--pool``: buffers that are read with the first as one."""
+    return click.option(
+        "--pool", type=TO_BE_GIVEN, multiple=True, help="Manifest of a further buffer, read with the first as one."
+    )(command)
 
 
 def rois_option(command: Command) -> Command:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,15 +54,23 @@ def command(
     pairs, pairs_made = open_pairs(data)
     partition, inputs = build_partition(net, entry.partition, rois)
     reference, reference_made = open_reference(baseline_data)
-    graph = graph_of(net, entry, pairs, partition, reference, cache)
     inputs |= {"model": made, "data": pairs_made, **dictionaries_made, **reference_made}
-    save_graph(call, graph, output, inputs)
+    save_graph(call, partial(graph_of, net, entry, pairs, partition, reference, cache), output, inputs)
 
 
 def graph_of(
-    net: Network, entry: Any, pairs: Any, partition: Partition, reference: Any = None, cache: Path | None = None
+    net: Network,
+    entry: Any,
+    pairs: Any,
+    partition: Partition,
+    reference: Any = None,
+    cache: Path | None = None,
+    **matrix: Any,
 ) -> ComputationalGraph:
-    """The graph of an entry, for a network: of the checkpoint, or of one with random weights."""
+    """The graph of an entry, for a network: of the checkpoint, or of one with random weights.
+
+    `matrix` says where all scores go, if anywhere.
+    """
     from compgraph.ablation.baselines import make_baseline
     from compgraph.cli.saving import method_options
     from compgraph.connectivity.effective.attribution import effective_connectivity
@@ -86,6 +95,7 @@ def graph_of(
         bootstrap=entry.bootstrap,
         seed=entry.seed,
         **method_options(method, entry),
+        **matrix,
     )
     graph.attributes["held_out"] = entry.held_out
     return graph

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +136,50 @@ def with_dictionaries(net: Any, manifest: Path | None) -> tuple[Any, dict[str, s
 
     found = load_dictionaries(manifest)
     return attach(net, found), {"dictionaries": store.open(manifest, KIND_OF_SEVERAL)}
+
+
+PART = "functional-part"
+"""Kind of the results that hold a part of functional statistics."""
+
+
+def merged_parts(manifests: Sequence[Path]) -> tuple[Any, dict[str, store.Result]]:
+    """Parts of functional statistics as one, and the results by role.
+
+    Raises
+    ------
+    StoreError
+        One is no whole result of that kind.
+    DataError
+        Parts that do not belong together.
+    """
+    from compgraph.connectivity.functional import Part, merge_parts
+
+    opened = [store.open(manifest, PART) for manifest in manifests]
+    numbers = [(one.parameters.get("number"), one.parameters.get("of")) for one in opened]
+    if sorted(numbers) != [(number, len(opened)) for number in range(len(opened))]:
+        found = ", ".join(f"{number} of {of}" for number, of in numbers)
+        raise DataError(f"functional: these are not all parts, each once: {found}")
+    roles = {f"part:{number}": one for (number, _), one in zip(numbers, opened, strict=True)}
+    return merge_parts([Part.load(one.path) for one in opened]), roles
+
+
+def open_recordings(
+    manifests: Sequence[Path], dictionaries: Path | None, model: Path | None, device: str, role: str = ""
+) -> tuple[list[Any], dict[str, store.Result]]:
+    """Buffers, each as `open_features` gives it, and results by role.
+
+    The first buffer's role is its kind, the others' its kind and a number, unless they have a `role` of their own.
+    """
+    from compgraph.data.buffers import open_buffer
+
+    recorded, made = [], {}
+    for number, buffer in enumerate(open_buffer(manifest) for manifest in manifests):
+        name = role or str(buffer.result.kind)
+        made[f"{name}:{number}" if number or role else name] = buffer.result
+        one, features = open_features(buffer, dictionaries, model, device)
+        recorded.append(one)
+        made |= features
+    return recorded, made
 
 
 def open_features(

@@ -42,7 +42,7 @@ def command(call: Call, config: Path | None, targets: tuple[str, ...]) -> None:
             log = Path(process.events.with_name("snakemake.log"))
             fail("compgraph plan: " + "\n".join(lines or tail(log, 20)))
     jobs = {event["jobid"]: event for event in events if event["event"] == "job_info" and event["rule_name"] != "all"}
-    click.echo("\n".join(describe(list(jobs.values()), len(study.results()) + 1, str(path))))
+    click.echo("\n".join(describe(list(jobs.values()), len(study.results()) + len(study.all_parts()) + 1, str(path))))
     for sentence in batches_in_words(list(jobs.values()), study.config.run.batch):
         click.echo(f"\n{sentence}")
     for reason in find_damaged(study).values():
@@ -59,7 +59,7 @@ def describe(jobs: list[Event], total: int, name: str) -> list[str]:
     jobs : list of events
         The jobs of a dry run.
     total : int
-        Results of the whole study, the report included.
+        Results of the whole study, parts of functional statistics and the report included.
     name : str
         The config file.
     """
@@ -73,10 +73,11 @@ def describe(jobs: list[Event], total: int, name: str) -> list[str]:
     if not made:
         return [f"{name}: nothing to do, all {total} results are up to date."]
     lines = [f"{name}: {made} of {total} results would be made.", ""]
+    width = max(13, *(len(stage) + 1 for stage in stages))
     for stage in sorted(stages, key=_order):
         reasons = stages[stage]
         listed = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        lines.append(f"  {stage:<13}{sum(reasons.values()):>5}   {listed}")
+        lines.append(f"  {stage:<{width}}{sum(reasons.values()):>5}   {listed}")
     return lines
 
 

@@ -88,7 +88,7 @@ def find_damaged(study: Study, every_byte: bool = False) -> dict[Path, str]:
     """Manifests of the study's results that are not as they were written, with the reason."""
     from compgraph.verification import damaged
 
-    return damaged(study.paths(), every_byte)
+    return damaged([*study.paths(), *study.all_parts()], every_byte)
 
 
 def load_study(path: Path) -> Study:

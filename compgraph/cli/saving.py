@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +22,40 @@ def method_options(method: catalogue.Entry, entry: Any) -> dict[str, Any]:
     return {option.name: getattr(entry, option.name) for option in method.options}
 
 
-def save_graph(call: Call, graph: ComputationalGraph, output: Path, inputs: Mapping[str, Result]) -> None:
-    """Write a graph as this call's result."""
+def save_graph(
+    call: Call, make: Callable[..., ComputationalGraph], output: Path, inputs: Mapping[str, Result]
+) -> None:
+    """Write a graph as this call's result.
+
+    `make` makes it; where the entry asks for the matrix of all scores it is told `matrix`, and what it writes there
+    becomes a folder of the result.
+    """
     with call.result(output, "graph", ".graph", inputs=inputs) as draft:
-        graph.save(draft.path)
+        dtype = getattr(call.entry, "matrix", "none")
+        if dtype == "none":
+            graph = make()
+            graph.save(draft.path)
+        else:
+            from compgraph.connectivity.blockwise.score_matrix import INSIDE, MatrixInside
+
+            graph = make(matrix=MatrixInside(draft.path / INSIDE, dtype))
+            _save_around(graph, draft.path)
         draft.summary.update(
             kind=graph.kind, n_nodes=graph.n_nodes, n_edges=graph.n_edges, channels=list(graph.channels)
         )
         if "passes" in graph.attributes:  # of an effective method, per example
             draft.summary["passes"] = graph.attributes["passes"]
+
+
+def _save_around(graph: ComputationalGraph, folder: Path) -> None:
+    """Save a graph into the folder that its matrix was written to."""
+    from compgraph.connectivity.blockwise.score_matrix import INSIDE
+
+    whole = folder.with_name(f"{folder.name}.whole")
+    graph.save(whole)
+    (folder / INSIDE).rename(whole / INSIDE)
+    folder.rmdir()
+    whole.rename(folder)
 
 
 def save_table(

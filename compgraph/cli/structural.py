@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,18 @@ def command(call: Call, model: Path, rois: Path | None, output: Path, entry: Any
 
     net, made = open_network(model, call.device)
     partition, inputs = build_partition(net, entry.partition, rois)
-    save_graph(call, graph_of(net, entry, partition), output, {"model": made, **inputs})
+    save_graph(call, partial(graph_of, net, entry, partition), output, {"model": made, **inputs})
 
 
-def graph_of(net: Network, entry: Any, partition: Partition) -> ComputationalGraph:
-    """The graph of an entry, for a network: of the checkpoint, or of one with random weights."""
+def graph_of(net: Network, entry: Any, partition: Partition, **matrix: Any) -> ComputationalGraph:
+    """The graph of an entry, for a network: of the checkpoint, or of one with random weights.
+
+    `matrix` says where all scores go, if anywhere.
+    """
     from compgraph.cli.saving import method_options
 
     method = catalogue.STRUCTURAL[entry.method]
-    graph: ComputationalGraph = catalogue.load(method)(net, partition, seed=entry.seed, **method_options(method, entry))
-    return graph
+    made: ComputationalGraph = catalogue.load(method)(
+        net, partition, seed=entry.seed, **method_options(method, entry), **matrix
+    )
+    return made

@@ -45,7 +45,8 @@ def place(folder: Path | None, config: Path | None) -> tuple[Path, list[str] | N
 
     study = load_study(config)
     root = folder or study.root
-    return root, [str(root / result.path) for result in study.results()]
+    parts = [Path(path).relative_to(study.root) for path in study.all_parts()]
+    return root, [*(str(root / result.path) for result in study.results()), *(str(root / part) for part in parts)]
 
 
 def check_weights(tree: Tree) -> None:

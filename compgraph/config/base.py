@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
 from compgraph import catalogue
@@ -21,6 +21,9 @@ SELECTORS = (
     "checkpoints",
     "graphs",
     "buffer",
+    "pool",
+    "against",
+    "parts",
     "baseline_data",
     "runs",
     "blocks",
@@ -170,6 +173,16 @@ class Entry(Section):
         "last", description="Checkpoints it applies to: all, last, or a list of names."
     )
 
+    @model_validator(mode="after")
+    def _check_matrix(self) -> Entry:
+        if getattr(self, "matrix", "none") != "none" and not any(
+            getattr(self, name, 0) for name in ("keep", "keep_overall")
+        ):
+            raise PydanticCustomError(
+                "rule", "matrix writes scores that the graph does not keep; give keep, how many edges it keeps"
+            )
+        return self
+
 
 class DataEntry(Entry):
     """An entry whose result also depends on a dataset."""
@@ -211,6 +224,9 @@ def method_models(
     return {name: _method_model(entry, base, default) for name, entry in table.items()}
 
 
+_MATRIX = "With keep: all scores in a file beside the graph too, of this precision; none for no file."
+
+
 def _method_model(entry: catalogue.Entry, base: type[Section], default: str | None) -> type[Section]:
     literal = Literal[entry.name]  # type: ignore[name-defined]
     method = (literal, Field(entry.name if entry.name == default else ..., description=f"Method: {entry.summary}."))
@@ -218,6 +234,8 @@ def _method_model(entry: catalogue.Entry, base: type[Section], default: str | No
     for option in entry.options:
         kind: Any = Literal[option.choices] if option.choices else type(option.default)
         fields[option.name] = (kind, Field(option.default, ge=option.minimum, description=option.help))
+    if "matrix" in entry.arguments:
+        fields["matrix"] = (Literal["none", "float32", "float16"], Field("none", description=_MATRIX))
     shared = base.model_fields.get("metric")
     if shared is not None and shared.default != entry.metric:
         own = copy(shared)

@@ -150,6 +150,8 @@ def _references(config: Config) -> Iterator[Problem]:
         yield from _unknown((*place, "graphs"), "graph", getattr(entry, "graphs", None), valid)
         if stage in ("attributions", "effective"):
             yield from _metric(place, stage, entry)
+        for key in ("pool", "against"):
+            yield from _unknown((*place, key), "dataset", getattr(entry, key, None), datasets)
         yield from _baseline_data(place, entry, datasets)
         yield from _baseline_options(place, entry)
         yield from _unknown((*place, "runs"), "entry of ablation", getattr(entry, "runs", None), list(config.ablation))
@@ -285,7 +287,7 @@ def _data_services(
     reasons: dict[str, str] = {}
     for dataset in named or study.config.datasets:
         for model in models:
-            reason = study.against_dataset(stage, entry, dataset) or study.against_pair(model, dataset)
+            reason = study.against_dataset(stage, entry, dataset) or study.against_reading(entry, model, dataset)
             if reason:
                 reasons.setdefault(dataset, reason)
                 reasons.setdefault(model, reason)

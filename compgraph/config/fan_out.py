@@ -13,7 +13,7 @@ from compgraph.config.models import step_of
 from compgraph.config.null_graphs import nulls_of
 from compgraph.config.results import BUFFER_READERS, GRAPH_READERS, GRAPH_STAGES, Result, figure_of
 from compgraph.config.rois import WEIGHTS, signals_of
-from compgraph.config.serving import Serving, lacking, rois_in
+from compgraph.config.serving import Serving, datasets_besides, lacking, rois_in
 from compgraph.config.tested import inputs_of, results_of_tests
 
 ON_EFFECTIVE = ("ablation", "tests")
@@ -52,7 +52,7 @@ class FanOut(Serving):
             dataset
             for dataset in self.config.datasets
             if self.selects(entry, dataset)
-            and not self.against_pair(model, dataset)
+            and not self.against_reading(entry, model, dataset)
             and not self.against_dataset(stage, entry, dataset)
             and not (getattr(entry, "baseline_data", None) and self.against_pair(model, entry.baseline_data))
         ]
@@ -316,7 +316,8 @@ class FanOut(Serving):
             if word == WEIGHTS:
                 found.append(Result("model", reader.checkpoint, reader.model, reader.checkpoint))
             else:
-                found.append(Result(section, name or section, reader.model, reader.checkpoint, reader.dataset))
+                for dataset in (reader.dataset, *datasets_besides(entry)):
+                    found.append(Result(section, name or section, reader.model, reader.checkpoint, dataset))
         return found
 
     def like_of(self, partition: Result) -> Result | None:

@@ -42,7 +42,7 @@ def flag_fields(section: str) -> dict[str, FieldInfo]:
     return {name: fields[name] for name in [*first, *(name for name in fields if name not in first)]}
 
 
-def render(section: str, entry: Section, **replaced: Any) -> str:
+def render(section: str, entry: Section, only: tuple[str, ...] = (), **replaced: Any) -> str:
     """An entry as the flags of its verb, all of them spelled out, in the order of the fields.
 
     Parameters
@@ -51,6 +51,8 @@ def render(section: str, entry: Section, **replaced: Any) -> str:
         The section of the entry.
     entry : Section
         The validated entry.
+    only : tuple of str
+        The fields to write; all if empty.
     **replaced
         Values to write instead of the entry's own.
 
@@ -60,7 +62,7 @@ def render(section: str, entry: Section, **replaced: Any) -> str:
         Quoted for a shell.
     """
     words: list[str] = []
-    for name in flag_fields(section):
+    for name in only or flag_fields(section):
         value = replaced.get(name, getattr(entry, name, None))
         if value is None or value == {} or value == []:
             continue

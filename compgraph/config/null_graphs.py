@@ -89,8 +89,12 @@ def _entry(study: FanOut, result: Result) -> Any:
 
 
 def without(study: FanOut) -> Iterator[Problem]:
-    """Graphs of dictionary features, which no randomised network has."""
+    """Graphs of dictionary features, which no randomised network has, and of several datasets."""
     for reader in study.results():
+        if (nulls := nulls_of(study, reader)) and len(Making(study, nulls).recordings) > 1:
+            why = f"null_model is network, and {reader.graph} is made of several datasets: name other graphs"
+            yield Problem((reader.stage, reader.name, "graphs"), why)
+            continue
         if (nulls := nulls_of(study, reader)) and study.dictionaries_of(Making(study, nulls).graph):
             of_features = f"the units of {reader.graph} are features of dictionaries"
             why = f"null_model is network, and {of_features}, which random networks have none of; name other graphs"

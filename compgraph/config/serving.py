@@ -83,11 +83,14 @@ class Serving:
         for metric in named_metrics(entry):
             if metric_entry(metric).needs_answers and isinstance(data, TextData):
                 return f"the metric '{metric}' needs answers, and the dataset '{dataset}' has none"
+        if dataset in datasets_besides(entry):
+            return f"the dataset '{dataset}' is one of those that are read besides"
         for name, source in self.attributions_of(entry):
-            if source.datasets is not None and dataset not in source.datasets:
-                return f"the attributions '{name}' are not made for '{dataset}'"
-            if reason := self.against_dataset("attributions", source, dataset):
-                return reason
+            for read in (dataset, *datasets_besides(entry)):
+                if source.datasets is not None and read not in source.datasets:
+                    return f"the attributions '{name}' are not made for '{read}'"
+                if reason := self.against_dataset("attributions", source, read):
+                    return reason
         return ""
 
     def attributions_of(self, entry: Any) -> list[tuple[str, Any]]:
@@ -95,6 +98,11 @@ class Serving:
         words = (word.partition(".") for word in signals_of(entry))
         names = [name for section, _, name in words if section == "attributions"]
         return [(name, self.config.attributions[name]) for name in names if name in self.config.attributions]
+
+    def against_reading(self, entry: Any, model: str, dataset: str) -> str:
+        """Why a model cannot read a dataset and all that an entry reads besides; empty if it can."""
+        reasons = (self.against_pair(model, one) for one in (dataset, *datasets_besides(entry)))
+        return next((reason for reason in reasons if reason), "")
 
     def against_pair(self, model: str, dataset: str) -> str:
         """Why a model cannot read a dataset; empty if it can."""
@@ -115,6 +123,11 @@ class Serving:
             if unknown:
                 return f"'{model}' is not trained on the task '{unknown[0]}' of '{dataset}'"
         return ""
+
+
+def datasets_besides(entry: Any) -> list[str]:
+    """Datasets whose buffers an entry reads beside that of its own: pooled with it, or compared."""
+    return [*(getattr(entry, "pool", None) or ()), *(getattr(entry, "against", None) or ())]
 
 
 def lacking(stage: str, entry: Any) -> list[str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from compgraph.config.facts import local_folder
 from compgraph.config.fan_out import FanOut
 from compgraph.config.flags import render
 from compgraph.config.followed import Followed, scaled, tracked
+from compgraph.config.functional import PART_FIELDS
 from compgraph.config.models import Pretrained, revision_name
 from compgraph.config.null_graphs import Making, nulls_of
 from compgraph.config.results import PAYLOADS, Result
 from compgraph.config.tested import inputs_of
 
-SECTION_OF = {"train": "models", "import-model": "models", "data": "datasets"}
+SECTION_OF = {"train": "models", "import-model": "models", "data": "datasets", "functional-part": "functional"}
 """Config section of the stages that are not called like theirs."""
 
 
@@ -42,6 +44,8 @@ class Study(FanOut):
         """The options of a stage's verb for one of its entries, as a piece of a shell line."""
         section = SECTION_OF.get(stage, stage)
         entry = self.entry(section, name)
+        if stage == "functional-part":
+            return render(section, entry, only=PART_FIELDS)
         if stage == "train":
             return render(section, entry, checkpoints=entry.checkpoint_steps())
         return render(section, entry, revisions=None) if stage == "import-model" else render(section, entry)
@@ -123,7 +127,23 @@ class Study(FanOut):
 
     def buffer_paths(self, stage: str, name: str, model: str, checkpoint: str, dataset: str) -> list[str]:
         """Manifests of what an entry reads as signals, and of the partition whose sizes it has."""
-        return [self.path(one) for one in self._read_signals(Result(stage, name, model, checkpoint, dataset))]
+        signals = self._read_signals(Result(stage, name, model, checkpoint, dataset))
+        return [self.path(one) for one in signals if one.dataset in ("", dataset)]
+
+    def buffers_besides(self, name: str, model: str, checkpoint: str, dataset: str) -> dict[str, list[str]]:
+        """Manifests of the buffers of other datasets that a functional entry reads: `pool` and `against`."""
+        entry = self.entry("functional", name)
+        own = self.signals_of(Result("functional", name, model, checkpoint, dataset))[0]
+        return {
+            key: [self.path(replace(own, dataset=other)) for other in getattr(entry, key, None) or ()]
+            for key in ("pool", "against")
+        }
+
+    def part_paths(self, name: str, model: str, checkpoint: str, dataset: str) -> list[str]:
+        """Manifests of the parts that a functional entry is merged from; none if it makes one pass."""
+        n = self.entry("functional", name).parts
+        folder = self.path(Result("functional", name, model, checkpoint, dataset)).removesuffix(".json")
+        return [f"{folder}.parts/{number}-of-{n}.json" for number in range(n)] if n > 1 else []
 
     def buffer_payloads(self, stage: str, name: str, model: str, checkpoint: str, dataset: str) -> list[str]:
         """Their payloads."""
@@ -132,6 +152,11 @@ class Study(FanOut):
     def _read_signals(self, reader: Result) -> list[Result]:
         like = self.like_of(reader) if reader.stage == "rois" else None
         return [*self.signals_of(reader), *([like] if like else [])]
+
+    def all_parts(self) -> list[str]:
+        """Manifests of all such parts."""
+        made = [result for result in self.results() if result.stage == "functional"]
+        return [path for one in made for path in self.part_paths(one.name, one.model, one.checkpoint, one.dataset)]
 
     def compared_paths(self, name: str, model: str, checkpoint: str, dataset: str) -> list[str]:
         """Manifests of the graphs that a comparison reads."""

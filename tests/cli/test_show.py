@@ -19,7 +19,7 @@ def graph(tmp_path: Path) -> Path:
     weights = np.array([[0, 1, 2], [1, 0, -3], [2, -3, 0]], dtype=float)
     made = ComputationalGraph.from_matrix(weights, names=["a", "b", "c"])
     path = tmp_path / "results" / "tiny.json"
-    save_graph(Call("communities", quiet=True), made, path, {})
+    save_graph(Call("communities", quiet=True), lambda: made, path, {})
     return path
 
 

@@ -73,6 +73,28 @@ def buffer_payloads(stage):
     )
 
 
+def besides(key):
+    """Manifests of the buffers of other datasets that a functional entry reads under a key: pool, against."""
+    return lambda wildcards: STUDY.buffers_besides(
+        wildcards.name, wildcards.model, wildcards.checkpoint, wildcards.dataset
+    )[key]
+
+
+def besides_flags(*keys):
+    """The options that name these manifests."""
+    return lambda wildcards: " ".join(f"--{key} {path}" for key in keys for path in besides(key)(wildcards))
+
+
+def parts(wildcards):
+    """Manifests of the parts that a functional entry is merged from; none if it makes one pass."""
+    return STUDY.part_paths(wildcards.name, wildcards.model, wildcards.checkpoint, wildcards.dataset)
+
+
+def parts_flags(wildcards):
+    """The options that name these manifests."""
+    return " ".join(f"--part-file {path}" for path in parts(wildcards))
+
+
 def making(wildcards):
     """How the null graphs of a graph are made."""
     return STUDY.null_graphs(wildcards.place, wildcards.name, f"{wildcards.stage}.{wildcards.graph}")

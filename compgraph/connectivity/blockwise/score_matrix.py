@@ -25,6 +25,8 @@ from compgraph.provenance import Provenance
 
 KIND = "score-matrix"
 DTYPES = ("float32", "float16")
+INSIDE = "matrix"
+"""Folder of all scores in the payload of a graph."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,29 @@ class ScoreMatrix:
         StoreError
             The disk is too small or cannot be written.
         """
-        if self.dtype not in DTYPES:
-            raise DataError(f"matrix: dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
+        self._check()
         path = Path(self.path)
         with store.create(path, KIND, f"{path.stem}.zarr", made) as draft:
             writer = MatrixWriter(draft.path, self.dtype, plan)
             yield writer
             draft.summary.update(n_scores=writer.n_scores, dtype=self.dtype, n_nodes=plan.partition.n_nodes)
+
+    def _check(self) -> None:
+        if self.dtype not in DTYPES:
+            raise DataError(f"matrix: dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
+
+
+@dataclass(frozen=True)
+class MatrixInside(ScoreMatrix):
+    """All scores in a folder of a result that is being written and that seals them: `path` is that folder."""
+
+    @contextmanager
+    def sealed(self, plan: MatrixPlan, made: Provenance) -> Iterator[MatrixWriter]:
+        """The arrays, being written; whoever writes the result says how it was made."""
+        self._check()
+        path = Path(self.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield MatrixWriter(path, self.dtype, plan)
 
 
 @dataclass(frozen=True)
@@ -146,13 +164,15 @@ class StoredScores:
     ----------
     result
         The sealed result.
+    folder
+        Of the arrays inside its payload, with a slash; empty if they are all of it.
     partition
         The nodes; patterns are nodes too.
     """
 
-    def __init__(self, result: store.Result) -> None:
-        self.result = result
-        self.partition = Partition.load(result.path / "partition")
+    def __init__(self, result: store.Result, folder: str = "") -> None:
+        self.result, self.folder = result, folder
+        self.partition = Partition.load(result.path / folder / "partition")
 
     def between(self, target: str, source: str, channel: str = "") -> npt.NDArray[np.float32]:
         """Scores of the edges from the nodes of one site to those of another [targets, sources].
@@ -164,7 +184,7 @@ class StoredScores:
         """
         import zarr
 
-        name = array_name(target, channel, source)
+        name = self.folder + array_name(target, channel, source)
         if f"{name}/zarr.json" not in self.result.manifest["files"]:
             via = f" by channel {channel!r}" if channel else ""
             raise StoreError(f"{self.result.manifest_path} holds no scores of edges {source} -> {target}{via}")
@@ -174,14 +194,19 @@ class StoredScores:
 
 
 def open_score_matrix(path: str | Path) -> StoredScores:
-    """Open what `matrix=` wrote.
+    """Open what `matrix=` wrote, or what `matrix` of a config keeps beside a graph: by the manifest of either.
 
     Raises
     ------
     StoreError
         There is no whole matrix of scores.
     """
-    return StoredScores(store.open(path, KIND, lazy=True))
+    result = store.open(path, lazy=True)
+    if result.kind != "graph":
+        return StoredScores(store.open(path, KIND, lazy=True))
+    if f"{INSIDE}/zarr.json" not in result.manifest["files"]:
+        raise StoreError(f"{path} holds a graph without the matrix of all scores; set its entry's matrix: float32")
+    return StoredScores(result, f"{INSIDE}/")
 
 
 def array_name(target: str, channel: str, source: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,10 +64,31 @@ def functional_contrast(
     Exchangeable items are the null: the datasets differ in nothing. A difference in mean is no difference here, since
     every group is centred on its own mean.
     """
-    first, second = Pool.of(a).buffers, Pool.of(b).buffers
-    setting = Setting([*first, *second], partition, **options)
+    return compute(Setting(a, partition, **options), against=b, n_permutations=n_permutations, seed=seed)
+
+
+def compute(
+    setting: Setting,
+    *,
+    against: Recording | Sequence[Recording] | None = None,
+    n_permutations: int = 999,
+    seed: int = 0,
+) -> ComputationalGraph:
+    """The same as a method of `compgraph.functional_connectivity`: its buffers less those of `against`.
+
+    Raises
+    ------
+    DataError
+        There is nothing to compare with; what `functional_contrast` refuses.
+    """
+    if against is None:
+        raise DataError("functional: a contrast needs against, the buffers of the other dataset")
     if setting.part == "between":
         raise DataError("functional: a contrast permutes items; part 'between' has none")
+    if n_permutations < 1:
+        raise DataError(f"functional: n_permutations is {n_permutations}; it must be at least 1")
+    first = Pool.of(setting.buffers).buffers
+    setting = replace(setting, buffers=[*first, *Pool.of(against).buffers])
     prepared = setting.prepare()
     signals = prepared.signals
     needed, free = 3 * signals.n_rows * len(signals.nodes) * 8, available_memory()

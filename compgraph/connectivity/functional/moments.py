@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compgraph.connectivity.functional.lag_sums import LagSums
 from compgraph.connectivity.functional.memory import check_memory
 from compgraph.connectivity.functional.ranks import Kind
 from compgraph.connectivity.functional.setting import Prepared, Setting, check_two, class_means
 from compgraph.connectivity.functional.signals import Matrix
-from compgraph.connectivity.functional.streaming import JointMoments, LagSums, Sums, Tails
+from compgraph.connectivity.functional.streaming import JointMoments, Sums, Tails
 
 SILENT = 1e-20
 """A signal whose variance is at most this, in units of its units' variance, is a sum that cancels, not a signal."""

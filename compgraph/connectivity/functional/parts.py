@@ -1,7 +1,7 @@
 """Functional statistics in parts: each made where its buffers are, merged anywhere, read like one buffer.
 
     scale = unit_scale(buffers)  # moments of units over all the data: small, and no row is read
-    part = gather_part(some_buffers, partition, scale)  # one pass over some of the buffers, on any machine
+    part = gather_part(divided(buffers, 0, 4), partition, scale)  # a pass over a quarter of the rows, on any machine
     part.save(folder)
     whole = merge_parts([Part.load(folder) for folder in folders])
     graph = functional_connectivity(whole, partition, "pearson")
@@ -26,10 +26,12 @@ import numpy.typing as npt
 
 from compgraph.architecture import Architecture
 from compgraph.arrays import read_array
+from compgraph.connectivity.functional.lag_sums import LagSums
+from compgraph.connectivity.functional.memory import check_memory
 from compgraph.connectivity.functional.moments import gather
 from compgraph.connectivity.functional.recordings import Pool, Recording
 from compgraph.connectivity.functional.setting import Prepared, Setting
-from compgraph.connectivity.functional.streaming import JointMoments, LagSums, Sums, Tails
+from compgraph.connectivity.functional.streaming import JointMoments, Sums, Tails
 from compgraph.data.moments import Moments
 from compgraph.errors import DataError, StoreError
 from compgraph.partition import Partition
@@ -226,10 +228,12 @@ def gather_part(
     Raises
     ------
     DataError
-        The scale lacks a site; what `functional_connectivity` refuses.
+        The scale lacks a site; the square of all nodes does not fit into memory; what `functional_connectivity`
+        refuses.
     """
     setting = Setting(_scaled(buffers, scale), partition, sites=sites, max_lag=max_lag)
     prepared = setting.prepare(standardise=standardise)
+    check_memory(len(prepared.signals.nodes))
     used = {site: scale[site] for site in prepared.sites}
     restricted = partition.restrict(prepared.sites)
     return Part(prepared.signals.pool.architecture, restricted, used, standardise, gather(prepared))

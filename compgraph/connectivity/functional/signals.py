@@ -32,6 +32,9 @@ CONSTANT = 1e-9
 
 BLOCK_ROWS = 1024
 
+PIECE, PIECE_ROWS = 2**16, 32
+"""Numbers of a site that are worked on at once, if these are not too few rows."""
+
 Matrix = npt.NDArray[np.float64]
 
 
@@ -201,9 +204,18 @@ class Signals:
             n = len(next(iter(chunk.values())))
             keep = self.kept(done, n)
             done += n
+            if keep is not None:
+                chunk = {site: chunk[site][keep] for site in self.plans}
+            yield from self._pieces(chunk, tails)
+
+    def _pieces(self, chunk: Mapping[str, npt.NDArray[Any]], tails: Mapping[str, Tails] | None) -> Iterator[Matrix]:
+        """Signals of a chunk, so few rows at a time that a site stays in the cache while it is worked on."""
+        n, widest = len(next(iter(chunk.values()))), max(len(plan.mean) for plan in self.plans.values())
+        step = max(PIECE_ROWS, PIECE // max(widest, 1))
+        for start in range(0, n, step):
             parts = []
             for site, plan in self.plans.items():
-                units = plan.unit_values(chunk[site] if keep is None else chunk[site][keep])
+                units = plan.unit_values(chunk[site][start : start + step])
                 if tails is not None:
                     tails[site].add(units)
                 parts.append(plan.node_values(units))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from compgraph.connectivity.functional.lag_sums import LagSums
+
 Matrix = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
@@ -36,14 +38,17 @@ class JointMoments:
         self.count = 0
         self.mean = np.zeros(n_signals)
         self._upper = np.zeros((n_signals, n_signals), order="F")
+        self._centred: Matrix | None = None
 
     def add(self, block: Matrix) -> None:
         """Add rows: float64 [rows, n_signals]."""
         rows = len(block)
         if rows == 0:
             return
+        if self._centred is None or len(self._centred) < rows:
+            self._centred = np.empty(block.shape)  # kept: fresh memory costs as much as the subtraction
         mean = block.mean(axis=0)
-        self._add_products(np.subtract(block, mean), 1.0)
+        self._add_products(np.subtract(block, mean, out=self._centred[:rows]), 1.0)
         self._shift(rows, mean)
 
     def merge(self, other: JointMoments) -> None:
@@ -66,8 +71,10 @@ class JointMoments:
 
     def covariance(self) -> Matrix:
         """Symmetric covariance [n_signals, n_signals], divided by the number of rows."""
-        upper = np.triu(self._upper)
-        return (upper + np.triu(upper, 1).T) / max(self.count, 1)
+        whole = self._upper + self._upper.T  # below the diagonal there are zeros
+        np.fill_diagonal(whole, np.diag(self._upper))
+        whole /= max(self.count, 1)
+        return whole
 
     def _shift(self, rows: int, mean: Matrix) -> None:
         """Count rows, and move the centre to the joint mean."""
@@ -115,50 +122,6 @@ class LaggedRows:
                 yield k, values[near][paired], values[far][paired]
         keep = slice(max(len(values) - self.n_lags, 0), None)
         self._tail = values[keep].copy(), item[keep].copy(), position[keep].copy()
-
-
-class LagSums:
-    """Autocovariances of n signals along the positions of an item, up to a number of positions apart.
-
-    For lag k, over the pairs of rows of one item whose positions differ by k: their number, and per signal the sums
-    of both ends and of their product. They add up over passes, whatever the blocks.
-
-    Parameters
-    ----------
-    n_signals, n_lags
-        Columns of every block, and the largest lag.
-    """
-
-    def __init__(self, n_signals: int, n_lags: int) -> None:
-        self.n_lags = n_lags
-        self.count = np.zeros(n_lags, np.int64)
-        self.first, self.second, self.product = (np.zeros((n_lags, n_signals)) for _ in range(3))
-        self._rows = LaggedRows(n_lags)
-
-    def add(self, values: Matrix, item: Integers, position: Integers) -> None:
-        """Add rows that follow those added before."""
-        for k, a, b in self._rows.pairs(values, item, position):
-            self.count[k - 1] += len(a)
-            self.first[k - 1] += a.sum(axis=0)
-            self.second[k - 1] += b.sum(axis=0)
-            self.product[k - 1] += np.einsum("ij,ij->j", a, b)
-
-    def merge(self, other: LagSums) -> None:
-        """Add what another pass has seen, of other items; either may know more lags."""
-        longer, shorter = (self, other) if self.n_lags >= other.n_lags else (other, self)
-        n = shorter.n_lags
-        for name in ("count", "first", "second", "product"):
-            total = getattr(longer, name).copy()
-            total[:n] += getattr(shorter, name)
-            setattr(self, name, total)
-        self.n_lags = longer.n_lags
-
-    def autocorrelation(self, mean: Matrix, variance: Matrix) -> Matrix:
-        """Of each signal at lags 1 to n_lags [n_lags, n_signals], around its overall mean; 0 where no pair was seen."""
-        count = np.maximum(self.count, 1)[:, None]
-        centred = self.product - mean * (self.first + self.second) + self.count[:, None] * mean**2
-        scale = np.where(variance > 0, variance, 1.0)
-        return np.where(self.count[:, None] > 0, centred / count / scale, 0.0)
 
 
 class Tails:

@@ -89,6 +89,17 @@ class Moments:
         variance = 2 * second / ((d - 1) * (d + 2))
         return cls(mean, variance, 8 * d * third / ((d - 1) * (d + 2) * (d - 2) * (d + 4)))
 
+    def relative(self) -> Moments:
+        """Of the scores over their mean."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return Moments(self.mean / self.mean, self.variance / self.mean**2, self.third / self.mean**3)
+
+    def times(self, other: Moments) -> Moments:
+        """Of the product with something independent; both of mean 1, and broadcast."""
+        square: Array = (1 + self.variance) * (1 + other.variance)
+        cube: Array = (1 + 3 * self.variance + self.third) * (1 + 3 * other.variance + other.third)
+        return Moments(self.mean * other.mean, np.subtract(square, 1.0), np.add(cube - 3 * square, 2.0))
+
     def z(self, squares: Array) -> Array:
         """Standardised squared scores; NaN where nothing varies."""
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -18,7 +18,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from compgraph.connectivity.structural.chains import SquaredStage, chain_graph, check, squared_stages
+from compgraph.connectivity.structural.chains import chain_graph, check, squared_stages
+from compgraph.connectivity.structural.squared_stage import SquaredStage
 from compgraph.graph import ComputationalGraph
 from compgraph.models.sequential import Sequential
 from compgraph.partition import Partition

@@ -16,7 +16,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from compgraph.connectivity.structural.chains import SquaredStage, chain_graph, check, squared_stages
+from compgraph.connectivity.structural.chains import chain_graph, check, squared_stages
+from compgraph.connectivity.structural.squared_stage import SquaredStage
 from compgraph.graph import ComputationalGraph
 from compgraph.models.sequential import Sequential
 from compgraph.partition import Partition
@@ -32,7 +33,8 @@ def compute(net: Sequential, partition: Partition, *, rotated: int = 20, seed: i
     partition
         The nodes. Sites that it leaves out have no nodes, and carry the scales on.
     rotated
-        Rotations drawn for the null of every layer (`chains`); 0 for no null.
+        Rotations drawn where the null has no exact moments (`chain_null`): parts that divide channels of a convolution;
+        0 for no null.
     seed
         Of these rotations.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from compgraph.connectivity.functional import functional_connectivity
 from compgraph.connectivity.functional.contrast import functional_contrast
 from compgraph.errors import DataError
 
@@ -35,3 +36,13 @@ def test_too_few_items() -> None:
     few = Memory({site: x[:16] for site, x in data.items()}, 9, table()[:16])
     with pytest.raises(DataError, match="the datasets have 40 and 1 items"):
         functional_contrast(Memory(data, 9, table()), few, units(data))
+
+
+def test_as_a_method() -> None:
+    one, other = activations(), activations(seed=3)
+    a, b, part = Memory(one, 9, table()), Memory(other, 9, table()), units(one)
+    graph = functional_connectivity(a, part, "contrast", against=b, n_permutations=9)
+    same = functional_contrast(a, b, part, n_permutations=9)
+    assert graph.attributes == same.attributes and graph.edges.equals(same.edges)
+    with pytest.raises(DataError, match="needs against"):
+        functional_connectivity(a, part, "contrast")
