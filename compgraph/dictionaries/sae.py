@@ -118,7 +118,8 @@ def train_sae(
         Its rows have length 1, its features the units of the data.
     trace
         One row a record: `rows` seen, `loss`, `squared_error` and `penalty` a normalised row (means since the last
-        record; the penalty of `RECORDED` rows), `l0` (of these rows), `explained_variance`, `dead_share`, `revived` (features, since the last record).
+        record; the penalty of `RECORDED` rows), `l0` (of these rows), `explained_variance`, `dead_share`,
+        `revived` (features, since the last record).
 
     Raises
     ------

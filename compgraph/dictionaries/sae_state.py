@@ -133,7 +133,8 @@ def save_checkpoint(path: Path, state: State, key: str) -> None:
     """
     tensors = {f"parameters/{name}": value for name, value in state.parameters.items()} | {"silent": state.silent}
     tensors |= {"mean": state.adam.mean, "square": state.adam.square}
-    facts = {"key": key, "steps": state.adam.steps, "place": asdict(state.place), "since": asdict(state.since), "trace": state.trace}
+    facts = {"key": key, "steps": state.adam.steps, "trace": state.trace}
+    facts |= {"place": asdict(state.place), "since": asdict(state.since)}
     partial = path.with_name(path.name + ".new")
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
