@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 NAMES = (
-    "startup", "forward", "eap", "recompute", "exact", "buffers", "structural", "functional", "graphs", "neurons",
-    "ablation", "ground_truth", "block_models", "dictionaries", "communities",
+    "startup", "planning", "forward", "eap", "recompute", "exact", "buffers", "structural", "functional", "graphs",
+    "neurons", "ablation", "ground_truth", "block_models", "dictionaries", "communities",
 )  # fmt: skip
 
 

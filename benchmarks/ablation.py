@@ -114,9 +114,9 @@ def neurons(repeats: int) -> None:
     report(SMALL, *ratios(one.forward, calls, repeats))
 
 
-def with_features(net: Transformer, tokens: torch.Tensor) -> Transformer:
-    """The network with a dictionary at the write of every MLP, each feature active at about 2 % of these tokens."""
-    names = [site.name for site in net.architecture.node_sites if site.kind == "mlp"]
+def with_features(net: Transformer, tokens: torch.Tensor, kind: str) -> Transformer:
+    """The network with a dictionary at the write of every site of a kind, features active at about 2 % of tokens."""
+    names = [site.name for site in net.architecture.node_sites if site.kind == kind]
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         writes = net.capture(tokens, None, [f"{name}/write" for name in names])
@@ -129,32 +129,43 @@ def with_features(net: Transformer, tokens: torch.Tensor) -> Transformer:
     return attach(net, made)
 
 
-def features(shape: str, repeats: int) -> None:
-    """Features that read eight others each, as many passes of one MLP as there are live features as the measure."""
-    one = subject(shape)
-    net = with_features(one.net, one.tokens)
-    sites = [site.name for site in net.architecture.node_sites if site.kind == "mlp"]
+def between_features(net: Transformer, kind: str) -> tuple[CircuitMasks, np.ndarray, int]:
+    """A circuit in which every feature reads eight others, and the number of features that it needs."""
+    sites = [site.name for site in net.architecture.node_sites if site.kind == kind]
     units = Partition.units(net)
     whole = {site.name: np.zeros(site.n_units, int) for site in net.architecture.node_sites}
     partition = Partition.from_labels(whole | {name: units.labels[name] for name in sites})
     frame = CircuitMasks(net, partition, split_qkv=True)
     graph: ComputationalGraph = frame.full
-    is_feature = np.array([f"{name}".startswith("mlp.") for name in partition.node_names])
+    is_feature, first = np.zeros((2, graph.n_nodes), bool)
     for name in sites:
-        is_feature[partition.node_slice(name).stop - 1] = False  # the error
+        nodes = frame.refined.node_slice(name)
+        is_feature[nodes.start : nodes.stop - 1] = True  # the last is the error
+    first[frame.refined.node_slice(sites[0])] = True
     among = is_feature[graph.source] & is_feature[graph.target]
     into = np.bincount(graph.target[among], minlength=graph.n_nodes)[graph.target]
     drawn = np.random.default_rng(0).random(frame.n_edges) < READ / np.maximum(into, 1)
     # What is no feature reads and is read like in the model, but for errors, and features read the embedding.
     keep = np.where(among, drawn, ~is_feature[graph.target])
-    keep |= is_feature[graph.target] & (graph.target < partition.node_slice(sites[1]).start) & (graph.source == 0)
-    masks = keep[None]
-    live = int(sum(frame.nodes(masks[0])[partition.node_slice(name)].sum() for name in sites))
+    keep |= first[graph.target] & is_feature[graph.target] & (graph.source == 0)
+    return frame, keep[None], int((frame.nodes(keep) & is_feature).sum())
+
+
+def features(shape: str, repeats: int, kind: str) -> None:
+    """Features that read eight others each, as many passes of one site as there are live features as the measure."""
+    one = subject(shape)
+    net = with_features(one.net, one.tokens, kind)
+    site = [site.name for site in net.architecture.node_sites if site.kind == kind][1]
+    frame, masks, live = between_features(net, kind)
     stream = torch.randn(one.pairs.n, one.tokens.shape[1], net.spec.d_model)
+    context = net.context(one.tokens, None)
 
     def module() -> None:
         with torch.no_grad():
-            net.represent(sites[1], net.mlp_units(1, net.read_mlp(1, stream).pre))
+            if kind == "mlp":
+                net.represent(site, net.mlp_units(1, net.read_mlp(1, stream).pre))
+            else:
+                net.represent(site, net.attend(1, net.read_attention(1, stream).pre, context))
 
     call = drain(Subject(one.model, net, one.pairs, one.tokens), frame, masks)
     for warm in (call, module):
@@ -163,8 +174,8 @@ def features(shape: str, repeats: int) -> None:
     gains = [live * once / took for took, once, _ in rounds]
     cost = np.median([took / plain for took, _, plain in rounds])
     print(
-        f"{shape}: {live:,} live features, {masks.sum():,} edges: {cost:.1f} forward passes; one pass of the module "
-        f"for each would take {np.median(gains):.0f} times as long (most: {max(gains):.0f}; goal: 50)"
+        f"{shape}: {live:,} live features at {kind} sites, {masks.sum():,} edges: {cost:.1f} forward passes; one pass"
+        f" of the site for each would take {np.median(gains):.0f} times as long (most: {max(gains):.0f}; goal: 50)"
     )
 
 
@@ -206,7 +217,8 @@ def main() -> None:
     if "neurons" in options.only:
         neurons(options.repeats)
     if "features" in options.only:
-        features(SMALL, options.repeats)
+        for kind in ("mlp", "attn"):
+            features(SMALL, options.repeats, kind)
     for shape in SHAPES:
         if "memory" in options.only:
             memory(shape)

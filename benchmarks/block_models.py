@@ -1,21 +1,23 @@
-"""Block models at full size: seconds, peak memory and description length of the engines.
+"""Block models at full size: the table of docs/benchmarks.md, by seconds, peak memory and description length.
 
-    python -m benchmarks.block_models                     # dense, refined by graph-tool: 800, 1,600, 4,096 nodes
-    python -m benchmarks.block_models graph-tool          # graph-tool alone, 800 nodes, three seeds (minutes each)
-    python -m benchmarks.block_models graph-tool-nested   # the same, nested, one seed
+    python -m benchmarks.block_models                     # the table: graph-tool alone (minutes a fit), then dense
+    python -m benchmarks.block_models dense               # its dense rows: 800, 1,600, 4,096 nodes
+    python -m benchmarks.block_models graph-tool          # its rows of graph-tool alone, 800 nodes
     python -m benchmarks.block_models sparse              # nearest neighbours: 100,000 nodes, 1,000,000 edges
     python -m benchmarks.block_models curve               # recovery of planted groups by their separation
 
 Planted graphs: every pair observed, deviation 1, and a mean for each pair of groups (deviation 0.4). Seconds are
-of the processor, so that other programs on the machine count less. Each row has a process of its own.
+of the processor, so that other programs on the machine count less. Each fit has a process of its own.
 """
 
 from __future__ import annotations
 
+import json
 import resource
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 
@@ -33,11 +35,11 @@ def planted(n: int, k: int, spread: float, seed: int) -> tuple[np.ndarray, np.nd
     return weights, labels
 
 
-def report(name: str, start: float, rest: str) -> None:
-    """One line."""
+def report(start: float, **found: Any) -> None:
+    """One line of JSON: seconds and GB of this process, and what else was found."""
     seconds = time.process_time() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    print(f"{name}: {seconds:.1f} s, {memory:.2f} GB, {rest}", flush=True)
+    print(json.dumps({"seconds": seconds, "memory": memory, **found}), flush=True)
 
 
 def dense(n: int, nested: bool, n_runs: int) -> None:
@@ -50,17 +52,16 @@ def dense(n: int, nested: bool, n_runs: int) -> None:
     del weights
     start = time.process_time()
     fit = fit_sbm(graph, nested=nested, n_runs=n_runs)
-    recovered = adjusted_rand(fit.labels, labels)
-    rest = f"{fit.description_length:.1f} nats, {fit.n_blocks} blocks, adjusted Rand index {recovered:.2f}"
-    report(f"dense, {n} nodes, {'nested' if nested else 'flat'}, {n_runs} runs", start, rest)
+    report(start, nats=fit.description_length, blocks=fit.n_blocks, recovered=adjusted_rand(fit.labels, labels))
 
 
 def alone(nested: bool, seed: int) -> None:
     """graph-tool's `minimize_*` on the same graph of 800 nodes, without degree correction."""
+    from compgraph.communities import adjusted_rand
     from compgraph.communities.sbm_search import load_graph_tool, reproducible
 
     gt = load_graph_tool()
-    weights, _ = planted(800, GROUPS[800], 0.4, 0)
+    weights, labels = planted(800, GROUPS[800], 0.4, 0)
     source, target = np.triu_indices(800, 1)
     value = weights[source, target]
     graph = gt.Graph(directed=False)
@@ -72,9 +73,9 @@ def alone(nested: bool, seed: int) -> None:
     start = time.process_time()
     with reproducible(seed):
         state = minimise(graph, state_args=options)
-    blocks = state.levels[0].get_nonempty_B() if nested else state.get_nonempty_B()
-    name = f"graph-tool alone, 800 nodes, {'nested' if nested else 'flat'}, seed {seed}"
-    report(name, start, f"{state.entropy():.1f} nats, {blocks} blocks")
+    finest = state.levels[0] if nested else state
+    recovered = adjusted_rand(finest.get_blocks().a.copy(), labels)
+    report(start, nats=state.entropy(), blocks=int(finest.get_nonempty_B()), recovered=recovered)
 
 
 def sparse(n: int = 100_000, neighbours: int = 14) -> None:
@@ -94,9 +95,8 @@ def sparse(n: int = 100_000, neighbours: int = 14) -> None:
     graph = ComputationalGraph(names, source[once], target[once], None, np.ones(once.sum()), directed=False)
     start = time.process_time()
     fit = fit_sbm(graph, weights=None, degree_corrected=True, nested=False, n_runs=1)
-    rest = f"{fit.n_blocks} blocks, {fit.gain:.0f} nats below one block, "
-    rest += f"adjusted Rand index {adjusted_rand(fit.labels, labels):.2f}"
-    report(f"graph-tool from a spectral start, {n} nodes, {once.sum()} edges", start, rest)
+    found = {"nodes": n, "edges": int(once.sum()), "nats below one block": fit.gain, "blocks": fit.n_blocks}
+    report(start, **found, recovered=adjusted_rand(fit.labels, labels))
 
 
 def curve(n: int = 200, k: int = 2, seeds: int = 5) -> None:
@@ -126,6 +126,41 @@ def curve(n: int = 200, k: int = 2, seeds: int = 5) -> None:
         print(f"{separation:.2f}", " ".join(f"{value:.2f}" for value in np.mean(rows, axis=0)), flush=True)
 
 
+ALONE = [
+    (800, "graph-tool alone", "1, three seeds", ["alone 0 0", "alone 0 1", "alone 0 2"]),
+    (800, "graph-tool alone, nested", "1", ["alone 1 0"]),
+]
+DENSE = [
+    (800, "dense", "1", ["dense 800 0 1"]),
+    (800, "dense", "3", ["dense 800 0 3"]),
+    (800, "dense, nested too", "3", ["dense 800 1 3"]),
+    (1600, "dense", "3", ["dense 1600 0 3"]),
+    (1600, "dense, nested too", "3", ["dense 1600 1 3"]),
+    (4096, "dense", "1", ["dense 4096 0 1"]),
+]
+"""Rows of the table: nodes, engine, runs of each fit, and the fits."""
+TABLES = {"": ALONE + DENSE, "graph-tool": ALONE, "dense": DENSE}
+
+
+def row(nodes: int, engine: str, runs: str, fits: list[str]) -> str:
+    """One row of the table."""
+    found = [json.loads(one(fit)) for fit in fits]
+    for fit in found:
+        print(f"{engine}, {nodes} nodes: adjusted Rand index {fit['recovered']:.2f}", file=sys.stderr)
+    seconds = ", ".join(f"{fit['seconds']:.1f}" if fit["seconds"] < 10 else f"{fit['seconds']:.0f}" for fit in found)
+    memory = max(fit["memory"] for fit in found)
+    nats = "; ".join(f"{fit['nats']:,.1f}" for fit in found)
+    blocks = ", ".join(str(fit["blocks"]) for fit in found)
+    cells = (f"{nodes:,}", engine, runs, seconds, f"{memory:.2f} GB", nats, f"{blocks} ({GROUPS[nodes]})")
+    return f"| {' | '.join(cells)} |"
+
+
+def one(fit: str) -> str:
+    """What a fit in a process of its own prints."""
+    command = [sys.executable, "-m", "benchmarks.block_models", "one", *fit.split()]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def main(arguments: list[str]) -> None:
     if arguments[:1] == ["one"]:
         name, *numbers = arguments[1:]
@@ -133,15 +168,14 @@ def main(arguments: list[str]) -> None:
         functions["alone"] = lambda nested, seed: alone(bool(nested), seed)
         functions[name](*map(int, numbers))
         return
-    rows = {
-        "": ["dense 800 0 1", "dense 800 0 3", "dense 800 1 3", "dense 1600 0 3", "dense 1600 1 3", "dense 4096 0 1"],
-        "graph-tool": ["alone 0 0", "alone 0 1", "alone 0 2"],
-        "graph-tool-nested": ["alone 1 0"],
-        "sparse": ["sparse"],
-        "curve": ["curve"],
-    }
-    for row in rows[arguments[0] if arguments else ""]:
-        subprocess.run([sys.executable, "-m", "benchmarks.block_models", "one", *row.split()], check=True)
+    asked = arguments[0] if arguments else ""
+    if asked in ("sparse", "curve"):
+        print(one(asked))
+        return
+    print("| nodes | engine | runs | seconds | memory | nats | blocks (planted) |")
+    print("|" + " --- |" * 7)
+    for entry in TABLES[asked]:
+        print(row(*entry), flush=True)
 
 
 if __name__ == "__main__":

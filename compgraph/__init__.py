@@ -53,6 +53,7 @@ _PUBLIC = {
     "record_activations": "compgraph.data.buffer_writer",
     "record_attributions": "compgraph.attribution.record",
     "resolution_sweep": "compgraph.communities.sweep",
+    "roi_agreement": "compgraph.rois.checkpoints",
     "roi_stability": "compgraph.rois.stability",
     "run_graph": "compgraph.ablation.run",
     "select_circuit": "compgraph.circuits.select",

@@ -137,10 +137,11 @@ def _masked(rows: Sparse, weights: Tensor, writers: Tensor) -> Tensor:
         part = slice(first, first + step)
         left, right = (torch.from_numpy(x[part]).to(weights.device) for x in (units, columns))
         values[part] = (writers[left] * own[right]).sum(-1)
-    return _csr(pointer, units, values, (len(counts), len(writers)))
+    return csr(pointer, units, values, (len(counts), len(writers)))
 
 
-def _csr(pointer: Ints, units: Ints, values: Tensor, shape: tuple[int, int]) -> Tensor:
+def csr(pointer: Ints, units: Ints, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    """A sparse matrix from its rows' bounds, the columns of its values, and these."""
     rows, columns = (torch.from_numpy(x.astype(np.int64)).to(values.device) for x in (pointer, units))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
@@ -153,7 +154,7 @@ def scales(rows: Sparse, anchors: Anchors) -> Tensor:
         return anchors.base.new_ones(1)
     if anchors.frozen is not None:
         return anchors.frozen
-    pattern = _csr(rows.bounds, rows.units, anchors.base.new_ones(len(rows.units)), (len(rows), len(anchors.writers)))
+    pattern = csr(rows.bounds, rows.units, anchors.base.new_ones(len(rows.units)), (len(rows), len(anchors.writers)))
     square = (2 * rows.sign) * (pattern @ anchors.cross(rows.sign))
     square += anchors.stream(rows.sign).square().sum(-1)
     _add_squares(rows, anchors, square)

@@ -93,7 +93,7 @@ def runner_for(net: Network, partition: Partition, norm_scale: str) -> Runner:
     if norm_scale not in NORM_SCALES:
         raise GraphError(f"norm_scale {norm_scale!r} is not known; valid are {', '.join(NORM_SCALES)}")
     if isinstance(net, FeatureTransformer):
-        if between_units(partition) and all(site.startswith("mlp.") for site in net.dictionaries):
+        if between_units(partition):
             return FeatureUnitRunner(net, partition, norm_scale)
         return FeatureRunner(net, partition, norm_scale)
     if isinstance(net, Transformer):

@@ -137,8 +137,9 @@ class UnitSite:
 
 @dataclass
 class UnitPlan:
-    """What one circuit computes."""
+    """What one circuit computes; `embed`: which parts of the token embedding it reads, bool [parts]."""
 
+    embed: Bools
     sites: list[UnitSite]
     logits: Reads
 

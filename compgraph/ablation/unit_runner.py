@@ -127,14 +127,15 @@ class UnitRunner(StreamRunner):
         live = live_nodes(kept, order, needed, len(self.parts["embed"]), consistent)
         sites = [self._plan_site(site, kept, live) for site in self.sources[1:] if live[node(site)].any()]
         output = self._reads(kept["logits"][0], [np.arange(1)], self._readable("logits", live))
-        return UnitPlan(sites, output)
+        return UnitPlan(live[: len(self.parts["embed"])], sites, output)
 
     def _plan_site(self, site: str, kept: Tables, live: Bools) -> UnitSite:
         node, readable = self.refined.node_slice, self._readable(site, live)
         own = live[node(site)]
         computed = np.ones_like(own) if self._tied(site) else own
         readers = [
-            index.cpu().numpy() if computed[p] else np.zeros(0, int) for p, index in enumerate(self.parts[site].index)
+            self._columns(site, index.cpu().numpy()) if computed[p] else np.zeros(0, int)
+            for p, index in enumerate(self.parts[site].index)
         ]
         out = UnitSite(
             site, [self._reads(one, readers, readable) for one in kept[site]], [], own, np.zeros((0, 0), bool)
@@ -149,6 +150,10 @@ class UnitRunner(StreamRunner):
             out.patterns = [self._reads(one, heads, readable) for one in table]
             out.through = kept[site][:, :, first].any(0)
         return out
+
+    def _columns(self, site: str, index: Ints) -> Ints:
+        """Columns of a site's reader that the units of a part read."""
+        return index
 
     def _readable(self, site: str, live: Bools) -> Bools:
         """Live nodes of the sites that a site reads."""
@@ -180,7 +185,7 @@ class UnitRunner(StreamRunner):
     def _run(self, base: Base, plan: UnitPlan) -> Tensor:
         shape = base.embed.shape[1:-1]
         changes = base.embed.new_zeros(len(self.writers.rows), *shape, dtype=self.wide)
-        self._embed(base, changes)
+        self._embed(base, changes, plan.embed)
         late = None
         for site in plan.sites:
             narrow = site.name in self.narrow and site.name.startswith("mlp.")
@@ -196,11 +201,12 @@ class UnitRunner(StreamRunner):
         late = base.scored(changes.unsqueeze(-1))[..., 0] if late is None else late
         return self._output(base, plan, late)
 
-    def _embed(self, base: Base, changes: Tensor) -> None:
-        """The change of the token embedding, dead units left out."""
+    def _embed(self, base: Base, changes: Tensor, live: Bools) -> None:
+        """The change of the token embedding; parts that nothing reads, and dead units, count as unchanged."""
         clean = self.net.embed_units(base.batch.clean).to(self.wide) - base.units["embed"]
-        for part in self.parts["embed"].index:
-            changes[part] = clean[..., part].permute(2, 0, 1)
+        for part in np.flatnonzero(live):
+            index = self.parts["embed"].index[part]
+            changes[index] = clean[..., index].permute(2, 0, 1)
 
     def _anchors(self, site: str, base: Base, changes: Tensor, *, narrow: bool) -> Anchors:
         """Streams that the rows of a site start from."""
@@ -232,31 +238,37 @@ class UnitRunner(StreamRunner):
 
     def _attention(self, site: UnitSite, base: Base, changes: Tensor) -> Tensor:
         """Units of an attention site, the same."""
-        net, name, layer = self.net, site.name, int(site.name.split(".")[1])
-        block, anchors = net.weights.blocks[layer], self._anchors(name, base, changes, narrow=False)
-        pre, shape = dict(self._reading(name, base).pre), changes.shape[1:]
-
-        def channel(key: str, weights: Tensor, found: Reads) -> Tensor:
-            if not found.formed and not found.sparse:
-                return pre[key]
-            columns = net.per_query_head(weights.transpose(0, 1)).flatten(1)
-            values = read(found, Reader({"": columns}, block.attn_norm, self.wide), anchors)[""]
-            still = np.setdiff1d(np.arange(len(values)), found.readers)
-            values[still] = pre[key].flatten(-2).flatten(0, -2)[:, still].T.to(self.wide)
-            return self._narrowed(values, shape).unflatten(-1, (net.spec.n_heads, -1))
-
-        weights = {"q": block.w_q, "k": block.w_k, "v": block.w_v}
+        name, layer = site.name, int(site.name.split(".")[1])
+        anchors = self._anchors(name, base, changes, narrow=False)
         if name not in self.fine:
-            return net.attend(
-                layer, {k: channel(k, weights[k], r) for k, r in zip("qkv", site.reads, strict=True)}, base.context
-            )
-        v = net.values(layer, channel("v", weights["v"], site.reads[0]))
-        old = base.units[pattern_of(name)]
-        q, k = (channel(key, weights[key], one) for key, one in zip("qk", site.patterns, strict=True))
-        q, k, _ = net.rotated(layer, {"q": q, "k": k, "v": k}, base.context)
-        return self.fine[name].mixed(
-            old, net.pattern(layer, q, k, base.context), v, torch.from_numpy(site.through).to(v.device)
+            channels = zip("qkv", site.reads, strict=True)
+            pre = {key: self._channel(name, key, one, base, anchors) for key, one in channels}
+            return self.net.attend(layer, pre, base.context)
+        v = self.net.values(layer, self._channel(name, "v", site.reads[0], base, anchors))
+        old, new = base.units[pattern_of(name)], self._pattern(site, base, anchors)
+        return self.fine[name].mixed(old, new, v, torch.from_numpy(site.through).to(v.device))
+
+    def _pattern(self, site: UnitSite, base: Base, anchors: Anchors) -> Tensor:
+        """Current patterns of a site that has them as nodes [batch, heads, query, key]."""
+        layer = int(site.name.split(".")[1])
+        q, k = (
+            self._channel(site.name, key, one, base, anchors) for key, one in zip("qk", site.patterns, strict=True)
         )
+        q, k, _ = self.net.rotated(layer, {"q": q, "k": k, "v": k}, base.context)
+        return self.net.pattern(layer, q, k, base.context)
+
+    def _channel(self, name: str, key: str, found: Reads, base: Base, anchors: Anchors) -> Tensor:
+        """What the heads of a site read through one channel [batch, time, heads, d_head], without its bias."""
+        old = self._reading(name, base).pre[key]
+        if not found.formed and not found.sparse:
+            return old
+        block = self.net.weights.blocks[int(name.split(".")[1])]
+        weights = {"q": block.w_q, "k": block.w_k, "v": block.w_v}[key]
+        columns = self.net.per_query_head(weights.transpose(0, 1)).flatten(1)
+        values = read(found, Reader({"": columns}, block.attn_norm, self.wide), anchors)[""]
+        still = np.setdiff1d(np.arange(len(values)), found.readers)
+        values[still] = old.flatten(-2).flatten(0, -2)[:, still].T.to(self.wide)
+        return self._narrowed(values, old.shape[:2]).unflatten(-1, (self.net.spec.n_heads, -1))
 
     def _change(self, site: UnitSite, base: Base, units: Tensor, changes: Tensor, narrow: bool) -> None:
         """Put the changes of a site's units into the state."""

@@ -117,6 +117,8 @@ TESTS: Table = table(
     _test("minimality", "what a circuit keeps against random ones, and which of its edges or nodes it needs"),
     _test("knock-out", "what circuits do alone, what the network does without them, and what both can do"),
     _test("stability", "agreement of circuits made from disjoint samples of the examples"),
+    _test("reproducibility", "agreement with graphs from other seeds or wordings, against random circuits"),
+    _test("against-random", "faithful circuits and concentrated attribution, against random nodes of equal sizes"),
     _test("separability", "share of each block's attribution by task, against shuffled tasks", needs=("buffer",)),
     _test(
         "block-ablation",
@@ -126,6 +128,11 @@ TESTS: Table = table(
     _test(
         "class-ablation",
         "accuracy with a growing share of regions removed or kept, against random partitions",
+        needs=("buffer", "partitions"),
+    ),
+    _test(
+        "region-ablation",
+        "every class without the regions of one, or with them alone, for several divisions",
         needs=("buffer", "partitions"),
     ),
 )

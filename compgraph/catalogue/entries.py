@@ -108,7 +108,8 @@ class Entry:
         For figures: further arguments.
     per : str
         For figures: one for each ``"result"``, for each ``"place"`` (all results of the stage at one model,
-        checkpoint and dataset), or for each ``"model"`` (all checkpoints of one model and dataset).
+        checkpoint and dataset), for each ``"entry"`` (those of one entry at a place), or for each ``"model"`` (all
+        checkpoints of one model and dataset).
     reads : tuple of str
         For figures: what it reads besides: the ``"graph"`` its result was made from, or the results of other
         sections for the same model and dataset.

@@ -13,7 +13,8 @@ from compgraph.catalogue.units import DICTIONARIES, ROIS
 
 
 def _figure(name: str, stage: str, summary: str, per: str = "result", reads: tuple[str, ...] = ()) -> Entry:
-    return Entry(name, f"compgraph.figures.{name}", summary, "draw", stage=stage, per=per, reads=reads)
+    module = f"compgraph.figures.{name.replace('-', '_')}"
+    return Entry(name, module, summary, "draw", stage=stage, per=per, reads=reads)
 
 
 def _against(axis: str, summary: str) -> Entry:
@@ -48,8 +49,10 @@ FIGURES: Table = table(
     _figure_of_test("minimality", "the loss without each edge of a circuit, against chance", "edges", "circuit"),
     _figure_of_test("knock-out", "circuits alone, and the network without them", "circuits"),
     _figure_of_test("stability", "agreement of circuits from disjoint samples", "circuits"),
+    _figure_of_test("reproducibility", "agreement of circuits from other seeds and wordings", "circuits", "areas"),
     _figure_of_test("separability", "attribution of each block by task", "shares", "blocks", "index"),
     _figure_of_test("block-ablation", "tasks by tasks: blocks removed, and alone kept", "tasks"),
+    _figure_of_test("region-ablation", "classes by classes, for several divisions into regions", "tasks"),
     _figure_of_test("class-ablation", "accuracy against the share of regions removed, and kept", "accuracy"),
     Entry(
         "network-statistics",
@@ -77,12 +80,15 @@ FIGURES: Table = table(
     Entry(
         "roi-vs-heads",
         "compgraph.figures.roi_vs_heads",
-        "overlap of regions with heads, and faithfulness of circuits over each",
+        "overlap of regions with heads; faithfulness and concentration of graphs over each, against random nodes",
         "draw",
-        stage="evaluation",
-        per="place",
+        stage="tests",
+        method="against-random",
+        per="entry",
+        tables=("circuits", "carried"),
         reads=("rois",),
     ),
+    _figure("roi-stability", "rois", "agreement of the regions of neighbouring checkpoints", per="model"),
     _figure("emergence", "statistics", "what changes during training", per="model", reads=("evaluation", "sbm")),
 )
 

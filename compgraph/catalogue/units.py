@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from compgraph.catalogue.entries import TRANSFORMER, Entry, Option, Table, table
 
 _DICTIONARIES = "compgraph.dictionaries.fit"
@@ -74,17 +76,55 @@ DICTIONARIES: Table = table(
 )
 
 
+WEIGHT_MODELS = (
+    "real-normal",
+    "real-exponential",
+    "discrete-geometric",
+    "discrete-poisson",
+    "discrete-binomial",
+)
+"""Distributions of edge weights that block models know."""
+
+
+SHARED = "shared-neighbours"
+"""The graph of units whose weights are whole numbers."""
+
+
+def contradictions(
+    *, n_rois: Any, nested: bool, hierarchy_level: int, weights: str, graph: str, weighted: bool
+) -> dict[str, str]:
+    """What settings of `sbm` regions contradict others: key -> why, in words."""
+    found = {}
+    if nested and isinstance(n_rois, int):
+        found["n_rois"] = "a nested model has as many blocks as it finds; give a range of n_rois, or nested: false"
+    if hierarchy_level and not nested:
+        found["hierarchy_level"] = (
+            f"hierarchy_level is {hierarchy_level}, and only a nested model has levels (nested: true)"
+        )
+    named = f"{graph}{' with weights' if weighted else ''}"
+    if weights == "real-exponential" and graph not in ("knn", SHARED):
+        found["weights"] = f"{weights} is for weights >= 0: those of the graphs knn and {SHARED}, not {named}"
+    if weights.startswith("discrete-") and graph != SHARED and (graph != "knn" or weighted):
+        found["weights"] = f"{weights} is for whole weights: those of the graph {SHARED}, not {named}"
+    return found
+
+
 def _unit_graph(default: str) -> tuple[Option, ...]:
     """Options of the methods that read a graph of units."""
     return (
         Option(
             "graph",
             default,
-            "Which graph of the units: nearest neighbours (knn), all pairs by correlation, covariance or partial "
-            "correlation, significant correlations, or coactivation.",
-            choices=("correlation", "covariance", "partial", "knn", "significant", "coactivation"),
+            "Which graph of the units: nearest neighbours (knn), how many of them two units share (shared-neighbours), "
+            "all pairs by correlation, covariance or partial correlation, significant correlations, or coactivation.",
+            choices=("correlation", "covariance", "partial", "knn", "shared-neighbours", "significant", "coactivation"),
         ),
-        Option("neighbours", 0, "knn: neighbours of a unit; 0 for about the root of their number.", minimum=0),
+        Option(
+            "neighbours",
+            0,
+            "knn, shared-neighbours: neighbours of a unit; 0: about the root of their number.",
+            minimum=0,
+        ),
         Option("weighted", False, "knn: weights are correlations, not 1."),
         Option("mutual", False, "knn: join only units that are each among the other's nearest."),
         Option("level", 0.05, "significant: largest adjusted p-value.", minimum=0),
@@ -138,8 +178,9 @@ ROIS: Table = table(
             Option(
                 "weights",
                 "auto",
-                "How weights are distributed; auto: not modelled (none) where all are 1, else real-normal.",
-                choices=("auto", "real-normal", "real-exponential", "none"),
+                "How weights are distributed: real-normal, real-exponential (weights >= 0), discrete-* (whole weights: "
+                "shared-neighbours), none (not modelled); auto: what suits the graph.",
+                choices=("auto", *WEIGHT_MODELS, "none"),
             ),
             Option(
                 "degree_corrected",

@@ -78,22 +78,48 @@ def _tables(results: list[Result], entry: catalogue.Entry) -> tuple[list[Any], d
     return [store.read_table(result.file(f"{name}.parquet")) for name in entry.tables], {}
 
 
+def _over_checkpoints(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
+    """Agreement of the regions of neighbouring checkpoints, entry by entry, in the order of training."""
+    import pandas as pd
+
+    from compgraph.partition import Partition
+    from compgraph.rois.checkpoints import roi_agreement
+
+    entries: dict[str, list[Result]] = {}
+    for result in sorted(results, key=lambda one: _step(one.manifest_path)):
+        entries.setdefault(result.manifest_path.stem, []).append(result)
+    tables = []
+    for name, found in entries.items():
+        steps = {_step(one.manifest_path): Partition.load(one.path) for one in found}
+        n, seed = (found[0].parameters[key] for key in ("n_permutations", "seed"))
+        table = roi_agreement({str(step): one for step, one in steps.items()}, n_permutations=n, seed=seed)
+        tables.append(table.astype({"first": int, "second": int}).assign(regions=name))
+    return [pd.concat(tables, ignore_index=True)], {}
+
+
 def _against_heads(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
-    """Curves, and the overlap with heads of all partitions that have some."""
+    """Circuits and concentration of the graphs that were tested, and the overlap with heads of regions among them."""
     import pandas as pd
 
     from compgraph import store
     from compgraph.rois.overlap import COLUMNS
 
-    curves, options = _curves([result for result in results if result.kind != "partition"])
+    tested = {_graph_of(result).partition(".")[2]: result for result in results if result.kind == "test"}
     tables = [
+        pd.concat(
+            [store.read_table(one.file(f"{name}.parquet")).assign(graph=graph) for graph, one in tested.items()],
+            ignore_index=True,
+        )
+        for name in catalogue.FIGURES["roi-vs-heads"].tables
+    ]
+    overlaps = [
         store.read_table(result.file("heads.parquet")).assign(regions=result.manifest_path.stem)
         for result in results
         if result.kind == "partition"
     ]
-    found = [table for table in tables if len(table)]
+    found = [table for table in overlaps if len(table)]
     overlap = pd.concat(found) if found else pd.DataFrame(columns=["regions", *COLUMNS])
-    return [*curves, overlap.reset_index(drop=True)], options
+    return [*tables, overlap.reset_index(drop=True)], {}
 
 
 def _blocks(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
@@ -211,5 +237,6 @@ _READERS: dict[str, Callable[[list[Result]], tuple[list[Any], dict[str, Any]]]] 
     "comparison": _compared,
     "emergence": _emergence,
     "roi-vs-heads": _against_heads,
+    "roi-stability": _over_checkpoints,
 }
 """How the arguments of a figure are read: by its name, else by the stage whose results it draws, else from tables."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compgraph import store
+from compgraph.cli import kept
 from compgraph.errors import DataError, StoreError
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def open_network(manifest: Path, device: str) -> tuple[Network, store.Result]:
 
     result = store.open(manifest, kind="model")
     source = model_source(result)
-    net = load_network(source["path"], source["revision"], device=device, dtype=source["dtype"])
+    how = {"device": device, "dtype": source["dtype"]}
+    key = (source["path"], source["revision"], *how.values(), result.summary["digest"])
+    net = kept.network(key, lambda: load_network(source["path"], source["revision"], **how))
     if net.digest != result.summary["digest"]:
         raise StoreError(
             f"{manifest} stands for a model with digest {result.summary['digest']}, but {source['path']} now has "

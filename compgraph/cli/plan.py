@@ -43,6 +43,8 @@ def command(call: Call, config: Path | None, targets: tuple[str, ...]) -> None:
             fail("compgraph plan: " + "\n".join(lines or tail(log, 20)))
     jobs = {event["jobid"]: event for event in events if event["event"] == "job_info" and event["rule_name"] != "all"}
     click.echo("\n".join(describe(list(jobs.values()), len(study.results()) + 1, str(path))))
+    for sentence in batches_in_words(list(jobs.values()), study.config.run.batch):
+        click.echo(f"\n{sentence}")
     for reason in find_damaged(study).values():
         click.echo(f"\nnote: would be made again: {reason}")
     for sentence in [*own_code(study.config), *study.left_out()]:
@@ -76,6 +78,28 @@ def describe(jobs: list[Event], total: int, name: str) -> list[str]:
         listed = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         lines.append(f"  {stage:<13}{sum(reasons.values()):>5}   {listed}")
     return lines
+
+
+def batches_in_words(jobs: list[Event], size: int) -> list[str]:
+    """How the jobs of a plan share processes: one sentence, or none where nothing is shared.
+
+    Parameters
+    ----------
+    jobs : list of events
+        The jobs of a dry run.
+    size : int
+        ``run.batch``.
+    """
+    from compgraph.cli.workflow import model_of
+
+    if size == 1 or len(jobs) < 2:
+        return []
+    alike = Counter((job["rule_name"], model_of(job)) for job in jobs)
+    number = sum(-(-count // size) for count in alike.values())
+    return [
+        f"They share processes, up to {size} in a row in each (run.batch): libraries and networks are loaded once for "
+        f"these. On a cluster, with one stage of one model in each, that is {number} jobs or some more."
+    ]
 
 
 def results_of(job: Event) -> int:

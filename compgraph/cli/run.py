@@ -51,7 +51,9 @@ def command(
     study = load_study(path)
     log = study.root / "logs" / "run.log"
     report = study.root / "report" / "index.html"
-    arguments = ["--cores", str(cores or study.config.run.cores), *expand_targets(study, targets)]
+    settings = study.config.run
+    how = ["--cores", str(cores or settings.cores), "--compgraph-batch", str(settings.batch)]
+    arguments = [*how, *expand_targets(study, targets)]
     for sentence in [*own_code(study.config), *study.left_out()]:
         call.say(f"note: {sentence}")
     watch = Watch(call.quiet)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compgraph import catalogue
-from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, output_option, verb
+from compgraph.cli.console import TO_BE_GIVEN, Call, baseline_option, cache_option, output_option, verb
 from compgraph.config.base import SELECTORS
 from compgraph.errors import DataError
 
 if TYPE_CHECKING:
     from compgraph.evaluation.profiles import Labelled
+    from compgraph.graph import ComputationalGraph
     from compgraph.models.network import Network
     from compgraph.partition import Partition
     from compgraph.store import Result
@@ -28,13 +29,21 @@ if TYPE_CHECKING:
     "inputs",
     multiple=True,
     metavar="ROLE=MANIFEST",
-    help="What else the method reads: graph, dictionaries, buffer, blocks, rois.NAME, or sbm.NAME with "
-    "graph:sbm.NAME; repeatable.",
+    help="What else the method reads: graph, dictionaries, buffer, blocks, rois.NAME, sbm.NAME with graph:sbm.NAME, "
+    "again:seeds:NAME or again:phrasings:NAME with data:NAME; repeatable.",
 )
+@cache_option
 @baseline_option
 @output_option
 def command(
-    call: Call, model: Path, data: Path, inputs: tuple[str, ...], baseline_data: Path | None, output: Path, entry: Any
+    call: Call,
+    model: Path,
+    data: Path,
+    inputs: tuple[str, ...],
+    cache: Path | None,
+    baseline_data: Path | None,
+    output: Path,
+    entry: Any,
 ) -> None:
     """MODEL and DATA are manifests: a checkpoint and a dataset. Each method reads some of the inputs besides."""
     from compgraph.cli.inputs import open_graph, open_network, open_pairs, open_reference, with_dictionaries
@@ -58,9 +67,10 @@ def command(
     if "blocks" in given:
         found["blocks"], read["blocks"] = _open_blocks(given["blocks"])
     found["partitions"] = _open_partitions(net, given, read)
+    found["replicates"] = _open_replicates(given, read, pairs)
     method = catalogue.TESTS[entry.method]
     settings = {name: value for name, value in entry if name not in NOT_SETTINGS}
-    outcome = catalogue.load(method)(Given(net, pairs, reference=reference, **found), **settings)
+    outcome = catalogue.load(method)(Given(net, pairs, reference=reference, cache=cache, **found), **settings)
     with call.result(output, "test", ".tables", inputs=read) as draft:
         draft.path.mkdir()
         for name, table in outcome.tables.items():
@@ -109,7 +119,7 @@ def _open_partitions(net: Network, given: Mapping[str, Path], read: dict[str, Re
 
     found = {}
     for role, path in given.items():
-        if role in ("graph", "dictionaries", "buffer", "blocks") or role.startswith("graph:"):
+        if role in ("graph", "dictionaries", "buffer", "blocks") or role.startswith(("graph:", "again:", "data:")):
             continue
         if role.startswith("rois."):
             read[role] = store.open(path, kind="partition")
@@ -123,3 +133,22 @@ def _open_partitions(net: Network, given: Mapping[str, Path], read: dict[str, Re
     short = [name.partition("@")[0] for name in found]
     named = {one if short.count(one) == 1 else name: found[name] for one, name in zip(short, found, strict=True)}
     return {name: Partition.mixed(net, dict.fromkeys(one.sites, one)) for name, one in named.items()}
+
+
+def _open_replicates(
+    given: Mapping[str, Path], read: dict[str, Result], pairs: Any
+) -> dict[str, dict[str, tuple[ComputationalGraph, Any]]]:
+    """Graphs made again, each with the examples that it was made from: its own data, or those of the test."""
+    from compgraph.cli.inputs import open_graph, open_pairs
+
+    found: dict[str, dict[str, tuple[ComputationalGraph, Any]]] = {}
+    for role, path in given.items():
+        if not role.startswith("again:"):
+            continue
+        source, _, word = role.removeprefix("again:").partition(":")
+        graph, read[role] = open_graph(path)
+        examples = pairs
+        if (data := f"data:{word}") in given:
+            examples, read[data] = open_pairs(given[data])
+        found.setdefault(source, {})[word] = (graph, examples)
+    return found

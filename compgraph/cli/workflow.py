@@ -50,6 +50,7 @@ def workflow_root() -> Path:
 
 def command_line(root: Path, config: Path, arguments: Sequence[str]) -> list[str]:
     """The Snakemake command for a study in the current folder."""
+    plugin = "compgraph"  # of workflow/plugins
     return [
         sys.executable,
         "-m",
@@ -61,7 +62,11 @@ def command_line(root: Path, config: Path, arguments: Sequence[str]) -> list[str
         "--configfile",
         str(config),
         "--logger",
-        "compgraph",
+        plugin,
+        "--executor",
+        plugin,
+        "--scheduler",
+        plugin,
         *arguments,
     ]
 
@@ -125,8 +130,8 @@ def snakemake(
         events.touch()
         log = log or Path(folder) / "snakemake.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        plugin = str(root / "workflow" / "logger")
-        path = os.pathsep.join(filter(None, [plugin, os.environ.get("PYTHONPATH")]))
+        plugins = str(root / "workflow" / "plugins")
+        path = os.pathsep.join(filter(None, [plugins, os.environ.get("PYTHONPATH")]))
         environment = os.environ | {"COMPGRAPH_EVENTS": str(events), "PYTHONPATH": path}
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -271,6 +276,12 @@ def stage_of(rule: str) -> str:
     if rule.startswith("train_"):
         return "train"
     return rule.replace("_", "-")
+
+
+def model_of(event: Event) -> str:
+    """The model that a job's result is of; empty for the report."""
+    wildcards = event.get("wildcards") or {}
+    return str(wildcards.get("model") or wildcards.get("place", "").partition("/")[0])
 
 
 def title(event: Event) -> str:

@@ -27,6 +27,9 @@ SELECTORS = (
     "partitions",
     "dictionaries",
     "like",
+    "on_request",
+    "seeds",
+    "phrasings",
 )
 """Fields that say where an entry applies. They choose files; they are no flags of the stage's verb."""
 

@@ -15,6 +15,7 @@ class Dataset(Section):
 
     models: Words | None = Field(None, description="Models to look at with it; all that can read it if not given.")
     seed: Seed = Field(0, description="Seed of the choice of items and of their split.")
+    on_request: bool = Field(False, description="Left out where an entry applies to all datasets; only for some named.")
 
 
 class PromptData(Dataset):

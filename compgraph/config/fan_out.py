@@ -11,7 +11,7 @@ from compgraph import catalogue
 from compgraph.config.models import step_of
 from compgraph.config.results import BUFFER_READERS, GRAPH_READERS, GRAPH_STAGES, Result, figure_of
 from compgraph.config.rois import WEIGHTS, signals_of
-from compgraph.config.serving import Serving, rois_in
+from compgraph.config.serving import Serving, lacking, rois_in
 from compgraph.config.tested import inputs_of, results_of_tests
 
 ON_EFFECTIVE = ("ablation", "tests")
@@ -39,15 +39,21 @@ class FanOut(Serving):
 
     def datasets_for(self, stage: str, entry: Any, model: str) -> list[str]:
         """Datasets an entry applies to, for one model."""
-        named = getattr(entry, "datasets", None)
         return [
             dataset
             for dataset in self.config.datasets
-            if (named is None or dataset in named)
+            if self.selects(entry, dataset)
             and not self.against_pair(model, dataset)
             and not self.against_dataset(stage, entry, dataset)
             and not (getattr(entry, "baseline_data", None) and self.against_pair(model, entry.baseline_data))
         ]
+
+    def selects(self, entry: Any, dataset: str) -> bool:
+        """Whether an entry is about a dataset: one that it names, or any that is not made on request alone."""
+        named = getattr(entry, "datasets", None)
+        if named is not None:
+            return dataset in named
+        return not (dataset and self.config.datasets[dataset].on_request)
 
     def checkpoints_for(self, entry: Any, model: str) -> list[str]:
         """Checkpoints of a model an entry applies to."""
@@ -144,16 +150,15 @@ class FanOut(Serving):
     def left_out(self) -> list[str]:
         """What the config asks for and this installation cannot make, in words; the rest works without."""
         return [
-            f"{stage} is left out: it needs {', '.join(lacking)}, which is not installed (see compgraph doctor)"
+            f"{stage}.{name} is left out: it needs {', '.join(needed)}, which is not installed (see compgraph doctor)"
             for stage in GRAPH_READERS
-            if self.entries(stage) and (lacking := catalogue.missing(catalogue.STAGES[stage]))
+            for name, entry in self.entries(stage).items()
+            if (needed := lacking(stage, entry))
         ]
 
     def _readers(self, stage: str, graphs: list[Result]) -> Iterator[Result]:
-        if catalogue.missing(catalogue.STAGES[stage]):
-            return
         for name, entry in self.entries(stage).items():
-            for graph in graphs:
+            for graph in [] if lacking(stage, entry) else graphs:
                 if self.reads(stage, entry, graph):
                     yield Result(
                         stage, name, graph.model, graph.checkpoint, graph.dataset, f"{graph.stage}.{graph.name}"
@@ -191,9 +196,11 @@ class FanOut(Serving):
 
     def evaluates(self, entry: Any, runs: Result) -> bool:
         """Whether an entry of ``evaluation`` applies to a result of ``ablation``."""
-        chosen = {"models": runs.model, "datasets": runs.dataset, "runs": runs.name}
+        chosen = {"models": runs.model, "runs": runs.name}
         named = all(getattr(entry, key) is None or word in getattr(entry, key) for key, word in chosen.items())
-        if not named or runs.checkpoint not in self.checkpoints_for(entry, runs.model):
+        if not named or not self.selects(entry, runs.dataset):
+            return False
+        if runs.checkpoint not in self.checkpoints_for(entry, runs.model):
             return False
         return not self.against_dataset("evaluation", entry, runs.dataset)
 
@@ -203,7 +210,7 @@ class FanOut(Serving):
             return False
         if entry.graphs is not None and f"{graph.stage}.{graph.name}" not in entry.graphs:
             return False
-        if entry.datasets is not None and graph.dataset not in entry.datasets:
+        if not self.selects(entry, graph.dataset):
             return False
         if graph.model not in self.models_for(stage, entry):
             return False
@@ -220,20 +227,16 @@ class FanOut(Serving):
         """Results that one figure shows together, for every figure of that name."""
         entry = catalogue.FIGURES[figure]
         results = [result for result in made if result.stage == entry.stage and self._shows(entry, result)]
-        if entry.reads == ("rois",):  # only where some nodes are regions
-            places = {one.place for one in results if self._over_regions(one)}
-            results = [result for result in results if result.place in places]
         if entry.per == "model":
             together = _grouped(results, lambda result: (result.model, result.dataset))
+            if entry.stage == "rois":
+                together = [_followed(group) for group in together]
             return [group for group in together if len({step_of(result.checkpoint) for result in group} - {None}) > 1]
         shown = [
             result for result in results if result.checkpoint in self.checkpoints_for(self.config.figures, result.model)
         ]
-        return _grouped(shown, lambda result: result.place) if entry.per == "place" else [[result] for result in shown]
-
-    def _over_regions(self, evaluation: Result) -> bool:
-        stage, _, name = evaluation.graph.partition(".")
-        return bool(rois_in(getattr(self.entries(stage)[name], "partition", None)))
+        keys = {"place": lambda result: result.place, "entry": lambda result: (result.place, result.name)}
+        return _grouped(shown, keys[entry.per]) if entry.per in keys else [[result] for result in shown]
 
     def _shows(self, figure: catalogue.Entry, result: Result) -> bool:
         """Whether a figure is of results of this one's method."""
@@ -294,6 +297,11 @@ class FanOut(Serving):
                 found[(drawn.place, drawn.name)] = group + self._read_besides(figure, group, made)
         return found
 
+    def _regions_of(self, tests: list[Result]) -> list[Result]:
+        """The regions that the graphs of some tests have as nodes."""
+        graphs = [replace(test, stage="effective", name=test.graph.partition(".")[2], graph="") for test in tests]
+        return list(dict.fromkeys(rois for graph in graphs if (rois := self.rois_of(graph))))
+
     def _read_besides(self, figure: str, group: list[Result], made: list[Result]) -> list[Result]:
         first, reads = group[0], catalogue.FIGURES[figure].reads
         if reads == ("graphs",):
@@ -301,6 +309,8 @@ class FanOut(Serving):
         if reads == ("graph",):
             stage, _, name = first.graph.partition(".")
             return [Result(stage, name, first.model, first.checkpoint, "" if stage == "structural" else first.dataset)]
+        if figure == "roi-vs-heads":
+            return self._regions_of(group)
         if catalogue.FIGURES[figure].per == "place":
             return [result for result in made if result.stage in reads and result.place == first.place]
         return [
@@ -308,6 +318,15 @@ class FanOut(Serving):
             for result in made
             if result.stage in reads and (result.model, result.dataset) == (first.model, first.dataset)
         ]
+
+
+def _followed(partitions: list[Result]) -> list[Result]:
+    """Those of entries that are found at several training steps."""
+    steps: dict[str, set[int]] = {}
+    for one in partitions:
+        if (step := step_of(one.checkpoint)) is not None:
+            steps.setdefault(one.name, set()).add(step)
+    return [one for one in partitions if len(steps.get(one.name, ())) > 1]
 
 
 def _grouped(results: list[Result], key: Callable[[Result], Any]) -> list[list[Result]]:

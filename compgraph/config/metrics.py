@@ -59,5 +59,7 @@ def own_code(config: Any) -> list[str]:
     """What a study runs that is no part of the package, in words: one sentence a function."""
     places: dict[str, list[str]] = {}
     for (stage, name, _), metric in user_metrics(config):
+        if metric.startswith("compgraph."):
+            continue
         places.setdefault(metric, []).append(f"{stage}.{name}")
     return [f"code of your own runs: {metric} ({', '.join(where)})" for metric, where in places.items()]

@@ -87,5 +87,6 @@ def figure_of(figure: str, results: list[Result]) -> Result:
     if entry.per == "result":
         name = f"{figure}.{first.name}" + (f"@{first.graph}" if first.graph else "")
         return Result("figure", name, first.model, first.checkpoint, first.dataset, first.graph)
-    checkpoint = first.checkpoint if entry.per == "place" else "all"
-    return Result("figure", figure, first.model, checkpoint, first.dataset)
+    checkpoint = "all" if entry.per == "model" else first.checkpoint
+    name = f"{figure}.{first.name}" if entry.per == "entry" else figure
+    return Result("figure", name, first.model, checkpoint, first.dataset)

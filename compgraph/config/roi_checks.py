@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compgraph import catalogue
+from compgraph.catalogue.units import contradictions
 from compgraph.config.base import describe_unknown
 from compgraph.config.problems import Problem
 from compgraph.config.results import GRAPH_STAGES
@@ -48,6 +50,8 @@ def _roi_entries(study: Study) -> Iterator[Problem]:
         place = ("rois", name)
         if entry.consensus and not entry.n_repeats:
             yield Problem((*place, "consensus"), "a consensus is of repeats; give n_repeats")
+        if entry.method == "sbm":
+            yield from _block_models(place, entry)
         if entry.method == "labels" and not Path(entry.path).expanduser().is_file():
             missing = f"there is no table '{entry.path}'" if entry.path else "this key is missing"
             yield Problem((*place, "path"), missing)
@@ -63,6 +67,24 @@ def _roi_entries(study: Study) -> Iterator[Problem]:
             wanted = dict.fromkeys((model, dataset) for model, _, dataset in study.places("rois", entry))
             for model, dataset in [pair for pair in wanted if pair not in found][:1]:
                 yield Problem((*place, "like"), f"'{entry.like}' is not found for '{model}' on '{dataset}'")
+
+
+def _block_models(place: tuple[str, ...], entry: Any) -> Iterator[Problem]:
+    """Settings that contradict each other, and those that only graph-tool serves where it is missing."""
+    keys = ("n_rois", "nested", "hierarchy_level", "weights", "graph", "weighted")
+    for key, reason in contradictions(**{key: getattr(entry, key) for key in keys}).items():
+        yield Problem((*place, key), reason)
+    if catalogue.missing(catalogue.STAGES["sbm"]):
+        if entry.nested:
+            yield Problem((*place, "nested"), f"a nested model {NEEDS_GRAPH_TOOL}, or take nested: false")
+        if entry.engine == "graph-tool":
+            yield Problem((*place, "engine"), f"this engine {NEEDS_GRAPH_TOOL}, or take engine: dense")
+
+
+NEEDS_GRAPH_TOOL = (
+    "needs graph-tool, which is not installed: `apt install python3-graph-tool` on Debian, or "
+    "`conda install -c conda-forge graph-tool`"
+)
 
 
 def _rois_apply(study: Study, stage: str, place: tuple[str, ...], entry: Any, name: str) -> Iterator[Problem]:

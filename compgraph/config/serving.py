@@ -117,6 +117,12 @@ class Serving:
         return ""
 
 
+def lacking(stage: str, entry: Any) -> list[str]:
+    """Libraries that an entry of a stage needs and that are not installed; flat block models need none."""
+    flat = stage == "sbm" and not entry.nested and entry.engine != "graph-tool"
+    return [] if flat else catalogue.missing(catalogue.STAGES[stage])
+
+
 def rois_in(partition: str | dict[str, str] | None) -> list[str]:
     """Names of the ROI entries that a partition refers to."""
     words = [partition] if isinstance(partition, str) else list((partition or {}).values())

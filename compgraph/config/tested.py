@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from compgraph import catalogue
 from compgraph.config.base import describe_unknown
 from compgraph.config.problems import Problem
 from compgraph.config.results import Result
-from compgraph.config.tests import BLOCK_STAGES
+from compgraph.config.serving import lacking
+from compgraph.config.tests import BLOCK_STAGES, SOURCES
 
 if TYPE_CHECKING:
     from compgraph.config.config import Config
@@ -19,7 +19,8 @@ Inputs = dict[str, Result]
 """Role of an input to the result that plays it.
 
 Roles are ``graph``, ``dictionaries``, ``buffer``, ``blocks``, and the words of ``partitions``; the graph that such a
-word names has the word's role with ``graph:`` before it.
+word names has the word's role with ``graph:`` before it. Graphs made again are ``again:seeds:WORD`` and
+``again:phrasings:WORD``, and the data that one was made from, where they are others, ``data:WORD``.
 """
 
 
@@ -63,7 +64,30 @@ def inputs_of(study: FanOut, result: Result) -> Inputs:
         found["buffer"] = study.signals_of(result)[0]
         if not result.graph and (needed := study.dictionaries_of(found["buffer"])):
             found["dictionaries"] = needed
-    return found | _partitions(study, entry, *place)
+    return found | _replicates(entry, result) | _partitions(study, entry, *place)
+
+
+def _replicates(entry: Any, result: Result) -> Inputs:
+    """Graphs made again, and their data; of words that name what the result is of anyway there is none."""
+    found: Inputs = {}
+    for source in SOURCES:
+        for word in getattr(entry, source, None) or ():
+            graph, dataset = replicate(word, result.graph, result.dataset)
+            if (graph, dataset) == (result.graph, result.dataset):
+                continue
+            stage, _, name = graph.partition(".")
+            found[f"again:{source}:{word}"] = Result(stage, name, result.model, result.checkpoint, dataset)
+            if dataset != result.dataset:
+                found[f"data:{word}"] = Result("data", dataset, result.model, dataset=dataset)
+    return found
+
+
+def replicate(word: str, graph: str, dataset: str) -> tuple[str, str]:
+    """Graph (``effective.name``) and dataset that a word means, for a graph of a dataset."""
+    if not word.startswith("effective."):
+        return graph, word
+    named, _, other = word.partition("@")
+    return named, other or dataset
 
 
 def _partitions(study: FanOut, entry: Any, model: str, checkpoint: str, dataset: str) -> Inputs:
@@ -75,7 +99,7 @@ def _partitions(study: FanOut, entry: Any, model: str, checkpoint: str, dataset:
         where = "" if graph.startswith("structural.") else dataset
         if section not in BLOCK_STAGES:
             found[word] = Result(section, name, model, checkpoint, dataset)
-        elif not catalogue.missing(catalogue.STAGES[section]):
+        elif not lacking(section, study.entries(section)[name]):
             found[word] = Result(section, name, model, checkpoint, where, graph)
             stage, _, named = graph.partition(".")
             found[f"graph:{word}"] = Result(stage, named, model, checkpoint, where)
@@ -97,14 +121,14 @@ def _has_blocks(study: FanOut, entry: Any, graph: Result) -> bool:
     if not section:
         return True
     source = study.entries(section).get(name)
-    able = not catalogue.missing(catalogue.STAGES[section])
-    return able and source is not None and study.reads(section, source, graph)
+    return source is not None and not lacking(section, source) and study.reads(section, source, graph)
 
 
 def unknown_names(config: Config) -> Iterator[Problem]:
     """Blocks and regions that are no entries of their sections."""
     blocks = [f"{stage}.{name}" for stage in BLOCK_STAGES for name in getattr(config, stage)]
     for test, entry in config.tests.items():
+        yield from _unknown_replicates(config, test, entry)
         named = getattr(entry, "blocks", None)
         if named and named not in blocks:
             yield Problem(("tests", test, "blocks"), describe_unknown("division into blocks", named, blocks))
@@ -119,23 +143,56 @@ def unknown_names(config: Config) -> Iterator[Problem]:
                 yield Problem(("tests", test, "partitions", index), describe_unknown("graph", graph, listed))
 
 
+def _unknown_replicates(config: Config, test: str, entry: Any) -> Iterator[Problem]:
+    """Words that name no dataset and no effective graph; and none at all."""
+    known = [f"effective.{name}" for name in config.effective]
+    for source in SOURCES:
+        for index, word in enumerate(getattr(entry, source, None) or ()):
+            graph, dataset = replicate(word, "", "")
+            if graph and graph not in known:
+                yield Problem(("tests", test, source, index), describe_unknown("graph", graph, known))
+            if dataset and dataset not in config.datasets:
+                yield Problem(("tests", test, source, index), describe_unknown("dataset", dataset, [*config.datasets]))
+    if hasattr(entry, "seeds") and not (entry.seeds or entry.phrasings):
+        yield Problem(("tests", test), "it names no graph to compare with: give seeds, phrasings, or both")
+
+
+def _other_nodes(study: FanOut, result: Result, inputs: Inputs) -> Iterator[Problem]:
+    """Graphs made again must have the nodes and channels of the graph that they are compared with."""
+    for role, read in inputs.items():
+        if not role.startswith("again:"):
+            continue
+        own, other = (study.entries("effective")[one.name] for one in (inputs["graph"], read))
+        for key in ("partition", "split_qkv", "dictionaries"):
+            if getattr(own, key) != getattr(other, key):
+                words = f"effective.{read.name} has {key}: {getattr(other, key)}, and {result.graph} has"
+                why = f"{words} {getattr(own, key)}; only graphs over the same nodes can be compared"
+                yield Problem(("tests", result.name, role.split(":")[1]), why)
+
+
 def applies(study: FanOut) -> Iterator[Problem]:
     """Entries that apply to nothing, and regions that are not found where they are wanted."""
     results = study.results()
     for name, entry in study.entries("tests").items():
         own = [result for result in results if result.stage == "tests" and result.name == name]
-        if not own and not _left_out(entry):
+        if not own and not _left_out(study, entry):
             about = "effective graph" if on_graphs(entry) else "place"
             blocks = " with these blocks" if getattr(entry, "blocks", None) else ""
             yield Problem(("tests", name), f"there is no {about}{blocks} that it applies to")
         for result in own:
-            for role, read in inputs_of(study, result).items():
+            inputs = inputs_of(study, result)
+            yield from _other_nodes(study, result, inputs)
+            for role, read in inputs.items():
                 if read not in results and read.stage != "rois":
                     why = f"it reads {role} at {read.place}, which the section {read.stage} does not make"
                     yield Problem(("tests", name), why)
 
 
-def _left_out(entry: Any) -> bool:
-    section = (getattr(entry, "blocks", None) or "").partition(".")[0]
-    words = [section] if section else [word.partition(".")[0] for word in getattr(entry, "partitions", None) or ()]
-    return bool(words) and all(word in BLOCK_STAGES and catalogue.missing(catalogue.STAGES[word]) for word in words)
+def _left_out(study: FanOut, entry: Any) -> bool:
+    """Whether all blocks that an entry reads need a library that is not installed."""
+    blocks: str | None = getattr(entry, "blocks", None)
+    words: list[str] = [blocks] if blocks else getattr(entry, "partitions", None) or []
+    named = [word.partition("@")[0].partition(".")[::2] for word in words]
+    return bool(named) and all(
+        section in BLOCK_STAGES and lacking(section, study.entries(section)[name]) for section, name in named
+    )

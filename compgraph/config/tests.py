@@ -1,6 +1,7 @@
 """Section ``tests``: what circuits, blocks and regions are put to, each against its own chance.
 
-Entries of one method apply to effective graphs, or (``class-ablation``) to the regions found at a place.
+Entries of one method apply to effective graphs, or (``class-ablation``, ``region-ablation``) to the regions found at a
+place.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ BLOCKS = tuple(f"{stage}.<name of an entry of the section {stage}>" for stage in
 PARTITIONS = ("rois.<name>", *(f"{stage}.<name>@<section.name of a graph>" for stage in BLOCK_STAGES))
 PARTITION = re.compile(r"rois\.[^@]+|(?:sbm|communities)\.[^@]+@(?:structural|functional|effective)\.[^@]+")
 
+REPLICATED = ("<name of a dataset>", "effective.<name>", "effective.<name>@<dataset>")
+REPLICATE = re.compile(r"effective\.[^@]+@[^@]+")
+SOURCES = ("seeds", "phrasings")
+"""Keys that name graphs made again, and what differs between them."""
+
 
 def _blocks(value: str) -> str:
     if not value.startswith(tuple(f"{stage}." for stage in BLOCK_STAGES)):
@@ -58,9 +64,16 @@ def _attributions(value: str) -> str:
     return value
 
 
+def _replicate(value: str) -> str:
+    if "@" in value and not REPLICATE.fullmatch(value):
+        raise unknown_word("graph made again", value, REPLICATED)
+    return value
+
+
 Attributed = Annotated[str, AfterValidator(_attributions)]
 BlockChoice = Annotated[str, AfterValidator(_blocks)]
 PartitionWords = listing(Annotated[str, AfterValidator(_partition)])
+Replicates = listing(Annotated[str, AfterValidator(_replicate)])
 
 
 class Run(Section):
@@ -166,6 +179,47 @@ class Stability(OnGraph, Run):
     )
 
 
+class Reproducibility(OnGraph, Run):
+    """A graph against graphs of the same nodes that were made again: other seeds, other wordings."""
+
+    method: Literal["reproducibility"] = Field(..., description="Method: a graph and others of the same nodes.")
+    seeds: Replicates | None = Field(  # type: ignore[valid-type]
+        None, description="Graphs from another seed: a dataset, effective.<name>, or effective.<name>@<dataset>."
+    )
+    phrasings: Replicates | None = Field(  # type: ignore[valid-type]
+        None, description="The same for graphs from other wordings of the task."
+    )
+    sizes: Fractions = Field(FRACTIONS, description="Sizes of the compared circuits.")  # type: ignore[valid-type]
+    by: Literal["abs", "signed", "negative"] = Field(
+        "abs", description="What strong means: large absolute, positive (signed) or negative scores."
+    )
+    metrics: Annotated[list[MetricName], Field(min_length=1)] = Field(
+        ["logit_difference"], description="What CPR and CMD are of, on the examples held out."
+    )
+    among: Literal["layers", "size"] = Field(
+        "layers", description="Edges that exchange scores under the null: between the same sites, or all (size)."
+    )
+    n_null: Count = Field(199, description="Shuffles of the scores behind the null; 0 for none.")
+
+
+class AgainstRandom(OnGraph, Run):
+    """A graph over its nodes, and over random nodes of equal sizes."""
+
+    method: Literal["against-random"] = Field(..., description="Method: the graph over random nodes of equal sizes.")
+    sites: Words | None = Field(
+        None, description="Where nodes are random: sites or patterns; all with several nodes if not given."
+    )
+    sizes: Fractions = Field(FRACTIONS, description="Fractions of the edges to keep.")  # type: ignore[valid-type]
+    metrics: Annotated[list[MetricName], Field(min_length=1)] = Field(
+        ["logit_difference"], description="What to measure."
+    )
+    examples: Literal["held-out", "all", "chosen"] = Field(
+        "held-out", description="Which are run: held-out from the graph's scores (all, if none were), all, or chosen."
+    )
+    n_random: Count = Field(19, description="Random partitions, each with a graph and circuits of its own; 0 for none.")
+    n_bootstrap: Count = Field(1000, description="Resamples of the examples for the interval.")
+
+
 class Separability(OnGraph):
     """Whether tasks (of images: classes) use different blocks."""
 
@@ -230,13 +284,44 @@ class ClassAblation(DataEntry, Run):
     n_bootstrap: Count = Field(1000, description="Resamples of the examples for the interval.")
 
 
+class RegionAblation(DataEntry, Run):
+    """What every class or task loses without the regions of each, for several divisions."""
+
+    method: Literal["region-ablation"] = Field(..., description="Method: regions of one class removed, or alone kept.")
+    buffer: Attributed | None = Field(
+        None, description="What it reads: attributions.<name>, an entry of that section; it must be given."
+    )
+    partitions: PartitionWords | None = Field(  # type: ignore[valid-type]
+        None, description="Regions, a line each: rois.<name>, or sbm.<name>@<graph>, communities.<name>@<graph>."
+    )
+    held_out: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.5, description="Share of the examples that are ablated; the others say whom regions serve. 0: all are both."
+    )
+    sign: Literal["abs", "support", "against"] = Field(
+        "support", description="Which attributions say whom a region serves: abs, support, or against."
+    )
+    least: Share = Field(0.0, description="Share of a region's attribution from which it serves a class.")
+    metrics: Annotated[list[MetricName], Field(min_length=1)] = Field(["accuracy"], description="What to measure.")
+    among: Literal["kind", "site", "all"] = Field(
+        "site", description="Regions that change roles under the null: those of one kind of site, of one site, or all."
+    )
+    baseline: Annotated[str, one_of(OF_UNITS, "baseline")] = Field(
+        "zero", description="What a removed region carries instead."
+    )
+    n_null: Count = Field(99, description="Random choices of as many regions; 0 for no null.")
+    n_bootstrap: Count = Field(1000, description="Resamples of the examples for the interval.")
+
+
 METHODS: dict[str, type[Section]] = {
     "circuit-tests": CircuitTests,
     "minimality": Minimality,
     "knock-out": KnockOut,
     "stability": Stability,
+    "reproducibility": Reproducibility,
+    "against-random": AgainstRandom,
     "separability": Separability,
     "block-ablation": BlockAblation,
     "class-ablation": ClassAblation,
+    "region-ablation": RegionAblation,
 }
 Tests = union(METHODS, method_tag())

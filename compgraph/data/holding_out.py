@@ -42,6 +42,13 @@ def held_out(pairs: Any, share: float) -> npt.NDArray[np.bool_]:
     return out
 
 
+def contents(pairs: Any) -> list[bytes]:
+    """What every example shows, whatever it is padded to and called: equal where two are the same."""
+    mask = getattr(pairs, "mask", None)
+    rows = pairs.clean if mask is None else (row[real] for row, real in zip(pairs.clean, mask, strict=True))
+    return [np.ascontiguousarray(row).tobytes() for row in rows]
+
+
 def examples_for(pairs: Any, share: float, which: Examples) -> Any:
     """The examples that are held out, those that are not (`chosen`), or all."""
     if which == "all" or not share:

@@ -159,7 +159,7 @@ def class_ablation(
     _check(pairs, attributions, shares, order, rank)
     listed = {name: [one] if isinstance(one, Partition) else list(one) for name, one in partitions.items()}
     _check_partitions(listed, net)
-    chosen = _sites(net, [one for draws in listed.values() for one in draws], attributions, sites)
+    chosen = divided_sites(net, [one for draws in listed.values() for one in draws], attributions, sites)
     made = make_baseline(baseline, net, pairs, seed=seed)
     curves = tuple((name, mode, float(share)) for name in listed for mode in MODES for share in shares)
     runs: dict[str, list[_Runs]] = {name: [] for name in listed}
@@ -204,10 +204,16 @@ def _check_partitions(partitions: Mapping[str, Sequence[Partition]], net: Networ
             one.check_causal(net)
 
 
-def _sites(
-    net: Network, partitions: Sequence[Partition], attributions: Attributed, sites: Collection[str] | None
+def divided_sites(
+    net: Network, partitions: Sequence[Partition], attributions: Attributed, sites: Collection[str] | None = None
 ) -> list[str]:
-    """Sites whose nodes are ablated, in the network's order."""
+    """Sites whose nodes are ablated, in the network's order: those given, or all that some partition divides.
+
+    Raises
+    ------
+    DataError, GraphError
+        No such site, or one without attributions.
+    """
     possible = [site.name for site in net.architecture.node_sites[:-1]]
     scored = set(attributions.sites["site"])
     if sites is None:

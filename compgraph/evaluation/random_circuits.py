@@ -136,11 +136,11 @@ def sample_circuits(
         trades = TradeChain(whole)
         masks, acceptance = trades.sample(start, n, max(1, round(ROUNDS * effort)), rng)
     elif connected:
-        chain = ExchangeChain(whole, _cells(whole, kind), same_site=kind == "layers")
+        chain = ExchangeChain(whole, cells_of(whole, kind), same_site=kind == "layers")
         tries = max(FEWEST, SWEEPS * whole.n_edges)
         masks, acceptance = chain.sample(start, n, max(1, round(tries * effort)), rng)
     else:
-        masks = _independent(_cells(whole, kind), mask, n, rng)
+        masks = _independent(cells_of(whole, kind), mask, n, rng)
     return RandomCircuits(masks, kind, connected, seed, acceptance, *_overlaps(mask, masks))
 
 
@@ -184,7 +184,7 @@ def _check_connected(graph: ComputationalGraph, mask: Masks) -> None:
         )
 
 
-def _cells(graph: ComputationalGraph, kind: str) -> npt.NDArray[np.int64]:
+def cells_of(graph: ComputationalGraph, kind: str) -> npt.NDArray[np.int64]:
     """Cell of each edge: draws keep the number of edges in every cell."""
     if kind == "size":
         return np.zeros(graph.n_edges, np.int64)

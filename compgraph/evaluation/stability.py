@@ -200,14 +200,19 @@ def _count(size: float | int, n_edges: int) -> int:
     return int(size * n_edges + 1e-9) if share else int(size)
 
 
-def _agreement(scores: Floats, n: int, by: Order, persistence: float | None) -> dict[str, Any]:
-    values = [strength(row, by) for row in scores]
-    masks = np.stack([strongest(row, n) for row in values])
+def overlaps(values: Floats, n: int, persistence: float) -> tuple[Floats, Floats]:
+    """Jaccard index and rank-biased overlap of the n strongest edges, of every pair of rows of [replicates, edges]."""
+    masks = [strongest(row, n) for row in values]
     orders = [np.flatnonzero(m)[np.argsort(-row[m], kind="stable")] for m, row in zip(masks, values, strict=True)]
-    p = n / (n + 1) if persistence is None else persistence
     pairs = list(combinations(range(len(masks)), 2))
     jaccard = np.array([(masks[a] & masks[b]).sum() / (masks[a] | masks[b]).sum() for a, b in pairs])
-    rbo = np.array([rank_biased_overlap(orders[a], orders[b], p) for a, b in pairs])
+    return jaccard, np.array([rank_biased_overlap(orders[a], orders[b], persistence) for a, b in pairs])
+
+
+def _agreement(scores: Floats, n: int, by: Order, persistence: float | None) -> dict[str, Any]:
+    values = np.stack([strength(row, by) for row in scores])
+    jaccard, rbo = overlaps(values, n, n / (n + 1) if persistence is None else persistence)
+    masks = np.stack([strongest(row, n) for row in values])
     share = n / scores.shape[1]
     found = {"jaccard": jaccard, "rbo": rbo}
     row: dict[str, Any] = {}

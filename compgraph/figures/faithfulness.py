@@ -20,13 +20,16 @@ DASHES: dict[str, object] = {"edge": "solid", "node": (0, (4, 1.6))}
 MARKERS: dict[str, str] = {"counterfactual": "o", "zero": "s", "mean": "D"}
 Y_LIMITS = (-0.35, 1.45)
 NEEDED = ("fraction", "n_edges", "metric", "faithfulness")
-Axis = Literal["fraction", "n_nodes", "mean_degree"]
+Axis = Literal["fraction", "n_edges", "n_nodes", "mean_degree"]
 AXES: dict[str, str] = {
     "fraction": "share of edges kept",
+    "n_edges": "edges kept",
     "n_nodes": "nodes of the circuit",
     "mean_degree": "edges per node of the circuit",
 }
 """Measures of size, in words."""
+MOST_DECADES = 3
+"""Of an axis that has ticks at 1, 2 and 5; longer ones at 1 alone."""
 
 
 def series_columns(table: pd.DataFrame) -> list[str]:
@@ -41,6 +44,8 @@ def series_columns(table: pd.DataFrame) -> list[str]:
     ]
 
 
+DEGREE = "mean_degree"
+"""Panel beside those of the metrics."""
 BAND = {"null_low", "null_high", "p", "q"}
 """Columns of the null band."""
 ALPHA = 0.05
@@ -56,7 +61,7 @@ def checked(table: pd.DataFrame, axis: str = "fraction") -> pd.DataFrame:
 
 @style.styled
 def draw(table: pd.DataFrame, *, axis: Axis = "fraction", width: style.Width = "double") -> Figure:
-    """Faithfulness against the size of the circuit, one panel per metric.
+    """Faithfulness against the size of the circuit, one panel per metric; against nodes, the mean degree too.
 
     Parameters
     ----------
@@ -75,20 +80,24 @@ def draw(table: pd.DataFrame, *, axis: Axis = "fraction", width: style.Width = "
     metrics = list(dict.fromkeys(table["metric"]))
     lines = line_styles(table)
     # Four panels are two rows of two: a row of three would leave the fourth alone.
-    columns = min(len(metrics), (2 if len(metrics) == 4 else 3) if width == "double" else 1)
-    rows = -(-len(metrics) // columns)
+    panels = [*metrics, *([DEGREE] if shows_degree(table, axis) else [])]
+    columns = min(len(panels), (2 if len(panels) == 4 else 3) if width == "double" else 1)
+    rows = -(-len(panels) // columns)
     total = min(style.WIDTHS[width], 4.8) if columns == 1 else style.WIDTHS[width]
     panel = 2.35 if width == "double" else 2.1
     legend = 0.14 * legend_rows(lines, total) + 0.08 if len(lines) > 1 else 0.05
     height = rows * panel + legend
     figure = style.new_figure(total, height)
     cell = total / columns
-    for position, metric in enumerate(metrics):
+    for position, metric in enumerate(panels):
         row, column = divmod(position, columns)
         x = (column * cell + 0.56) / total
         y = (height - legend - (row + 1) * panel + 0.45) / height
         axes = figure.add_axes((x, y, (cell - 0.68) / total, (panel - 0.66) / height))
-        draw_panel(axes, table[table["metric"] == metric], lines, axis, first=column == 0)
+        if metric == DEGREE:
+            _degrees(axes, table[table["metric"] == metrics[0]], lines)
+        else:
+            draw_panel(axes, table[table["metric"] == metric], lines, axis, first=column == 0)
         axes.set_title(str(metric).replace("_", " "))
     if len(lines) > 1:
         draw_legend(figure, lines, total)
@@ -176,6 +185,26 @@ def draw_panel(axes: Axes, table: pd.DataFrame, lines: dict[str, dict[str, objec
     _axes(axes, table, smallest, axis, first=first)
 
 
+def shows_degree(table: pd.DataFrame, axis: str) -> bool:
+    """Whether there is a panel of the mean degree."""
+    return axis == "n_nodes" and "mean_degree" in table
+
+
+def _degrees(axes: Axes, table: pd.DataFrame, lines: dict[str, dict[str, object]]) -> None:
+    """How many edges a node has in circuits of so many nodes."""
+    there = table[table["n_nodes"] > 0]
+    for label, how in lines.items():
+        curve = there[there["curve"] == label].sort_values("fraction", kind="stable")
+        axes.plot(curve["n_nodes"].to_numpy(dtype=float), curve["mean_degree"].to_numpy(dtype=float), **how)  # type: ignore[arg-type]
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(AXES["n_nodes"])
+    axes.set_ylabel("edges per node", labelpad=2)
+
+
 def _axes(axes: Axes, table: pd.DataFrame, smallest: float, axis: str, *, first: bool) -> None:
     axes.set_xscale("log")
     low = smallest / (2.0 if (table[axis] <= 0).any() else 1.0)
@@ -186,7 +215,8 @@ def _axes(axes: Axes, table: pd.DataFrame, smallest: float, axis: str, *, first:
     axes.xaxis.set_major_formatter(FuncFormatter(_share if axis == "fraction" else _plain))
     axes.xaxis.set_minor_formatter(NullFormatter())
     if axis != "fraction":
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        decades = np.log10(axes.get_xlim()[1] / axes.get_xlim()[0])
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < MOST_DECADES else (1.0,)))
     axes.set_xlabel(AXES[axis] + (_of_how_many(table) if axis == "fraction" else ""))
     if first:
         axes.set_ylabel("faithfulness", labelpad=2)
@@ -204,7 +234,7 @@ def _share(value: float, _: object = None) -> str:
 
 
 def _plain(value: float, _: object = None) -> str:
-    return f"{value:.3g}"
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def legend_rows(lines: dict[str, dict[str, object]], inches: float) -> int:
@@ -277,10 +307,12 @@ def caption(table: pd.DataFrame, *, axis: Axis = "fraction", subject: str = "", 
         _fact(part, str(metric).replace("_", " "), level)
         for metric, part in table.groupby("metric", sort=False)
     ]
+    degrees = " The last panel has the edges per node of the same circuits." if shows_degree(table, axis) else ""
     return (
         f"{opening} The network runs with only its strongest edges (or nodes) intact and all others replaced"
         " by their baseline value; 1 is the whole model's metric, 0 the metric with everything"
-        f" ablated.{_beyond(table)}{intervals}{chance} Look for how early a curve reaches 1: the earlier, the sparser"
+        f" ablated.{_beyond(table)}{intervals}{chance}{degrees}"
+        " Look for how early a curve reaches 1: the earlier, the sparser"
         " the circuit; values above 1 mean that the removed edges worked against the behaviour. In this run,"
         f" {'; '.join(facts)}."
     )

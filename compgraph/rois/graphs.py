@@ -19,7 +19,7 @@ from compgraph.rois.signals import Floats, Units
 
 MOST_NEIGHBOURS, FEWEST_NEIGHBOURS = 10, 3
 
-GRAPHS = ("correlation", "covariance", "partial", "knn", "significant", "coactivation")
+GRAPHS = ("correlation", "covariance", "partial", "knn", "shared-neighbours", "significant", "coactivation")
 
 
 def unit_graph(
@@ -41,12 +41,13 @@ def unit_graph(
     graph
         `correlation`: every pair, signed. `covariance`: the same in the units of the recorded numbers, so that what
         varies more counts more. `partial`: correlation given all other units (Ledoit-Wolf): who goes together
-        directly. `knn`: each unit and those it correlates with most. `significant`: correlations whose adjusted
-        p-value is at most `level` (Benjamini-Hochberg, rows along a text corrected for autocorrelation).
-        `coactivation`: phi of being active (above `active_above`) together, for sparse features; signals must be
-        activations.
+        directly. `knn`: each unit and those it correlates with most. `shared-neighbours`: how many of their nearest
+        two units have in common, themselves among these (Jarvis & Patrick 1973), a whole number. `significant`:
+        correlations whose adjusted p-value is at most `level` (Benjamini-Hochberg, rows along a text corrected for
+        autocorrelation). `coactivation`: phi of being active (above `active_above`) together, for sparse features;
+        signals must be activations.
     neighbours
-        `knn`: how many of each unit; 0 for the root of the number of units, between 3 and 10.
+        `knn`, `shared-neighbours`: how many of each unit; 0 for the root of the number of units, between 3 and 10.
     weighted
         `knn`: weights are correlations, negative ones 0; else all are 1.
     mutual
@@ -65,6 +66,8 @@ def unit_graph(
         return ComputationalGraph.from_matrix(units.correlation)
     if graph == "knn":
         return nearest_neighbours(units.correlation, neighbours, weighted=weighted, mutual=mutual)
+    if graph == "shared-neighbours":
+        return shared_neighbours(units.correlation, neighbours)
     if graph == "significant":
         found = pearson.compute(_setting(units, samples="autocorrelation", level=level))
         return _all_nodes(units, sparsify(found, "significance", level=level))
@@ -81,14 +84,32 @@ def nearest_neighbours(
 
     Parameters as for `unit_graph`, of a matrix of correlations, float64 [n, n].
     """
-    n = len(correlation)
-    count = min(neighbours or min(MOST_NEIGHBOURS, max(FEWEST_NEIGHBOURS, math.isqrt(n))), n - 1)
+    count = _count(len(correlation), neighbours)
     # Shifted, so that the largest in size is the largest: of negative correlations the weakest is the nearest.
     near = sparsify(ComputationalGraph.from_matrix(1 + correlation), "nearest", k=count, mutual=mutual)
     source, target = near.source, near.target
     weight = np.maximum(correlation[source, target], 0) if weighted else np.ones(len(source))
     kept = weight > 0
     return ComputationalGraph(near.node_names, source[kept], target[kept], None, weight[kept], directed=False)
+
+
+def shared_neighbours(correlation: Floats, neighbours: int = 0) -> ComputationalGraph:
+    """Graph that joins units by how many nearest units they share, each unit among its own.
+
+    Parameters as for `nearest_neighbours`.
+    """
+    n = len(correlation)
+    shifted = np.array(correlation)
+    np.fill_diagonal(shifted, np.inf)
+    nearest = np.argsort(-shifted, axis=1, kind="stable")[:, : _count(n, neighbours) + 1]
+    among = np.zeros((n, n), np.float32)
+    among[np.arange(n)[:, None], nearest] = 1
+    return ComputationalGraph.from_matrix((among @ among.T).astype(np.float64), drop_zeros=True)
+
+
+def _count(n: int, neighbours: int) -> int:
+    """Neighbours of each of n units: as many as asked for, or about the root of n."""
+    return min(neighbours or min(MOST_NEIGHBOURS, max(FEWEST_NEIGHBOURS, math.isqrt(n))), n - 1)
 
 
 def _setting(units: Units, **options: Any) -> Setting:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compgraph.catalogue.units import SHARED, contradictions
 from compgraph.communities.agreement import n_parts
 from compgraph.communities.block_model import BlockModel
 from compgraph.communities.sbm import fit_sbm
@@ -48,8 +49,10 @@ def find(
         `compgraph.rois.graphs.unit_graph`. `knn` tells which units belong together, whatever the size of their
         correlations; graphs of all correlations also tell units apart whose correlations differ in size.
     weights
-        `real-normal`, `real-exponential` (weights >= 0) or `none` (which pairs are joined). `auto`: none for an
-        unweighted graph, else real-normal.
+        `none` (which pairs are joined) or a model of `fit_sbm`: `real-normal`, `real-exponential` (weights >= 0: `knn`
+        and `shared-neighbours`), `discrete-geometric`, `discrete-poisson`, `discrete-binomial` (whole weights:
+        `shared-neighbours`). `auto`: none for an unweighted graph, discrete-poisson for `shared-neighbours`, else
+        real-normal.
     degree_corrected
         `always`, `never`; `auto`: always for an unweighted graph, else whichever describes it shorter.
     nested
@@ -72,18 +75,18 @@ def find(
     DataError
         A level that the hierarchy does not have, or settings that contradict each other.
     """
-    if nested and isinstance(n_rois, int):
-        raise DataError("rois: a nested model has as many blocks as it finds; give a range of n_rois, or nested: false")
-    if hierarchy_level and not nested:
-        raise DataError(
-            f"rois: hierarchy_level is {hierarchy_level}, and only a nested model has levels (nested: true)"
-        )
+    weighted = of_graph.get("weighted", False)
+    for reason in contradictions(
+        n_rois=n_rois, nested=nested, hierarchy_level=hierarchy_level, weights=weights, graph=graph, weighted=weighted
+    ).values():
+        raise DataError(f"rois: {reason}")
     if units.n == 1:
         return np.zeros(1, np.int32)
     joined = unit_graph(units, graph, **of_graph)
     plain = bool((joined.weight == 1).all())
     options: dict[str, Any] = {"n_runs": n_runs, "seed": seed, "engine": engine}
-    options["weights"] = {"auto": None if plain else "real-normal", "none": None}.get(weights, weights)
+    usual = None if plain else "discrete-poisson" if graph == SHARED else "real-normal"
+    options["weights"] = {"auto": usual, "none": None}.get(weights, weights)
     corrected = DEGREES[degree_corrected]
     options["degree_corrected"] = True if corrected is None and plain else corrected
     limits = bounds(n_rois)

@@ -111,23 +111,6 @@ def roi_stability(
     return RoiStability(table, tuple(repeats))
 
 
-def agreement_by_site(first: Partition, second: Partition, sites: Sequence[str] | None = None) -> pd.DataFrame:
-    """How much two divisions of a network agree, of two checkpoints for instance: site, ari, ami, vi (nats).
-
-    Parameters
-    ----------
-    first, second
-        Divisions of the same sites.
-    sites
-        Which; None for those that both divide.
-    """
-    import pandas as pd
-
-    both = [s for s in first.sites if s in second.labels and max(n_regions(first, s), n_regions(second, s)) > 1]
-    rows = [{"site": s, **_agreement(first, second, s)} for s in (both if sites is None else sites)]
-    return pd.DataFrame(rows, columns=["site", "ari", "ami", "vi"])
-
-
 def consensus(partition: Partition, repeats: Sequence[Partition], sites: Sequence[str] | None = None) -> Partition:
     """The regions that repeats agree on: units by how often they share a region (average linkage), as many as before.
 
@@ -146,7 +129,7 @@ def consensus(partition: Partition, repeats: Sequence[Partition], sites: Sequenc
     chosen = [s for s in partition.sites if n_regions(partition, s) > 1] if sites is None else list(sites)
     labels = {site: np.array(values) for site, values in partition.labels.items()}
     for site in chosen:
-        own = _divided(partition, site)
+        own = labels_divided(partition, site)
         live = np.flatnonzero(own != DEAD)
         if len(live) < 2:
             continue
@@ -227,7 +210,7 @@ class Resampled:
         return self._moments[site]
 
 
-def _divided(partition: Partition, site: str) -> npt.NDArray[np.int32]:
+def labels_divided(partition: Partition, site: str) -> npt.NDArray[np.int32]:
     """Labels of a site, without those of a dictionary's error, which no method divides."""
     labels = partition.labels[site]
     return np.where(labels < n_regions(partition, site), labels, DEAD).astype(np.int32)
@@ -246,7 +229,7 @@ def _rows(kind: str, first: Partition, second: Partition, a: int, b: int, sites:
 
 
 def _agreement(one: Partition, other: Partition, site: str) -> dict[str, float]:
-    first, second = _divided(one, site), _divided(other, site)
+    first, second = labels_divided(one, site), labels_divided(other, site)
     return {
         "ari": adjusted_rand(first, second),
         "ami": adjusted_mutual_information(first, second),

@@ -1,4 +1,4 @@
-"""Edge ablation between features of MLPs without a pass of the module for each, against brute force, in float64."""
+"""Edge ablation between features without a pass of the module for each, against brute force, in float64."""
 
 from __future__ import annotations
 
@@ -16,21 +16,25 @@ from tests.connectivity.effective.feature_brute import halves, with_features
 from tests.connectivity.effective.test_eap import make_pairs
 from tests.models.tiny import ONE_PER_FAMILY, tiny_network
 
-PLACES = {"mlp.0": "write", "mlp.1": "hidden"}
+PLACES = {
+    "mlps": {"mlp.0": "write", "mlp.1": "hidden"},
+    "attention": {"attn.0": "hidden", "attn.1": "write", "mlp.0": "write"},
+}
 
 
 @pytest.mark.parametrize("variant", ONE_PER_FAMILY)
 @pytest.mark.parametrize("activation", ["relu", "jumprelu", "topk"])
-def test_equals_brute_force(variant, activation, monkeypatch):
+@pytest.mark.parametrize("places", PLACES)
+def test_equals_brute_force(variant, activation, places, monkeypatch):
     monkeypatch.setattr("compgraph.ablation.sweeps.between_units", lambda partition: True)
-    net = with_features(tiny_network(variant, dtype=torch.float64), PLACES, activation=activation)
+    net = with_features(tiny_network(variant, dtype=torch.float64), PLACES[places], activation=activation)
     pairs = make_pairs(n=2, t=4, padded=True)
     assert isinstance(runner_for(net, halves(net), "exact"), FeatureUnitRunner)
     for baseline in ("counterfactual", "zero"):
         # see test_feature_runner: two norms in a row multiply rounding where a stream is all but zero
         atol = 1e-7 if (variant, baseline) == ("gemma2", "zero") else 1e-10
-        for k, partition in enumerate((halves(net), Partition.units(net))):
-            density, split = ((0.1, True), (0.8, False))[k]
+        cases = ((halves(net), 0.1, True), (Partition.units(net), 0.8, False), (Partition.units(net), 0.05, True))
+        for partition, density, split in cases:
             _, mask, circuit = random_circuit(net, partition, density, 7, split)
             expected = by_brute_force(net, partition, pairs, mask, baseline, split)
             logits = run_graph(net, circuit, pairs, baseline=baseline)

@@ -9,6 +9,7 @@ import torch
 from compgraph.ablation.run import run_graph
 from compgraph.ablation.sweeps import runner_for
 from compgraph.ablation.unit_runner import UnitRunner
+from compgraph.graph import ComputationalGraph
 from compgraph.partition import Partition
 from tests.ablation.test_run import by_brute_force, random_circuit
 from tests.connectivity.effective.test_eap import SPLITTABLE, cutting, make_pairs
@@ -42,3 +43,17 @@ def test_coarser_parts_equal_brute_force(variant, baseline, monkeypatch):
         expected = by_brute_force(net, partition, pairs, mask, baseline)
         logits = run_graph(net, circuit, pairs, baseline=baseline)
         np.testing.assert_allclose(logits.numpy(), expected.numpy(), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("baseline", ["counterfactual", "zero"])
+def test_an_embedding_that_nothing_reads_is_in_no_stream(baseline):
+    """Rows that keep most of what there is start from the stream of all changes: of those that count."""
+    net, pairs = tiny_network("gpt2", dtype=torch.float64), make_pairs(n=2, t=4)
+    partition = Partition.units(net)
+    graph = ComputationalGraph.from_architecture(net, partition)
+    embed = graph.source < partition.node_slice("attn.0").start
+    mask = ~embed & (graph.target == graph.target.max())
+    mask |= (graph.source == 0) & (graph.target == graph.source[mask].min())
+    expected = by_brute_force(net, partition, pairs, mask, baseline, True)
+    logits = run_graph(net, graph.subgraph(mask), pairs, baseline=baseline)
+    np.testing.assert_allclose(logits.numpy(), expected.numpy(), rtol=0, atol=1e-10)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from compgraph.cli.plan import describe, why
+from compgraph.cli.plan import batches_in_words, describe, why
 
 
 def job(
@@ -71,3 +71,11 @@ def test_the_plan_is_grouped_by_stage_in_pipeline_order() -> None:
 
 def test_nothing_to_do() -> None:
     assert describe([], 9, "config.yaml") == ["config.yaml: nothing to do, all 9 results are up to date."]
+
+
+def test_the_plan_says_how_many_jobs_a_cluster_would_get() -> None:
+    jobs = [job("effective", "Missing") | {"wildcards": {"model": model}} for model in ("a", "a", "a", "b")]
+    jobs += [job("sbm", "Missing") | {"wildcards": {"place": "a/main/mix"}}, job("report", "Missing")]
+    (said,) = batches_in_words(jobs, 2)
+    assert "up to 2 in a row" in said and "that is 5 jobs" in said
+    assert batches_in_words(jobs, 1) == batches_in_words(jobs[:1], 2) == []

@@ -156,5 +156,5 @@ def test_the_workflow_is_found_from_anywhere() -> None:
 def test_the_command_line() -> None:
     line = workflow.command_line(Path("/root"), Path("c.yaml"), ["--dry-run"])
     assert line[-1] == "--dry-run"
-    assert line[line.index("--logger") + 1] == "compgraph"
+    assert [line[line.index(f"--{part}") + 1] for part in ("logger", "executor", "scheduler")] == ["compgraph"] * 3
     assert line[line.index("--configfile") + 1] == "c.yaml"

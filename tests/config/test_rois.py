@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from compgraph import catalogue
 from compgraph.config.results import Result
 from compgraph.config.study import Study
 from compgraph.errors import ConfigError
@@ -45,8 +46,30 @@ def test_random_regions_read_those_whose_sizes_they_have() -> None:
         ("a: {n_rois: [2]}", "rois.a.n_rois"),
         ("a: {n_rois: 2, scope: model}", "rois.a.scope"),
         ("a: {method: heads, models: [net]}", "rois.a.models"),
+        ("a: {method: sbm, nested: true, n_rois: 4}", "rois.a.n_rois .*give a range of n_rois"),
+        ("a: {method: sbm, hierarchy_level: 1}", "rois.a.hierarchy_level .*only a nested model"),
+        ("a: {method: sbm, weights: discrete-poisson, weighted: true}", "rois.a.weights .*not knn with weights"),
+        ("a: {method: sbm, weights: real-exponential, graph: covariance}", "rois.a.weights .*not covariance"),
+        ("a: {method: sbm, weights: poisson}", "rois.a.weights .*discrete-poisson"),
     ],
 )
 def test_what_cannot_be_is_refused(entry: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         study(entry)
+
+
+def test_what_only_graph_tool_serves_is_refused_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "missing", lambda entry: list(entry.requires))
+    study("a: {method: sbm, n_rois: 4, engine: dense}\n  b: {method: sbm, weights: none}")
+    for entry, place in (("{method: sbm, nested: true}", "nested"), ("{method: sbm, engine: graph-tool}", "engine")):
+        with pytest.raises(ConfigError, match=rf"rois\.a\.{place} .*conda install -c conda-forge graph-tool"):
+            study(f"a: {entry}")
+
+
+def test_regions_at_several_checkpoints_are_followed() -> None:
+    found = study("a: {n_rois: 2, models: [tf], checkpoints: all}\n  b: {n_rois: 3, models: [tf]}")
+    shown = found.figure_inputs[("tf/all/mix", "roi-stability")]
+    assert {(one.name, one.checkpoint) for one in shown} == {
+        ("a", f"step-{step:06d}") for step in (0, 10, 100)
+    }
+    assert not any(name == "roi-stability" and place.startswith("net") for place, name in found.figure_inputs)

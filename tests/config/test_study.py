@@ -159,7 +159,7 @@ def test_counterfactuals(data: str, expected: bool) -> None:
 
 
 def test_figures_are_named_once() -> None:
-    assert {entry.per for entry in catalogue.FIGURES.values()} <= {"result", "place", "model"}
+    assert {entry.per for entry in catalogue.FIGURES.values()} <= {"result", "place", "entry", "model"}
     one = Result("effective", "heads", "m", "c", "d")
     assert one.place == "m/c/d"
 
@@ -182,7 +182,10 @@ def test_what_a_missing_library_is_needed_for_is_left_out(monkeypatch: pytest.Mo
     monkeypatch.setattr(catalogue, "missing", lambda entry: list(entry.requires))
     without = Study(small())
     assert paths(without, "sbm") == set()
-    assert without.left_out() == ["sbm is left out: it needs graph_tool, which is not installed (see compgraph doctor)"]
+    said = "sbm.nested is left out: it needs graph_tool, which is not installed (see compgraph doctor)"
+    assert without.left_out() == [said]
+    flat = Study(small(SMALL.replace("nested: {", "nested: {nested: false, ")))
+    assert paths(flat, "sbm") and flat.left_out() == []  # the dense engine serves it
     small(SMALL.replace("km: {", "km: {method: sbm, "))  # the dense engine serves it
     needing = replace(catalogue.ROIS["sbm"], requires=("graph_tool",))
     monkeypatch.setitem(catalogue.ROIS, "sbm", needing)

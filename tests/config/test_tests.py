@@ -65,6 +65,56 @@ def test_a_result_reads_what_its_entry_names() -> None:
     assert all(read in known for read in one.test_inputs("/".join(place), "regions").values())
 
 
+AGAIN = WITH.replace("datasets:\n", "datasets:\n  more: {kind: mixture, tasks: [ioi], n: 32, on_request: true}\n")
+AGAIN = AGAIN.replace("heads: {partition: heads,", "heads: {partition: heads, datasets: [mix, more],").replace(
+    "effective:\n", "effective:\n  other: {partition: heads, datasets: [mix, more]}\n"
+)
+REPEATED = """
+tests:
+  repeated:
+    method: reproducibility
+    graphs: [effective.heads]
+    datasets: [mix]
+    seeds: [more, effective.other, mix]
+    phrasings: ["effective.other@more"]
+"""
+
+
+def test_graphs_made_again_are_read_with_their_data_and_nothing_else_is_made_of_what_is_on_request() -> None:
+    one, place = study(AGAIN + REPEATED), ("tf", "step-000100")
+    assert one.test_inputs("/".join((*place, "mix")), "repeated@effective.heads") == {
+        "graph": Result("effective", "heads", *place, "mix"),
+        "again:seeds:more": Result("effective", "heads", *place, "more"),
+        "data:more": Result("data", "more", "tf", dataset="more"),
+        "again:seeds:effective.other": Result("effective", "other", *place, "mix"),
+        "again:phrasings:effective.other@more": Result("effective", "other", *place, "more"),
+        "data:effective.other@more": Result("data", "more", "tf", dataset="more"),
+    }
+    assert made(one) == {"/".join((*place, "mix/tests/repeated@effective.heads.json"))}
+    results = one.results()
+    assert set(results) >= set(one.test_inputs("/".join((*place, "mix")), "repeated@effective.heads").values())
+    about = {(result.stage, result.name) for result in results if result.dataset == "more" and result.stage != "figure"}
+    assert about == {("data", "more"), ("effective", "heads"), ("effective", "other")}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "said"),
+    [
+        ("seeds: [more, effective.other, mix]", "seeds: [less]", "tests.repeated.seeds[0]", "more"),
+        ("seeds: [more, effective.other, mix]", "seeds: [effective.no]", "tests.repeated.seeds[0]", "effective.other"),
+        ("seeds: [more, effective.other, mix]", "seeds: [effective.channels]", "tests.repeated.seeds", "partition"),
+        ("effective.other@more", "sbm.other@more", "tests.repeated.phrasings[0]", "effective.<name>@<dataset>"),
+        ("datasets: [mix, more]}", "datasets: [mix]}", "tests.repeated", "does not make"),
+        ("[more, effective.other, mix]\n    phrasings: [\"effective.other@more\"]", "null", "tests.repeated", "seeds"),
+    ],
+)  # fmt: skip
+def test_graphs_made_again_must_be_there_and_have_the_same_nodes(old, new, place, said) -> None:
+    assert old in AGAIN + REPEATED
+    with pytest.raises(ConfigError) as error:
+        small((AGAIN + REPEATED).replace(old, new))
+    assert place in str(error.value) and said in str(error.value)
+
+
 def test_blocks_that_cannot_be_fitted_here_leave_their_tests_out(monkeypatch) -> None:
     monkeypatch.setattr(catalogue, "missing", lambda entry: [lib for lib in entry.requires if lib == "graph_tool"])
     assert not any("/separate@" in path for path in made(study()))
@@ -87,6 +137,18 @@ def test_figures_are_drawn_for_the_results_of_their_method() -> None:
     drawn = {result.name for result in study().results() if result.stage == "figure"}
     assert {"minimality.needed@effective.heads", "class-ablation.regions", "faithfulness-degree"} <= drawn
     assert not any(name.startswith(("minimality.early", "knock-out.needed", "stability")) for name in drawn)
+
+
+def test_one_figure_shows_all_graphs_of_an_entry_and_their_regions() -> None:
+    few = "{method: against-random, graphs: [effective.heads]}"
+    found = study(f"{SMALL}\ntests:\n  nodes: {{method: against-random, models: [tf]}}\n  few: {few}\n").figure_inputs
+    place = ("tf", "step-000100", "mix")
+    assert found["/".join(place), "roi-vs-heads.nodes"] == [
+        Result("tests", "nodes", *place, "effective.heads"),
+        Result("tests", "nodes", *place, "effective.roi"),
+        Result("rois", "km", *place),
+    ]
+    assert found["/".join(place), "roi-vs-heads.few"] == [Result("tests", "few", *place, "effective.heads")]
 
 
 @pytest.mark.parametrize(

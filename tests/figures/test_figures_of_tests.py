@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from compgraph.figures import circuit_tests, faithfulness, knock_out, minimality, stability
+from compgraph.figures import circuit_tests, faithfulness, knock_out, minimality, reproducibility, stability
 
 from .examples import faithfulness_table, overlapping_texts, texts_outside
 
@@ -89,9 +89,9 @@ def test_stability(width):
     assert "With 100 edges the Jaccard index is 0.50, by chance 0.05" in stability.caption(agreement())
 
 
-@pytest.mark.parametrize("module", [circuit_tests, minimality, stability])
+@pytest.mark.parametrize("module", [circuit_tests, minimality, reproducibility, stability])
 def test_no_circuit_is_a_sentence(module):
-    tables = [pd.DataFrame({"reason": []})] * (2 if module is minimality else 1)
+    tables = [pd.DataFrame({"reason": []})] * (2 if module in (minimality, reproducibility) else 1)
     assert tidy(module.draw(*tables)) and module.caption(*tables).endswith(".")
 
 
@@ -104,6 +104,46 @@ def test_faithfulness_against_another_size(axis):
     assert figure.axes[0].get_xlabel() == faithfulness.AXES[axis]
     drawn = {float(x) for line in figure.axes[0].lines for x in line.get_xdata() if line.get_marker() == "o"}
     assert set(table.loc[table["fraction"] > 0, axis].astype(float)) <= drawn
+    assert len(figure.axes) == table["metric"].nunique() + (axis == "n_nodes")
     assert faithfulness.AXES[axis] in faithfulness.caption(table, axis=axis)
     with pytest.raises(ValueError, match=axis):
         faithfulness.draw(table.drop(columns=axis), axis=axis)
+    if axis == "n_nodes":
+        degrees = {y for line in figure.axes[-1].lines for y in line.get_ydata()}
+        assert degrees == set(table["mean_degree"])
+        assert "edges per node" in faithfulness.caption(table, axis=axis)
+
+
+def again(sources=("seeds", "phrasings"), sizes=(0.01, 0.1, 1.0), nulls=True):
+    parts = [agreement(sizes).assign(source=source) for source in sources]
+    table = pd.concat(parts, ignore_index=True)
+    for name in ("jaccard", "rbo"):
+        table = table.assign(**{f"{name}_{what}": 0.1 if nulls else np.nan for what in NULL})
+    rows = [
+        {"source": source, "data": data, "graph": graph, "metric": "kl", "cpr": 0.9}
+        for source in sources
+        for data in ("this", "effective.again@other")
+        for graph in ("this", "effective.again@other")
+    ]
+    return table, pd.DataFrame(rows)
+
+
+NULL = ("null", "null_low", "null_high", "p", "q")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("sources", [("seeds",), ("seeds", "phrasings")])
+def test_reproducibility(width, sources):
+    for nulls in (True, False):
+        circuits, areas = again(sources, nulls=nulls)
+        figure = reproducibility.draw(circuits, areas, width=width)
+        assert tidy(figure) and len(figure.axes) == 3
+        caption = reproducibility.caption(circuits, areas)
+        assert f"over {sources[-1]} the Jaccard index with 100 edges is 0.50" in caption
+        assert ("of random circuits 0.10" in caption) == nulls
+    dots = sum(len(line.get_xdata()) for line in figure.axes[2].lines)
+    assert dots == len(areas) and len(reproducibility.data(circuits, areas)) == len(circuits) + len(areas)
+    undefined = areas.assign(cpr=np.nan)
+    assert tidy(reproducibility.draw(circuits, undefined, width=width))
+    with pytest.raises(ValueError, match="lacks the columns jaccard_null"):
+        reproducibility.draw(circuits.drop(columns="jaccard_null"), areas)

@@ -6,7 +6,7 @@ from scipy import stats
 
 from compgraph.errors import DataError
 from compgraph.multiple_testing import adjust
-from compgraph.rois.graphs import GRAPHS, nearest_neighbours, unit_graph
+from compgraph.rois.graphs import GRAPHS, nearest_neighbours, shared_neighbours, unit_graph
 from tests.communities.graphs import groups
 from tests.rois.recordings import factor_signals, units
 
@@ -80,3 +80,13 @@ def test_what_has_no_graph_is_refused() -> None:
         unit_graph(units(SIGNALS), "dense")
     with pytest.raises(DataError, match="has one live unit"):
         unit_graph(units(SIGNALS[:, 3:5]), "knn")
+
+
+def test_shared_neighbours_are_counted() -> None:
+    r = np.corrcoef(LIVE.T)
+    near = [{i, *sorted((j for j in range(13) if j != i), key=lambda j: -r[i, j])[:4]} for i in range(13)]
+    expected = np.array([[len(near[i] & near[j]) for j in range(13)] for i in range(13)], float)
+    graph = shared_neighbours(r, 4)
+    assert graph.matrix()[PAIRS].tolist() == expected[PAIRS].tolist()
+    assert graph.n_edges == (expected[PAIRS] > 0).sum() < len(r) * 6
+    assert unit_graph(units(SIGNALS), "shared-neighbours", neighbours=4).matrix().tolist() == graph.matrix().tolist()

@@ -23,6 +23,27 @@ def test_factors_are_recovered(graph: str, n_rois: int | None) -> None:
     assert adjusted_rand(found, groups(48, 4)) > 0.95
 
 
+@pytest.mark.parametrize(
+    ("weights", "graph"),
+    [
+        ("discrete-poisson", "shared-neighbours"),
+        ("discrete-geometric", "shared-neighbours"),
+        ("discrete-binomial", "shared-neighbours"),
+        ("real-exponential", "shared-neighbours"),
+        ("auto", "shared-neighbours"),
+        ("discrete-poisson", "knn"),
+        ("none", "knn"),
+        ("real-normal", "knn"),
+    ],
+)
+def test_weights_are_modelled_as_asked(weights: str, graph: str) -> None:
+    planted = units(factor_signals(200, groups(24, 3), seed=0))
+    found = find(planted, None, 0, graph=graph, weights=weights, n_runs=1)
+    assert adjusted_rand(found, groups(24, 3)) > 0.95
+    noise = units(np.random.default_rng(1).normal(size=(200, 24)))
+    assert find(noise, None, 0, graph=graph, weights=weights, n_runs=1).max() == 0
+
+
 def test_dense_correlations_also_tell_sizes_apart() -> None:
     labels = find(units(factor_signals(300, groups(48, 2), seed=1)), None, 0, graph="correlation", n_runs=1)
     assert labels.max() + 1 > 2
@@ -59,3 +80,10 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         find(signals, 3, 0, nested=True)
     with pytest.raises(DataError, match="only a nested model has levels"):
         find(signals, None, 0, hierarchy_level=1)
+    for weights, options, graph in (
+        ("discrete-poisson", {"graph": "correlation"}, "shared-neighbours, not correlation"),
+        ("discrete-poisson", {"graph": "knn", "weighted": True}, "not knn with weights"),
+        ("real-exponential", {"graph": "partial"}, "knn and shared-neighbours, not partial"),
+    ):
+        with pytest.raises(DataError, match=graph):
+            find(signals, None, 0, weights=weights, **options)

@@ -10,7 +10,7 @@ from compgraph.partition import Partition
 from compgraph.rois import find_rois
 from compgraph.rois.overlap import overlap_with_heads
 from compgraph.rois.recordings import ArrayRecording
-from compgraph.rois.stability import Resampled, agreement_by_site, co_assignment, consensus, roi_stability
+from compgraph.rois.stability import Resampled, co_assignment, consensus, roi_stability
 from tests.communities.graphs import groups, transformer
 from tests.rois.recordings import MemoryRecording, factor_signals
 
@@ -63,13 +63,6 @@ def test_the_consensus_outvotes_a_stray_division() -> None:
     stray = np.random.default_rng(0).permutation(true)
     parts = [Partition.from_labels({"units": labels}) for labels in (stray, true, true, true)]
     assert adjusted_rand(consensus(parts[0], parts[1:]).labels["units"], true) == 1
-
-
-def test_divisions_of_two_checkpoints_are_compared_site_by_site() -> None:
-    first, second = (find_rois(factor_signals(40, groups(10, 2), k), method="kmeans", n_rois=2) for k in (0, 1))
-    table = agreement_by_site(first, second)
-    assert table["site"].tolist() == ["units"]
-    assert table["ari"][0] == pytest.approx(adjusted_rand_score(first.labels["units"], second.labels["units"]))
 
 
 def test_heads_overlap_with_themselves_and_not_with_random_regions() -> None:

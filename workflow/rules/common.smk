@@ -1,14 +1,20 @@
 """Parameters that rules share. Each rule gets the options of its own entry and the digest of its own code, no more."""
 
 
+from functools import cache
+
+# Snakemake asks again for every job and whenever it looks for the next one, and thousands of jobs share an entry.
+flags_of, code_of = cache(STUDY.flags), cache(STUDY.code)
+
+
 def flags(stage):
     """Options of the verb for the entry that the wildcard `name` means."""
-    return lambda wildcards: STUDY.flags(stage, wildcards.get("name", ""))
+    return lambda wildcards: flags_of(stage, wildcards.get("name", ""))
 
 
 def code(stage):
     """Digest of the code behind that entry."""
-    return lambda wildcards: STUDY.code(stage, wildcards.get("name", ""))
+    return lambda wildcards: code_of(stage, wildcards.get("name", ""))
 
 
 def rois(stage):

@@ -11,7 +11,7 @@ rule figure:
     params:
         name=lambda wildcards: wildcards.figure.partition(".")[0],
         subject=lambda wildcards: ", ".join(wildcards.place.split("/")),
-        code=lambda wildcards: STUDY.code("figure", wildcards.figure.partition(".")[0]),
+        code=lambda wildcards: code_of("figure", wildcards.figure.partition(".")[0]),
     wildcard_constraints:
         figure=r"[a-z][a-z0-9@._-]*",
     log:

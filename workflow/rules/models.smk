@@ -29,8 +29,8 @@ rule import_model:
         payload=directory("<results>/{model}/{checkpoint}/model"),
     params:
         revision=lambda wildcards: STUDY.revision(wildcards.model, wildcards.checkpoint),
-        flags=lambda wildcards: STUDY.flags("import-model", wildcards.model),
-        code=lambda wildcards: STUDY.code("import-model", wildcards.model),
+        flags=lambda wildcards: flags_of("import-model", wildcards.model),
+        code=lambda wildcards: code_of("import-model", wildcards.model),
     wildcard_constraints:
         model="|".join(map(re.escape, STUDY.pretrained())) or "(?!)",
     log:

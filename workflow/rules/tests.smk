@@ -25,8 +25,9 @@ rule tests:
             f"--input {role}={STUDY.path(read)}" for role, read in read_by_test(wildcards).items()
         ),
         baseline=lambda wildcards, input: "".join(f"--baseline-data {path}" for path in input.get("baseline", [])),
-        flags=lambda wildcards: STUDY.flags("tests", wildcards.test.partition("@")[0]),
-        code=lambda wildcards: STUDY.code("tests", wildcards.test.partition("@")[0]),
+        cache=f"{STUDY.config.run.results}/cache",
+        flags=lambda wildcards: flags_of("tests", wildcards.test.partition("@")[0]),
+        code=lambda wildcards: code_of("tests", wildcards.test.partition("@")[0]),
     wildcard_constraints:
         test=r"[a-z0-9][a-z0-9._-]*(@effective\.[a-z0-9][a-z0-9._-]*)?",
     log:
@@ -34,5 +35,5 @@ rule tests:
     benchmark:
         "<results>/benchmarks/{model}/{checkpoint}/{dataset}/tests/{test}.tsv"
     shell:
-        "compgraph tests {input.model} {input.data} {params.read} {params.baseline} --output {output.manifest} {params.flags} "
+        "compgraph tests {input.model} {input.data} {params.read} {params.baseline} --cache {params.cache} --output {output.manifest} {params.flags} "
         "--code {params.code} --device {DEVICE} --threads {threads} --log-file {log} --quiet"

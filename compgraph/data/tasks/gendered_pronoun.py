@@ -62,14 +62,16 @@ class Options:
         "sentences of a story, which small models know too, or the question tags of the literature",
         choices=("story", "tag"),
     )
-    n_templates: int = option(0, "number of sentence templates; 0 for all", 0, len(TAGS))
+    n_templates: int = option(0, "number of sentence templates, at most; 0 for all", 0, len(TAGS))
+    first_template: int = option(0, "number of the first template; others are other wordings", 0, len(TAGS) - 1)
     n_names: int = option(16, "number of names of each gender", 1, len(FEMALE))
     n_fillers: int = option(len(PLACES), "number of places and moods, or roles and praises", 1, len(PLACES))
 
     @property
     def templates(self) -> tuple[str, ...]:
         """The sentences in use."""
-        return (STORIES if self.style == "story" else TAGS)[: self.n_templates or None]
+        every = (STORIES if self.style == "story" else TAGS)[self.first_template :]
+        return every[: self.n_templates or None]
 
     @property
     def fillers(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

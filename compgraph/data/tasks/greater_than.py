@@ -34,10 +34,16 @@ YEARS = tuple(f"{year:02d}" for year in range(100))
 class Options:
     """Settings of the task."""
 
-    n_templates: int = option(1, "number of sentence templates; the first is that of the paper", 1, len(TEMPLATES))
+    n_templates: int = option(1, "number of templates, at most; the first is that of the paper", 1, len(TEMPLATES))
+    first_template: int = option(0, "number of the first template; others are other wordings", 0, len(TEMPLATES) - 1)
     n_nouns: int = option(len(NOUNS), "number of nouns", 1, len(NOUNS))
     first_century: int = option(11, "first two digits of the earliest year", 10, 99)
     last_century: int = option(17, "first two digits of the latest year", 10, 99)
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """The sentences in use."""
+        return TEMPLATES[self.first_template : self.first_template + self.n_templates]
 
 
 def _radices(settings: Options) -> list[int]:
@@ -48,7 +54,7 @@ def _radices(settings: Options) -> list[int]:
             f"first_century = {settings.first_century}"
         )
     # Start years 02 to 98: there is always a right continuation left, and the counterfactual 01 differs.
-    return [settings.n_templates, settings.n_nouns, n_centuries, 97]
+    return [len(settings.templates), settings.n_nouns, n_centuries, 97]
 
 
 def capacity(**options: Any) -> int:
@@ -72,8 +78,8 @@ def generate(n: int, rng: np.random.Generator, **options: Any) -> list[Item]:
     for i, (template, noun, century, year) in enumerate(digits.tolist()):
         ends = continuations(year + 2)
         words = {"noun": NOUNS[noun], "century": settings.first_century + century}
-        clean = TEMPLATES[template].format(start=f"{words['century']}{YEARS[year + 2]}", **words)
-        corrupted = TEMPLATES[template].format(start=f"{words['century']}01", **words)
+        clean = settings.templates[template].format(start=f"{words['century']}{YEARS[year + 2]}", **words)
+        corrupted = settings.templates[template].format(start=f"{words['century']}01", **words)
         items.append(Item(f"greater_than/{i:06d}", "greater_than", clean, corrupted, *ends))
     return items
 
@@ -88,5 +94,5 @@ def vocabulary(**options: Any) -> list[str]:
     settings = read_options(Options, "greater_than", options)
     centuries = [str(c) for c in range(settings.first_century, settings.last_century + 1)]
     empty = {"noun": "", "start": "", "century": ""}
-    texts = [text.format(**empty) for text in TEMPLATES[: settings.n_templates]]
+    texts = [text.format(**empty) for text in settings.templates]
     return [*texts, *NOUNS[: settings.n_nouns], *YEARS, *centuries]

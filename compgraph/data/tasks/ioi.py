@@ -60,16 +60,22 @@ class Options:
     order: str = option(
         "mixed", "whether the subject is named second (abba), first (baba) or both ways", choices=ORDERS
     )
-    n_templates: int = option(len(TEMPLATES), "number of sentence templates", 1, len(TEMPLATES))
+    n_templates: int = option(len(TEMPLATES), "number of sentence templates, at most", 1, len(TEMPLATES))
+    first_template: int = option(0, "number of the first template; others are other wordings", 0, len(TEMPLATES) - 1)
     n_names: int = option(len(NAMES), "number of names", 6, len(NAMES))
     n_places: int = option(len(PLACES), "number of places", 1, len(PLACES))
     n_things: int = option(len(THINGS), "number of things given", 1, len(THINGS))
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """The sentences in use."""
+        return TEMPLATES[self.first_template : self.first_template + self.n_templates]
 
 
 def _radices(settings: Options) -> list[int]:
     names = settings.n_names
     n_orders = 2 if settings.order == "mixed" else 1
-    return [settings.n_templates, n_orders, names, names - 1, settings.n_places, settings.n_things]
+    return [len(settings.templates), n_orders, names, names - 1, settings.n_places, settings.n_things]
 
 
 def capacity(**options: Any) -> int:
@@ -99,7 +105,7 @@ def generate(n: int, rng: np.random.Generator, **options: Any) -> list[Item]:
     items = []
     for i in range(n):
         words = {"place": PLACES[place[i]], "thing": THINGS[thing[i]]}
-        sentence = TEMPLATES[template[i]]
+        sentence = settings.templates[template[i]]
         a, b = NAMES[first[i]], NAMES[second[i]]
         subject, recipient = (b, a) if subject_second[i] else (a, b)
         clean = sentence.format(a=a, b=b, s=subject, **words)
@@ -126,4 +132,4 @@ def vocabulary(**options: Any) -> list[str]:
     settings = read_options(Options, "ioi", options)
     empty = {"a": "", "b": "", "s": "", "place": "", "thing": ""}
     words = NAMES[: settings.n_names] + PLACES[: settings.n_places] + THINGS[: settings.n_things]
-    return [*(text.format(**empty) for text in TEMPLATES[: settings.n_templates]), *words]
+    return [*(text.format(**empty) for text in settings.templates), *words]

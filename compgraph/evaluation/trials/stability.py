@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from compgraph.catalogue import EFFECTIVE
-from compgraph.connectivity.effective.attribution import effective_connectivity
 from compgraph.errors import DataError
 from compgraph.evaluation.stability import cpr_stability, stability
 from compgraph.evaluation.trials.trial import Given, Outcome
@@ -58,20 +55,10 @@ def run(
 
 def _again(given: Given, samples: int, batch_size: int | None, seed: int) -> list[ComputationalGraph]:
     """The graph of each sample, scored as the graph was."""
-    made, graph, pairs = given.made_by, given.the_graph, given.examples("chosen")
-    if made.get("method") not in EFFECTIVE:
-        raise DataError("stability makes a graph again, and the parameters of this one are not known")
-    if given.reference is not None or graph.attributes.get("baseline_data", "own") != "own":
-        raise DataError("stability cannot make a graph again whose baseline was taken from other data")
+    pairs = given.examples("chosen")
     if not 2 <= samples <= pairs.n:
         raise DataError(f"samples is {samples}; with {pairs.n} examples it must be between 2 and {pairs.n}")
-    options: dict[str, Any] = {option.name: made[option.name] for option in EFFECTIVE[made["method"]].options}
     dealt = np.random.default_rng(seed).permutation(pairs.n)[: samples * (pairs.n // samples)]
-    assert graph.partition is not None
     return [
-        effective_connectivity(
-            given.net, pairs.subset(np.sort(rows)), given.partition, made["method"], metric=made["metric"],
-            baseline=made["baseline"], split_qkv=made["split_qkv"], batch_size=batch_size, seed=made["seed"], **options,
-        )
-        for rows in np.split(dealt, samples)
-    ]  # fmt: skip
+        given.made_again(pairs.subset(np.sort(rows)), given.partition, batch_size) for rows in np.split(dealt, samples)
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from compgraph.ablation.baselines import Baseline, make_baseline
 from compgraph.attribution.scores import Attributed
 from compgraph.attribution.some import SomeItems
+from compgraph.catalogue import BASELINES, EFFECTIVE
+from compgraph.connectivity.effective.attribution import effective_connectivity
 from compgraph.data.holding_out import Examples, examples_for, held_out
 from compgraph.errors import DataError
 from compgraph.evaluation.planning import circuit_of_size
@@ -45,6 +48,10 @@ class Given:
         Labels of the graph's nodes; None: every node by itself.
     partitions
         Regions by name.
+    replicates
+        What differs (seeds, phrasings) to other graphs of the same nodes by name, each with all of its examples.
+    cache
+        Folder in which constants that are learned for baselines are kept.
     """
 
     net: Network
@@ -55,6 +62,8 @@ class Given:
     attributions: Attributed | None = None
     blocks: Labelled | None = None
     partitions: Mapping[str, Partition] = field(default_factory=dict)
+    replicates: Mapping[str, Mapping[str, tuple[ComputationalGraph, Any]]] = field(default_factory=dict)
+    cache: Path | None = None
 
     @property
     def the_graph(self) -> ComputationalGraph:
@@ -87,14 +96,37 @@ class Given:
         return SomeItems(self.the_attributions, rows if which == "held-out" else ~rows)
 
     def baseline(self, name: str, pairs: Any, seed: int) -> Baseline:
-        """What removed edges and nodes carry."""
-        nodes = None if self.graph is None else self.partition
-        return make_baseline(name, self.net, pairs, reference=self.reference, seed=seed, partition=nodes)
+        """What removed edges and nodes carry; nothing is learned from examples that were held out."""
+        nodes, reference = None if self.graph is None else self.partition, self.reference
+        if reference is None and self.graph is not None and self.held_out and BASELINES[name].per_node:
+            reference = self.examples("chosen")
+        return make_baseline(
+            name, self.net, pairs, reference=reference, seed=seed, partition=nodes, cache=self.cache
+        )  # fmt: skip
 
     def circuit(self, size: float, selection: str, options: Mapping[str, Any]) -> ComputationalGraph | None:
         """The pruned circuit of a size; None where no path is left."""
         circuit = circuit_of_size(self.the_graph, size, selection, options).prune()
         return circuit if circuit.n_edges else None
+
+    def made_again(self, pairs: Any, partition: Partition, batch_size: int | None = None) -> ComputationalGraph:
+        """The graph as it was made, from other examples or over other nodes.
+
+        Raises
+        ------
+        DataError
+            The parameters that made the graph are not known, or its baseline came from other data.
+        """
+        made = self.made_by
+        if made.get("method") not in EFFECTIVE:
+            raise DataError("this test makes a graph again, and the parameters of this one are not known")
+        if self.reference is not None or self.the_graph.attributes.get("baseline_data", "own") != "own":
+            raise DataError("this test cannot make a graph again whose baseline was taken from other data")
+        options: dict[str, Any] = {option.name: made[option.name] for option in EFFECTIVE[made["method"]].options}
+        return effective_connectivity(
+            self.net, pairs, partition, made["method"], metric=made["metric"], baseline=made["baseline"],
+            split_qkv=made["split_qkv"], batch_size=batch_size, seed=made["seed"], **options,
+        )  # fmt: skip
 
     @property
     def partition(self) -> Partition:

@@ -24,13 +24,13 @@ def gini(view: View, seed: int) -> float:
 
     0: all equal; towards 1: all weight on one pair.
     """
-    return _gini(view.magnitude, view.n_allowed - view.n_edges)
+    return gini_of(view.magnitude, view.n_allowed - view.n_edges)
 
 
 @measure()
 def strength_gini(view: View, seed: int) -> float:
     """Gini coefficient of the nodes' strengths (in plus out): how much a few nodes carry."""
-    return _gini(view.strength, 0)
+    return gini_of(view.strength, 0)
 
 
 @measure()
@@ -55,8 +55,8 @@ def strength_tail(view: View, seed: int) -> float:
     return float(ratio.sum() / spread)
 
 
-def _gini(values: Floats, zeros: int) -> float:
-    """Half the mean absolute difference over the mean, of some values and so many zeros."""
+def gini_of(values: Floats, zeros: int) -> float:
+    """Gini coefficient of some numbers >= 0 and so many zeros: half the mean absolute difference over the mean."""
     ordered = np.sort(values)
     n = len(ordered) + zeros
     ranks = 2 * np.arange(zeros + 1, n + 1) - n - 1

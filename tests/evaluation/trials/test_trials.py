@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from compgraph import catalogue
+from compgraph.ablation.baselines import make_baseline
+from compgraph.ablation.circuits import masks_for
 from compgraph.ablation.run import run_graph
 from compgraph.attribution.record import node_attributions
 from compgraph.attribution.scores import scores_by_item
@@ -16,7 +20,12 @@ from compgraph.config.tests import METHODS
 from compgraph.connectivity.effective import effective_connectivity
 from compgraph.data.holding_out import examples_for, held_out
 from compgraph.errors import DataError, GraphError
+from compgraph.evaluation.block_ablation import block_ablation
+from compgraph.evaluation.class_ablation import random_partition
+from compgraph.evaluation.concentration import inequality, lorenz_curves
+from compgraph.evaluation.faithfulness import faithfulness
 from compgraph.evaluation.profiles import NamedLabels, joined
+from compgraph.evaluation.separability import task_separability
 from compgraph.evaluation.stability import stability
 from compgraph.evaluation.trials.trial import Given
 from compgraph.evaluation.verdict import verdict
@@ -107,6 +116,115 @@ def test_stability_is_of_the_graph_made_again_from_disjoint_samples(given):
     assert len(found.tables["areas"]) == 3
     with pytest.raises(DataError, match="samples is 13"):
         run("stability", given, samples=13, sizes=[0.5], by="abs", metrics=["logit_difference"], **SHARED)
+
+
+def test_what_a_baseline_learns_is_from_the_chosen_examples_and_shared_with_the_stage_ablation(given, tmp_path):
+    one = replace(given, cache=tmp_path)
+    held, chosen = (examples_for(given.pairs, 0.5, which) for which in ("held-out", "chosen"))
+    frame = masks_for(given.net, given.graph)
+    staged = make_baseline(
+        "optimal", given.net, held, reference=chosen, partition=frame.partition, cache=tmp_path
+    )  # fmt: skip
+    mine = one.baseline("optimal", held, 0)
+    assert mine._key(given.net) == staged._key(given.net) and mine.folder == tmp_path
+    assert one.baseline("mean", held, 0).data.n == held.n
+
+
+def again(net, pairs, **options):
+    graph = effective_connectivity(net, examples_for(pairs, 0.5, "chosen"), Partition.heads(net), **options)
+    graph.attributes["held_out"] = 0.5
+    return graph, pairs
+
+
+def test_graphs_made_again_are_compared_on_examples_that_none_was_made_from(given):
+    other = make_pairs(n=24, seed=5)
+    some = held_out(given.pairs, 0.5)  # of either half of the others as many are known
+    other.clean[np.flatnonzero(~some)[:4]] = given.pairs.clean[np.flatnonzero(some)[:4]]
+    there, steps = again(given.net, other), again(given.net, given.pairs, method="eap-ig-inputs")
+    one = replace(given, replicates={"seeds": {"there": there}, "phrasings": {"there": there, "steps": steps}})
+    settings = {"sizes": [0.1, 0.5], "by": "abs", "metrics": ["logit_difference"], "among": "layers", "n_null": 19}
+    found = run("reproducibility", one, **settings, **SHARED)
+    table, areas = found.tables["circuits"], found.tables["areas"]
+    pd.testing.assert_frame_equal(
+        table[table["source"] == "seeds"].iloc[:, :13], stability({"seeds": [given.graph, there[0]]}, [0.1, 0.5])
+    )
+    assert set(areas[areas["source"] == "phrasings"]["graph"]) == {"this", "there", "steps"}
+    assert set(areas["data"]) == {"this", "there"}  # `steps` is of the same examples
+    seen = {one.tobytes() for one in examples_for(other, 0.5, "chosen").clean}
+    tested = examples_for(given.pairs, 0.5, "held-out")
+    lost = sum(row.tobytes() in seen for row in tested.clean)
+    here = areas[(areas["source"] == "seeds") & (areas["data"] == "this")]
+    assert lost and set(here["n_seen"]) == {lost} and set(here["n_examples"]) == {tested.n - lost}
+    assert "seeds: circuits of" in found.verdict and "random ones" in found.verdict and not found.notes
+    with pytest.raises(DataError, match="none are given"):
+        run("reproducibility", given, **settings, **SHARED)
+
+
+AGAINST = {"sites": None, "sizes": [0.1, 0.5], "metrics": ["logit_difference"], "examples": "held-out", **SHARED}
+
+
+def test_random_nodes_have_graphs_and_circuits_of_their_own(given):
+    found = run("against-random", given, n_random=2, n_bootstrap=20, **AGAINST)
+    chosen, held = (examples_for(given.pairs, 0.5, which) for which in ("chosen", "held-out"))
+    graphs, nulls = [], []
+    for draw in range(2):
+        part = random_partition(Partition.heads(given.net), seed=draw)
+        assert [part.part_sizes(site).tolist() for site in part.sites] == [
+            given.partition.part_sizes(site).tolist() for site in part.sites
+        ]
+        graphs.append(effective_connectivity(given.net, chosen, part))
+        nulls.append(faithfulness(given.net, graphs[-1], held, [0.1, 0.5], n_bootstrap=0).table["faithfulness"])
+    table = found.tables["circuits"]
+    expected = faithfulness(given.net, given.graph, held, [0.1, 0.5], n_bootstrap=20).table
+    np.testing.assert_allclose(table["faithfulness"], expected["faithfulness"])
+    np.testing.assert_allclose(table["null_mean"], np.mean(nulls, axis=0), rtol=1e-9)
+    assert set(table["p"]) <= {1 / 3, 2 / 3, 1.0}
+    pd.testing.assert_frame_equal(found.tables["inequality"], inequality(given.graph, graphs))
+    pd.testing.assert_frame_equal(found.tables["carried"], lorenz_curves(given.graph, graphs))
+    assert "random nodes" in found.verdict
+
+
+def test_single_units_have_no_random_counterpart(given):
+    part = Partition.mixed(given.net, {"mlp.*": "units"})
+    graph = effective_connectivity(given.net, examples_for(given.pairs, 0.5, "chosen"), part)
+    one = Given(given.net, given.pairs, graph=graph, made_by=MADE_BY)
+    found = run("against-random", one, n_random=2, n_bootstrap=0, **AGAINST)
+    assert found.tables["circuits"]["null_mean"].isna().all() and "no random counterpart" in found.notes[0]
+    elsewhere = run("against-random", given, n_random=1, n_bootstrap=0, **AGAINST | {"sites": ["mlp.*"]})
+    assert elsewhere.summary["n_random"] == 0
+    with pytest.raises(GraphError, match="matches no site"):
+        run("against-random", given, n_random=1, n_bootstrap=0, **AGAINST | {"sites": ["conv.*"]})
+
+
+def test_a_graph_without_its_parameters_cannot_be_made_again(given):
+    with pytest.raises(DataError, match="parameters of this one are not known"):
+        run("against-random", replace(given, made_by={}), n_random=1, n_bootstrap=0, **AGAINST)
+
+
+def test_every_division_is_ablated_at_the_same_sites(given):
+    """Regions serve by the examples that are not held out, and each division is what block ablation says of it."""
+    whole = {"attn.0": "heads"}
+    parts = {"heads": Partition.mixed(given.net, whole), "mixed": random_partition(Partition.mixed(given.net, whole))}
+    one = Given(given.net, given.pairs, attributions=given.attributions, partitions=parts)
+    settings = {"sign": "support", "metrics": ["logit_difference"], "among": "site", "n_null": 2, "n_bootstrap": 0}
+    found = run("region-ablation", one, held_out=0.5, least=0.0, **settings, **SHARED)
+    assert found.summary["sites"] == ["attn.0"]
+    rows = held_out(given.pairs, 0.5)
+    held = given.pairs.subset(np.flatnonzero(rows))
+    for name, part in parts.items():
+        nodes = part.node_slice("attn.0")
+        labels = np.full(part.n_nodes, -1)
+        labels[nodes] = np.arange(nodes.stop - nodes.start)
+        serving = task_separability(
+            SomeItems(given.attributions, ~rows), part, given.pairs.task, labels, sign="support", n_permutations=0
+        ).serving()
+        expected = block_ablation(
+            given.net, part, held, labels, serving, metrics=["logit_difference"], among="site", n_null=2, n_bootstrap=0
+        )
+        rows_of = found.tables["tasks"]["partition"] == name
+        own = found.tables["tasks"][rows_of].drop(columns="partition").reset_index(drop=True)
+        pd.testing.assert_frame_equal(own, expected.table)
+    assert "heads" in found.verdict and "mixed" in found.verdict
 
 
 def test_blocks_serve_by_the_chosen_examples_and_are_ablated_on_the_others(given):

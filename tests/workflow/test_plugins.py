@@ -1,0 +1,138 @@
+"""The Snakemake plugins of the workflow: which jobs run when, together, and how."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.workflow.conftest import ROOT
+
+
+def plugin(name: str, folder: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    # Snakemake looks for plugins when it is imported, not again when this test changes the path.
+    importlib.import_module("snakemake.cli")
+    monkeypatch.syspath_prepend(str(ROOT / "workflow" / folder))
+    return importlib.import_module(name)
+
+
+@dataclass(eq=False)
+class Job:
+    """What plugins ask of a job."""
+
+    output: list[Any]
+    rule: Any = field(default_factory=lambda: Rule("effective"))
+    wildcards_dict: dict[str, str] = field(default_factory=dict)
+    resources: dict[str, Any] = field(default_factory=dict)
+    priority: int = 0
+
+    @property
+    def scheduler_resources(self) -> dict[str, Any]:
+        return self.resources
+
+    def is_group(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class Rule:
+    name: str
+
+
+@pytest.mark.parametrize(
+    ("line", "arguments"),
+    [
+        ("compgraph sbm a.json --output 'b c.json' --quiet", ["sbm", "a.json", "--output", "b c.json", "--quiet"]),
+        ("compgraph figure x --subject 'a, b'", ["figure", "x", "--subject", "a, b"]),
+        ("compgraph sbm a.json > log", None),
+        ("compgraph sbm $(ls)", None),
+        ("compgraph sbm a.json && touch b", None),
+        ("snakemake --version", None),
+        ("", None),
+    ],
+)
+def test_only_plain_calls_share_a_process(
+    line: str, arguments: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = plugin("snakemake_executor_plugin_compgraph", "plugins", monkeypatch)
+    assert executor.arguments_of(line) == arguments
+
+
+def test_results_are_at_home_with_their_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = plugin("snakemake_executor_plugin_compgraph", "plugins", monkeypatch)
+    named = {"model": "tf", "checkpoint": "step-1", "dataset": "mix"}
+    assert executor.place_of(Job([], wildcards_dict=named)) == "tf/step-1"
+    assert executor.place_of(Job([], wildcards_dict={"place": "tf/step-1/mix"})) == "tf/step-1"
+    assert executor.place_of(Job([])) == ""
+
+
+def test_costs_are_written_as_snakemake_writes_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from snakemake.benchmark import write_benchmark_records
+
+    from compgraph.cli.workers import Made
+    from compgraph.report.costs import read_costs
+
+    executor = plugin("snakemake_executor_plugin_compgraph", "plugins", monkeypatch)
+    (tmp_path / "tf/step-1/sbm").mkdir(parents=True)
+    made = Made(0, seconds=2.5, cpu_seconds=1.25, peak_bytes=3 * 2**20)
+    write_benchmark_records([executor.record_of(made)], str(tmp_path / "tf/step-1/sbm/a.tsv"), False)
+    (cost,) = read_costs(tmp_path)
+    assert (cost.seconds, cost.cpu_seconds, cost.peak_bytes) == (2.5, 1.25, 3 * 2**20)
+
+
+def test_one_checkpoint_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = plugin("snakemake_scheduler_plugin_compgraph", "plugins", monkeypatch).Scheduler(None, None, None)
+    names = ["tf/b/sbm/x.json", "tf/a/sbm/x.json", "tf/a/effective/x.json"]
+    jobs = [Job([name], resources={"_cores": 1, "mem_mb": 10}) for name in names]
+    jobs.append(Job(["tf/c/x.json"], resources={"_cores": 1}, priority=5))
+    chosen = scheduler.select_jobs(jobs, jobs, {"_cores": 3, "mem_mb": 15}, {})
+    assert [job.output[0] for job in chosen] == ["tf/c/x.json", "tf/a/effective/x.json"]
+    assert scheduler.select_jobs(jobs, jobs, {"_cores": 0, "mem_mb": 15}, {}) == []
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    return plugin("snakemake_executor_plugin_compgraph_slurm", "cluster", monkeypatch)
+
+
+def test_a_cluster_job_is_of_one_stage_and_model(cluster: ModuleType) -> None:
+    jobs = [
+        Job([f"{model}/{step}/{name}.json"], Rule(name), {"model": model})
+        for step in (2, 1, 0)
+        for model in ("a", "b")
+        for name in ("effective", "ablation")
+    ]
+    cut = [[job.output[0] for job in batch] for batch in cluster.batches(jobs, 2)]
+    assert ["a/0/effective.json", "a/1/effective.json"] in cut and ["a/2/effective.json"] in cut
+    assert sorted(map(len, cut)) == [1] * 4 + [2] * 4
+    assert [len(batch) for batch in cluster.batches(jobs, 1)] == [1] * 12
+
+
+def test_a_batch_needs_the_time_of_all_and_the_memory_of_one(cluster: ModuleType) -> None:
+    jobs = [
+        Job([], resources={"_cores": 1, "mem_mb": 500, "runtime": 5, "slurm_account": "lab"}),
+        Job([], resources={"_cores": 2, "mem_mb": 900, "runtime": 7}),
+    ]
+    batch = cluster.Batch.__new__(cluster.Batch)
+    batch._jobs, batch._toposorted = frozenset(jobs), [jobs]
+    assert dict(batch.resources.items()) == {"_cores": 2, "mem_mb": 900, "runtime": 12, "slurm_account": "lab"}
+
+
+def test_what_is_whole_when_a_cluster_job_fails_is_made(cluster: ModuleType, tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    paths = [tmp_path / f"{name}.json" for name in ("before", "anew", "old", "none")]
+    jobs = [Job([str(path), str(path.with_suffix(".graph"))]) for path in paths]
+    for path in paths[1:3]:
+        path.write_text("1")
+    executor = SimpleNamespace(_before={job: cluster.seals(job) for job in jobs})
+    paths[0].write_text("2")
+    paths[1].unlink()
+    paths[1].with_suffix(".new").write_text("2")
+    paths[1].with_suffix(".new").rename(paths[1])
+    assert [cluster.Executor._is_made(executor, job) for job in jobs] == [True, True, False, False]
