@@ -12,6 +12,7 @@ from compgraph.communities.agreement import compare_partitions
 from compgraph.errors import DataError
 from compgraph.multiple_testing import benjamini_hochberg
 from compgraph.partition import DEAD, Partition
+from compgraph.rois.signals import n_regions
 from compgraph.rois.stability import labels_divided
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def roi_agreement(
 def _sites(partitions: Mapping[str, Partition]) -> list[str]:
     first, *others = partitions.values()
     shared = [site for site in first.sites if all(site in one.labels for one in others)]
-    return [site for site in shared if any(one.n_parts(site) > 1 for one in partitions.values())]
+    return [site for site in shared if any(n_regions(one, site) > 1 for one in partitions.values())]
 
 
 def _check(partitions: Mapping[str, Partition], sites: Sequence[str]) -> None:
@@ -102,7 +103,7 @@ def _compared(
 ) -> list[dict[str, Any]]:
     a, b = labels_divided(first, site), labels_divided(second, site)
     live = (a != DEAD) & (b != DEAD)
-    about = {"n_first": first.n_parts(site), "n_second": second.n_parts(site), "n_units": int(live.sum())}
+    about = {"n_first": n_regions(first, site), "n_second": n_regions(second, site), "n_units": int(live.sum())}
     table = compare_partitions(a, b, n_permutations=max(1, n_permutations), seed=seed)
     if not n_permutations:
         table[["null_mean", "null_sd", "z", "p"]] = np.nan

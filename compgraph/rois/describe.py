@@ -47,8 +47,8 @@ def describe_rois(
         One row a region of the recorded sites with several (the error of a dictionary is none); none if no site has.
         roi, site, size (units). within, between: mean correlation of its live units with each other and with the site's
         other units (NaN where there is no such pair). snr: variance of its mean signal that its units share over what
-        they do not, n r / (1 - r) with r = within (0 if r < 0). Where items have classes: top_class, selectivity, null, p, p_adjusted
-        (`selectivity`). stability: mean over the repeats of the largest Jaccard index with one of their regions (Hennig
+        they do not, n r / (1 - r) with r = within (0 if r < 0). Where items have classes: top_class, selectivity, null,
+        p, p_adjusted (`selectivity`). stability: mean over the repeats of the largest Jaccard index with one of their regions (Hennig
         2007); NaN without repeats.
     """
     import pandas as pd
