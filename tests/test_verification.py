@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from compgraph import store
 from compgraph.disk import lock, remove_leftover
 from compgraph.errors import StoreError
 from compgraph.provenance import Provenance
-from compgraph.verification import survey, verify_tree
+from compgraph.verification import settle_dates, survey, verify_tree
 
 
 def make(path: Path, text: str, **inputs: store.Result | str) -> store.Result:
@@ -76,6 +78,16 @@ def test_what_no_manifest_names(root: Path) -> None:
         "graph@effective.heads.txt.partial": "leftover",
         "other.json": "torn",
     }
+
+
+def test_dates_of_the_future_become_today(root: Path) -> None:
+    early, late = root / "net" / "model.json", root / "net" / "data" / "table.json"
+    before = time.time()
+    os.utime(early, (before - 100, before - 100))
+    os.utime(late, (before + 1e6, before + 1e6))
+    assert settle_dates([early, late, root / "none"]) == 1
+    assert early.stat().st_mtime == pytest.approx(before - 100)
+    assert before - 1 < late.stat().st_mtime <= time.time()
 
 
 def test_no_folder_is_one_sentence(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def command(
     """
     from compgraph.cli.workflow import claimed, results_held, snakemake, workflow_root
     from compgraph.config.metrics import own_code
+    from compgraph.verification import settle_dates
 
     root = workflow_root()
     path = find_config(root, config)
@@ -61,6 +62,8 @@ def command(
         for manifest, reason in find_damaged(study, verify).items():
             call.say(f"note: made again: {reason}")
             manifest.unlink()
+        if settled := settle_dates([*study.paths(), *study.payloads()]):
+            call.say(f"note: {settled} files of the results were dated in the future; they now have the date of today")
         with snakemake(root, path, arguments, log, [held]) as process:
             claim(process.process.pid)
             with watch.shown():

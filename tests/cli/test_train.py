@@ -14,7 +14,7 @@ from compgraph.config.models import MODEL_KINDS, TRAINABLE
 from compgraph.models.recipes import FAMILIES, ImageRecipe, TransformerRecipe, recipe_from
 
 RECIPES = {"transformer": TransformerRecipe, "cnn": ImageRecipe, "mlp": ImageRecipe, "layers": ImageRecipe}
-OURS = {"source", "architecture", "options", "checkpoints", "steps"}
+OURS = {"variants", "seeds", "source", "architecture", "options", "checkpoints", "steps"}
 SHAPES = {"channels", "hidden", "layers"}
 
 
