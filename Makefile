@@ -1,11 +1,11 @@
-# make run | test | plan | bench | docs | lock | clean. Each sets up .venv first, once (envs/setup.sh).
+# make run | test | test-faults | plan | bench | docs | lock | clean. Each sets up .venv first, once (envs/setup.sh).
 CONFIG ?= config.yaml
 PYTHON := .venv/bin/python
 SETUP := .venv/.compgraph-setup
 export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := run
-.PHONY: run test check plan bench docs lock setup clean
+.PHONY: run test test-faults check plan bench docs lock setup clean
 
 run: $(SETUP)
 	@.venv/bin/compgraph run --config $(CONFIG)
@@ -15,6 +15,9 @@ plan: $(SETUP)
 
 test: check
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
+
+test-faults: $(SETUP)
+	COMPGRAPH_FAULTS=200 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s tests/faults
 
 check: $(SETUP)
 	$(PYTHON) -m ruff check .
