@@ -38,7 +38,7 @@ FIGURES: Table = table(
     _against("mean_degree", "faithfulness against the circuit's mean degree"),
     _figure("blocks", "sbm", "the weight matrix sorted by block", reads=("graph",)),
     Entry(
-        "sbm-structures", "compgraph.figures.sbm_structures", "generated graphs: what block models and communities find",
+        "sbm-structures", "compgraph.figures.sbm_structures", "generated graphs: what blocks and communities find",
         "draw", stage="structures", tables=("graphs", "nodes", "edges", "models"),
     ),
     Entry(
