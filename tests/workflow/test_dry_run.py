@@ -46,7 +46,8 @@ def test_plan(config: str, place: Path, call: Run, workflow_copy: Path) -> None:
     source = "train" if "train" in stages else "import-model"
     values = yaml.safe_load((ROOT / config).read_text())
     always = {source, "data", "activations", "figure", "report"}
-    if values.get("sbm") and values["figures"]["draw"] == "all" and not missing(STAGES["structures"]):
+    draw = (values.get("figures") or {}).get("draw", "all")
+    if values.get("sbm") and draw == "all" and not missing(STAGES["structures"]):
         always.add("structures")
     assert stages == [stage for stage in STAGES if stage in always or values.get(stage)]
 
