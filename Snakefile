@@ -60,6 +60,7 @@ include: "workflow/rules/tests.smk"
 include: "workflow/rules/statistics.smk"
 include: "workflow/rules/comparison.smk"
 include: "workflow/rules/tracking.smk"
+include: "workflow/rules/structures.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 

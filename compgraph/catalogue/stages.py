@@ -38,6 +38,10 @@ FIGURES: Table = table(
     _against("mean_degree", "faithfulness against the circuit's mean degree"),
     _figure("blocks", "sbm", "the weight matrix sorted by block", reads=("graph",)),
     Entry(
+        "sbm-structures", "compgraph.figures.sbm_structures", "generated graphs: what blocks and communities find",
+        "draw", stage="structures", tables=("graphs", "nodes", "edges", "models"),
+    ),
+    Entry(
         "three-connectivities",
         "compgraph.figures.three_connectivities",
         "kinds of connectivity against each other, with what chance gives",
@@ -130,6 +134,7 @@ STAGES: Table = table(
     _stage("comparison", "comparison", "Every two of some graphs, edge by edge."),
     _stage("tracking", "tracking", "What changes over the checkpoints of a training."),
     _stage("scale", "scale", "Structure against the size of models."),
+    _stage("structures", "structures", "What is found in graphs of known structure.", requires=("graph_tool",)),
     _stage("figure", "figure", "Draw one figure."),
     _stage("report", "report", "One HTML page of every figure and how it was made."),
 )

@@ -11,8 +11,10 @@ import numpy as np
 
 from compgraph import catalogue
 from compgraph.communities.chance import NULLS, sampler
+from compgraph.communities.modularity import UnscaledError
 from compgraph.communities.optimise import run_seeds
-from compgraph.communities.result import Chance, Communities
+from compgraph.communities.pairs import node_pairs
+from compgraph.communities.result import Chance, Communities, undefined
 from compgraph.errors import ConfigError
 from compgraph.graph import ComputationalGraph
 from compgraph.graph_import import as_graph
@@ -69,7 +71,8 @@ def find_communities(
     Returns
     -------
     Communities
-        With `chance`: `z`, `p`, and `n_beyond_chance`, which is 0 where nothing was found.
+        With `chance`: `z`, `p`, and `n_beyond_chance`, which is 0 where nothing was found. Where weights are too
+        unequal for the modularity of a layered graph, one community of quality NaN, with a note.
 
     Raises
     ------
@@ -95,7 +98,7 @@ def find_communities(
     entry = catalogue.COMMUNITIES[method]
     search: Callable[..., Communities] = catalogue.load(entry)
     given = as_graph(graph)
-    found = search(given, seed=seed, **options)
+    found = _searched(given, method, seed, options)
     found = replace(found, notes=found.notes + _conversion_notes(given))
     if n_nulls == 0 and not null_graphs:
         return found
@@ -119,6 +122,19 @@ def find_communities(
     return found
 
 
+def _searched(graph: ComputationalGraph, method: str, seed: int, options: dict[str, Any]) -> Communities:
+    """What a method finds; one community of undefined quality where the expected weights are out of reach."""
+    search: Callable[..., Communities] = catalogue.load(catalogue.COMMUNITIES[method])
+    try:
+        return search(graph, seed=seed, **options)
+    except UnscaledError as error:
+        weighted = node_pairs(graph)
+        strength = np.zeros(graph.n_nodes)
+        for ends in (weighted.source, weighted.target):
+            strength += np.bincount(ends, weighted.magnitude, minlength=graph.n_nodes)
+        return undefined(graph, strength == 0, method, {"seed": seed, **options}, str(error))
+
+
 @dataclass(frozen=True)
 class _Search:
     """One run of a method, as it is made on the graph and on every null graph."""
@@ -128,7 +144,7 @@ class _Search:
     options: dict[str, Any]
 
     def __call__(self, graph: ComputationalGraph) -> tuple[float, int]:
-        found = catalogue.load(catalogue.COMMUNITIES[self.method])(graph, seed=self.seed, **self.options)
+        found = _searched(graph, self.method, self.seed, self.options)
         return found.quality, found.n
 
 

@@ -24,10 +24,17 @@ from compgraph.errors import GraphError
 TOLERANCE = 1e-11
 """Margins of the expected weights agree with the strengths to this share of the total weight."""
 
+ENOUGH = 1e-8
+"""The same where weights are so unequal that scaling creeps, and `MAX_STEPS` do not bring it to `TOLERANCE`."""
+
 MAX_STEPS = 50_000
 
 ROUNDING = 1e-9
 """Differences between weight and expectation below this share of the largest weight are rounding."""
+
+
+class UnscaledError(GraphError):
+    """No product of node factors has the strengths of this graph, or none was reached."""
 
 
 def quality(matrix: Floats, labels: npt.ArrayLike) -> float:
@@ -159,6 +166,8 @@ def expected_weights(weights: Floats, allowed: Mask) -> Floats:
     ------
     GraphError
         If a positive weight lies on a forbidden pair.
+    UnscaledError
+        If the weights are too unequal to scale.
     """
     if (weights[~allowed] > 0).any():
         u, v = np.argwhere((weights > 0) & ~allowed)[0]
@@ -203,10 +212,15 @@ def sinkhorn(start: Floats, rows: Floats, columns: Floats) -> Floats:
     rows, columns
         Sums to reach, float [n] and [k], with equal totals.
 
+    Returns
+    -------
+    float [n, k]
+        Sums agree to `TOLERANCE` of the total, or to `ENOUGH` after `MAX_STEPS`.
+
     Raises
     ------
-    GraphError
-        If the sums are not reached: the zeros do not leave room for them.
+    UnscaledError
+        If the sums are not reached: the zeros do not leave room for them, or barely.
     """
     x, y = np.ones(len(rows)), np.ones(len(columns))
     total = rows.sum()
@@ -222,7 +236,10 @@ def sinkhorn(start: Floats, rows: Floats, columns: Floats) -> Floats:
                 break
             gap = now
             y = _ratio(columns, sums)
-    raise GraphError(
+        else:
+            if gap <= ENOUGH * total:
+                return x[:, None] * start * y
+    raise UnscaledError(
         f"modularity: strengths were matched to {gap / total:.1e} of the total weight only; "
         "the graph has nodes whose weights are too unequal to scale"
     )

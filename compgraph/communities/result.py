@@ -191,6 +191,28 @@ class Communities:
         return f"Communities({self.method}: {self.n} of {len(self.labels)} nodes, quality {self.quality:.4g}{told})"
 
 
+def undefined(
+    graph: ComputationalGraph, idle: Mask, method: str, parameters: Mapping[str, Any], reason: str
+) -> Communities:
+    """One community of quality NaN, for a graph on which the method's quality has no value.
+
+    Parameters as for `best_of_runs`; `reason` becomes a note.
+    """
+    labels = np.where(idle, -1, 0).astype(np.int32)
+    return Communities(
+        labels=labels,
+        quality=math.nan,
+        method=method,
+        parameters=parameters,
+        agreement=math.nan,
+        runs=((n_parts(labels), math.nan),),
+        names=graph.node_names,
+        sites=tuple(graph.node_columns["site"]),
+        notes=(reason,),
+        partitions=(labels,),
+    )
+
+
 def best_of_runs(
     graph: ComputationalGraph,
     score: Callable[[Labels], float],

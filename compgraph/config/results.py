@@ -33,6 +33,7 @@ PAYLOADS = {
     "comparison": ".parquet",
     "tracking": ".tables",
     "scale": ".tables",
+    "structures": ".tables",
     "figure": ".figure",
 }
 """Ending of the payload beside the manifest of each stage's results."""

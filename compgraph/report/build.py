@@ -24,6 +24,7 @@ GROUPS: dict[str, str] = {
     "evaluation": "Faithfulness of circuits",
     "communities": "Communities",
     "sbm": "Blocks",
+    "structures": "Graphs of known structure",
     "tests": "Tests of circuits, blocks and regions",
     "statistics": "Network statistics",
     "tracking": "Emergence during training",

@@ -22,6 +22,7 @@ READERS = (
     "comparison",
     "tracking",
     "scale",
+    "structures",
 )
 
 

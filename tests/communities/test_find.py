@@ -183,3 +183,14 @@ def test_settings_that_mean_nothing_are_refused() -> None:
         find_communities(graph, null="rewired")
     with pytest.raises(ValueError, match="n_nulls must be at least 0"):
         find_communities(graph, n_nulls=-1)
+
+
+def test_weights_too_unequal_to_scale_give_one_community_and_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compgraph.communities.modularity.MAX_STEPS", 1)
+    graph = layered(transformer(), seed=0, unequal=1.0)[0]
+    for method in ("leiden-layered", "spectral"):
+        found = find_communities(graph, method, n_nulls=2)
+        assert math.isnan(found.quality) and found.n == 1
+        assert "too unequal to scale" in found.notes[0]
+        assert found.chance is not None and found.chance.reason == "the quality is undefined"
+        assert json.loads(json.dumps(found.summary(), allow_nan=False))["quality"] is None

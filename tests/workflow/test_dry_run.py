@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from compgraph.catalogue import STAGES
+from compgraph.catalogue import STAGES, missing
 from tests.workflow.conftest import ROOT, Run
 
 CONFIGS = ["config.yaml", *sorted(f"configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml"))]
@@ -46,6 +46,9 @@ def test_plan(config: str, place: Path, call: Run, workflow_copy: Path) -> None:
     source = "train" if "train" in stages else "import-model"
     values = yaml.safe_load((ROOT / config).read_text())
     always = {source, "data", "activations", "figure", "report"}
+    draw = (values.get("figures") or {}).get("draw", "all")
+    if values.get("sbm") and draw == "all" and not missing(STAGES["structures"]):
+        always.add("structures")
     assert stages == [stage for stage in STAGES if stage in always or values.get(stage)]
 
 
