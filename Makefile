@@ -1,20 +1,27 @@
-# make run | test | plan | bench | docs | lock | clean. Each sets up .venv first, once (envs/setup.sh).
+# make run | run-slurm | test | test-slurm | plan | bench | docs | lock | clean. Each sets up .venv first, once (envs/setup.sh).
 CONFIG ?= config.yaml
 PYTHON := .venv/bin/python
 SETUP := .venv/.compgraph-setup
 export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := run
-.PHONY: run test check plan bench docs lock setup clean
+.PHONY: run run-slurm test test-slurm check plan bench docs lock setup clean
 
 run: $(SETUP)
 	@.venv/bin/compgraph run --config $(CONFIG)
+
+run-slurm: $(SETUP)
+	@.venv/bin/compgraph run --slurm --config $(CONFIG)
 
 plan: $(SETUP)
 	@.venv/bin/compgraph plan --config $(CONFIG)
 
 test: check
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
+
+# Starts a Slurm of its own on this machine: needs root, and apt-get or Debian's slurmctld, slurmd, munge.
+test-slurm: $(SETUP)
+	OMP_NUM_THREADS=1 COMPGRAPH_TEST_SLURM=1 $(PYTHON) -m pytest -q tests/slurm
 
 check: $(SETUP)
 	$(PYTHON) -m ruff check .

@@ -62,6 +62,7 @@ include: "workflow/rules/comparison.smk"
 include: "workflow/rules/tracking.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/resources.smk"
 
 
 onsuccess:

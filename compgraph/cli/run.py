@@ -27,6 +27,7 @@ DEFAULT_CONFIG = Path("config.yaml")
 @verb("run")
 @click.option("--config", "-c", type=TO_BE_GIVEN, help="The study; config.yaml if not given.")
 @click.option("--cores", help="Jobs at a time: a number, or all; by default what the config says.")
+@click.option("--slurm", is_flag=True, help="Make results in jobs of this Slurm cluster; run.slurm says how.")
 @click.option("--verify", is_flag=True, help="Read every byte of earlier results first; what is damaged is made again.")
 @click.option("--open/--no-open", "open_report", default=None, help="Open the report at the end.")
 @click.argument("targets", nargs=-1)
@@ -34,6 +35,7 @@ def command(
     call: Call,
     config: Path | None,
     cores: str | None,
+    slurm: bool,
     verify: bool,
     open_report: bool | None,
     targets: tuple[str, ...],
@@ -43,6 +45,7 @@ def command(
     TARGETS are stages (effective) or files below the results folder; everything if none is given. A run that was
     stopped or killed is continued by running again.
     """
+    from compgraph.cli.slurm import slurm_arguments
     from compgraph.cli.workflow import claimed, results_held, snakemake, workflow_root
     from compgraph.config.metrics import own_code
 
@@ -52,7 +55,12 @@ def command(
     log = study.root / "logs" / "run.log"
     report = study.root / "report" / "index.html"
     settings = study.config.run
-    how = ["--cores", str(cores or settings.cores), "--compgraph-batch", str(settings.batch)]
+    if slurm and cores:
+        fail("compgraph run: --cores is of runs on this machine; with --slurm, run.slurm.jobs is how many at a time")
+    if slurm:
+        how, profile = slurm_arguments(settings), "slurm"
+    else:
+        how, profile = ["--cores", str(cores or settings.cores), "--compgraph-batch", str(settings.batch)], "default"
     arguments = [*how, *expand_targets(study, targets)]
     for sentence in [*own_code(study.config), *study.left_out()]:
         call.say(f"note: {sentence}")
@@ -61,7 +69,7 @@ def command(
         for manifest, reason in find_damaged(study, verify).items():
             call.say(f"note: made again: {reason}")
             manifest.unlink()
-        with snakemake(root, path, arguments, log, [held]) as process:
+        with snakemake(root, path, arguments, log, [held], profile) as process:
             claim(process.process.pid)
             with watch.shown():
                 for event in process:
