@@ -234,6 +234,8 @@ class Watch:
 
     def _job_finished(self, event: Event) -> None:
         number: int = event["job_id"] if "job_id" in event else event.get("jobid", -1)
+        # On a cluster a job is tried again.
+        self.failed = [failed for failed in self.failed if failed.get("jobid") != number]
         name = self.running.pop(number, None)
         if name is None:
             return

@@ -115,7 +115,7 @@ SINGLE_MODELS: dict[str, type[Section]] = {
     "run": Run,
 }
 
-NESTED: dict[tuple[str | int, ...], type[Section]] = {("run", "slurm"): Slurm, ("run", "resources"): Needs}
+NESTED: Mapping[tuple[str, ...], type[Section]] = {("run", "slurm"): Slurm, ("run", "resources"): Needs}
 """Models inside these, by their place."""
 
 TAG_KEYS = {"models": "source", "datasets": "kind"}
@@ -176,7 +176,7 @@ def _keys(location: tuple[str | int, ...]) -> list[str]:
         return list(SECTIONS)
     section = str(location[0])
     if section in SINGLE_MODELS:
-        return list(NESTED.get(location[:2], SINGLE_MODELS[section]).model_fields)
+        return list(NESTED.get(tuple(map(str, location[:2])), SINGLE_MODELS[section]).model_fields)
     members = ENTRY_MODELS[section]
     model = members.get(str(location[-1])) or next(iter(members.values()))
     return list(model.model_fields)
