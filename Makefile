@@ -1,11 +1,12 @@
-# make run | run-slurm | test | test-slurm | plan | bench | docs | lock | clean. Each sets up .venv first, once (envs/setup.sh).
+# make run | run-slurm | test | test-faults | test-slurm | plan | bench | docs | lock | clean.
+# Each sets up .venv first, once (envs/setup.sh).
 CONFIG ?= config.yaml
 PYTHON := .venv/bin/python
 SETUP := .venv/.compgraph-setup
 export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := run
-.PHONY: run run-slurm test test-slurm check plan bench docs lock setup clean
+.PHONY: run run-slurm test test-faults test-slurm check plan bench docs lock setup clean
 
 run: $(SETUP)
 	@.venv/bin/compgraph run --config $(CONFIG)
@@ -18,6 +19,9 @@ plan: $(SETUP)
 
 test: check
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
+
+test-faults: $(SETUP)
+	COMPGRAPH_FAULTS=200 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s tests/faults
 
 # Starts a Slurm of its own on this machine: needs root, and apt-get or Debian's slurmctld, slurmd, munge.
 test-slurm: $(SETUP)

@@ -78,7 +78,10 @@ def command(
         cache=cache,
     )
     inputs = {"model": made, "data": pairs_made, "graph": graph_made, **dictionaries_made, **reference_made}
-    known = None if cache is None else cache_for(cache, net, pairs, plan, entry.ablation, baseline, entry.norm_scale)
+    # Apart for each entry: the last bits of a run depend on which others share its batch, and so they would on which
+    # of two entries that ask for the same runs was made first.
+    kept = None if cache is None else cache / output.stem
+    known = None if kept is None else cache_for(kept, net, pairs, plan, entry.ablation, baseline, entry.norm_scale)
     with call.result(output, KIND, ".zarr", inputs=inputs) as draft:
         settings = {"ablation": entry.ablation, "baseline": baseline, "batch_size": entry.batch_size}
         settings["norm_scale"] = entry.norm_scale

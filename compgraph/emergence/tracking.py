@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -107,7 +107,7 @@ def track(
     _complete(snapshots)
     settings = Settings(share, measures, n_nulls, seed)
     rows: list[Row] = []
-    left_out = []
+    left_out: list[str] = []
     for what, (measure, section, field) in OF_ONE.items():
         found = [{"step": now.step, **one} for now in snapshots for one in measure(now, settings)]
         rows += found or _nothing(snapshots, what, section, field, left_out)
@@ -171,7 +171,9 @@ def _aligned(snapshots: Sequence[Snapshot], seed: int) -> tuple[pd.DataFrame, pd
             labels.setdefault(name, []).append(dict(zip(fit.names, fit.labels.tolist(), strict=True)))
         for name, found in one.communities.items():
             labels.setdefault(name, []).append(found.labels)
-    blocks, flows, alignment = [], [], []
+    blocks: list[pd.DataFrame] = []
+    flows: list[pd.DataFrame] = []
+    alignment: list[pd.DataFrame] = []
     for name, fits in labels.items():
         nodes = list(dict.fromkeys(node for fit in fits for node in fit))
         aligned = align_blocks([[fit.get(node, NONE) for node in nodes] for fit in fits], seed=seed)
@@ -180,7 +182,7 @@ def _aligned(snapshots: Sequence[Snapshot], seed: int) -> tuple[pd.DataFrame, pd
         for found, into in ((aligned.flows, flows), (aligned.steps, alignment)):
             placed = found.assign(series=name, step_a=steps[found["a"]], step_b=steps[found["b"]])
             into.append(placed.drop(columns=["a", "b"]))
-    empty = {"series": [], "step": []}
+    empty: dict[str, list[Any]] = {"series": [], "step": []}
     return (
         pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame({**empty, "node": [], "block": []}),
         pd.concat(flows, ignore_index=True) if flows else pd.DataFrame(columns=list(FLOWS)),

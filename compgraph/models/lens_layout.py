@@ -150,7 +150,7 @@ def _digest(tensors: Mapping[str, Tensor], spec: TransformerSpec) -> str:
     state = hashlib.sha256(json.dumps(asdict(spec), sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         state.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        state.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+        state.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return f"sha256:{state.hexdigest()}"
 
 

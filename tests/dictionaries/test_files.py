@@ -9,6 +9,7 @@ import pytest
 from compgraph import store
 from compgraph.dictionaries import identity, load_dictionary, save_dictionary, sparse_autoencoder
 from compgraph.errors import StoreError
+from compgraph.manifests import seal_of
 from compgraph.provenance import Provenance
 from tests.dictionaries.test_dictionary import tensors
 
@@ -37,6 +38,12 @@ def test_tensors_that_share_memory_and_views(tmp_path):
     assert store.open(tmp_path / "tied.json").provenance.stage == "mine"
 
 
+def write_sealed(path, page):
+    """A manifest that says of itself what it says."""
+    said = {name: value for name, value in page.items() if name != "seal"}
+    path.write_text(json.dumps(said | {"seal": seal_of(said)}))
+
+
 def test_damage_and_foreign_files_are_refused(tmp_path):
     encoder, rows, *_ = tensors()
     result = save_dictionary(sparse_autoencoder("write", encoder, rows), tmp_path / "a.json")
@@ -45,10 +52,13 @@ def test_damage_and_foreign_files_are_refused(tmp_path):
     page = json.loads((tmp_path / "a.json").read_text())
     page["summary"]["dictionary"]["space"] = "hidden"
     (tmp_path / "a.json").write_text(json.dumps(page))
+    with pytest.raises(StoreError, match="has been edited"):
+        load_dictionary(tmp_path / "a.json")
+    write_sealed(tmp_path / "a.json", page)
     with pytest.raises(StoreError, match="describes another dictionary"):
         load_dictionary(tmp_path / "a.json")
     page["summary"]["dictionary"]["activation"] = "gelu"
-    (tmp_path / "a.json").write_text(json.dumps(page))
+    write_sealed(tmp_path / "a.json", page)
     with pytest.raises(StoreError, match=r"does not hold a whole dictionary: .*'gelu'"):
         load_dictionary(tmp_path / "a.json")
     content = bytearray(result.path.read_bytes())
@@ -57,6 +67,6 @@ def test_damage_and_foreign_files_are_refused(tmp_path):
     with pytest.raises(StoreError, match="damaged"):
         load_dictionary(tmp_path / "a.json")
     page["kind"] = "graph"
-    (tmp_path / "a.json").write_text(json.dumps(page))
+    write_sealed(tmp_path / "a.json", page)
     with pytest.raises(StoreError, match="of kind 'graph'; expected 'dictionary'"):
         load_dictionary(tmp_path / "a.json")

@@ -38,7 +38,12 @@ def _snakemake(run: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def _stages(run: subprocess.Popen[str]) -> list[psutil.Process]:
-    return [one for one in _processes(run) if any(word.endswith("bin/compgraph") for word in _words(one))]
+    """Processes that make results: several each, or one."""
+    return [
+        one
+        for one in _processes(run)
+        if any(word == "compgraph.cli.worker" or word.endswith("bin/compgraph") for word in _words(one))
+    ]
 
 
 def _wait(
