@@ -247,7 +247,9 @@ class Watch:
 
     def _job_error(self, event: Event) -> None:
         name = self.running.pop(event.get("jobid", -1), None)
-        self.begun.pop(event.get("jobid", -1), None)
+        begun = self.begun.pop(event.get("jobid", -1), None)
+        if begun is not None:
+            self.waiting[begun[0]] += 1
         self.failed.append({**event, "title": name or event.get("rule_name", "a job")})
 
     def _message(self, event: Event) -> None:
