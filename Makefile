@@ -1,14 +1,18 @@
-# make run | test | test-faults | plan | bench | docs | lock | clean. Each sets up .venv first, once (envs/setup.sh).
+# make run | run-slurm | test | test-faults | test-slurm | plan | bench | docs | lock | clean.
+# Each sets up .venv first, once (envs/setup.sh).
 CONFIG ?= config.yaml
 PYTHON := .venv/bin/python
 SETUP := .venv/.compgraph-setup
 export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := run
-.PHONY: run test test-faults check plan bench docs lock setup clean
+.PHONY: run run-slurm test test-faults test-slurm check plan bench docs lock setup clean
 
 run: $(SETUP)
 	@.venv/bin/compgraph run --config $(CONFIG)
+
+run-slurm: $(SETUP)
+	@.venv/bin/compgraph run --slurm --config $(CONFIG)
 
 plan: $(SETUP)
 	@.venv/bin/compgraph plan --config $(CONFIG)
@@ -18,6 +22,10 @@ test: check
 
 test-faults: $(SETUP)
 	COMPGRAPH_FAULTS=200 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s tests/faults
+
+# Starts a Slurm of its own on this machine: needs root, and apt-get or Debian's slurmctld, slurmd, munge.
+test-slurm: $(SETUP)
+	OMP_NUM_THREADS=1 COMPGRAPH_TEST_SLURM=1 $(PYTHON) -m pytest -q tests/slurm
 
 check: $(SETUP)
 	$(PYTHON) -m ruff check .

@@ -63,6 +63,7 @@ include: "workflow/rules/tracking.smk"
 include: "workflow/rules/structures.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/resources.smk"
 
 
 onsuccess:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compgraph import catalogue
-from compgraph.config.config import ENTRY_MODELS, SINGLE_MODELS, Config
+from compgraph.config.config import ENTRY_MODELS, NESTED, SINGLE_MODELS, Config
 from compgraph.config.flags import choices
 from compgraph.config.render import scalar
 
@@ -51,6 +51,10 @@ def page() -> str:
         parts.append(f"\n## `{name}`\n\n{field.description}\n")
         if name in SINGLE_MODELS:
             parts.append(_table(SINGLE_MODELS[name].model_fields))
+            for place in NESTED:
+                if place[0] == name:
+                    parts.append(f"\n### `{'.'.join(place)}`\n\n{(NESTED[place].__doc__ or '').strip()}\n")
+                    parts.append(_table(NESTED[place].model_fields))
         else:
             parts += _branches(name, ENTRY_MODELS[name])
     parts.append(_words())

@@ -27,6 +27,7 @@ DEFAULT_CONFIG = Path("config.yaml")
 @verb("run")
 @click.option("--config", "-c", type=TO_BE_GIVEN, help="The study; config.yaml if not given.")
 @click.option("--cores", help="Jobs at a time: a number, or all; by default what the config says.")
+@click.option("--slurm", is_flag=True, help="Make results in jobs of this Slurm cluster; run.slurm says how.")
 @click.option("--verify", is_flag=True, help="Read every byte of earlier results first; what is damaged is made again.")
 @click.option("--open/--no-open", "open_report", default=None, help="Open the report at the end.")
 @click.argument("targets", nargs=-1)
@@ -34,6 +35,7 @@ def command(
     call: Call,
     config: Path | None,
     cores: str | None,
+    slurm: bool,
     verify: bool,
     open_report: bool | None,
     targets: tuple[str, ...],
@@ -43,6 +45,7 @@ def command(
     TARGETS are stages (effective) or files below the results folder; everything if none is given. A run that was
     stopped or killed is continued by running again.
     """
+    from compgraph.cli.slurm import slurm_arguments
     from compgraph.cli.workflow import claimed, results_held, snakemake, workflow_root
     from compgraph.config.metrics import own_code
     from compgraph.verification import settle_dates
@@ -53,7 +56,12 @@ def command(
     log = study.root / "logs" / "run.log"
     report = study.root / "report" / "index.html"
     settings = study.config.run
-    how = ["--cores", str(cores or settings.cores), "--compgraph-batch", str(settings.batch)]
+    if slurm and cores:
+        fail("compgraph run: --cores is of runs on this machine; with --slurm, run.slurm.jobs is how many at a time")
+    if slurm:
+        how, profile = slurm_arguments(settings), "slurm"
+    else:
+        how, profile = ["--cores", str(cores or settings.cores), "--compgraph-batch", str(settings.batch)], "default"
     arguments = [*how, *expand_targets(study, targets)]
     for sentence in [*own_code(study.config), *study.left_out()]:
         call.say(f"note: {sentence}")
@@ -64,7 +72,7 @@ def command(
             manifest.unlink()
         if settled := settle_dates([*study.paths(), *study.payloads()]):
             call.say(f"note: {settled} files of the results were dated in the future; they now have the date of today")
-        with snakemake(root, path, arguments, log, [held]) as process:
+        with snakemake(root, path, arguments, log, [held], profile) as process:
             claim(process.process.pid)
             with watch.shown():
                 for event in process:
@@ -229,6 +237,8 @@ class Watch:
 
     def _job_finished(self, event: Event) -> None:
         number: int = event["job_id"] if "job_id" in event else event.get("jobid", -1)
+        # On a cluster a job is tried again.
+        self.failed = [failed for failed in self.failed if failed.get("jobid") != number]
         name = self.running.pop(number, None)
         if name is None:
             return
@@ -240,7 +250,9 @@ class Watch:
 
     def _job_error(self, event: Event) -> None:
         name = self.running.pop(event.get("jobid", -1), None)
-        self.begun.pop(event.get("jobid", -1), None)
+        begun = self.begun.pop(event.get("jobid", -1), None)
+        if begun is not None:
+            self.waiting[begun[0]] += 1
         self.failed.append({**event, "title": name or event.get("rule_name", "a job")})
 
     def _message(self, event: Event) -> None:

@@ -48,9 +48,12 @@ def workflow_root() -> Path:
     raise CompgraphError(f"there is no Snakefile in {here}; run this in a checkout of compgraph")
 
 
-def command_line(root: Path, config: Path, arguments: Sequence[str]) -> list[str]:
-    """The Snakemake command for a study in the current folder."""
-    plugin = "compgraph"  # of workflow/plugins
+PROFILES = {"default": ["--executor", "compgraph", "--scheduler", "compgraph"], "slurm": []}
+"""Folders of ``profiles`` that runs use, and what plain Snakemake, which reads one of them too, must not find there."""
+
+
+def command_line(root: Path, config: Path, arguments: Sequence[str], profile: str = "default") -> list[str]:
+    """The Snakemake command for a study in the current folder, with a profile of ``profiles``."""
     return [
         sys.executable,
         "-m",
@@ -58,15 +61,12 @@ def command_line(root: Path, config: Path, arguments: Sequence[str]) -> list[str
         "--snakefile",
         str(root / "Snakefile"),
         "--workflow-profile",
-        str(root / "profiles" / "default"),
+        str(root / "profiles" / profile),
         "--configfile",
         str(config),
         "--logger",
-        plugin,
-        "--executor",
-        plugin,
-        "--scheduler",
-        plugin,
+        "compgraph",
+        *PROFILES[profile],
         *arguments,
     ]
 
@@ -97,7 +97,12 @@ class Process:
 
 @contextmanager
 def snakemake(
-    root: Path, config: Path, arguments: Sequence[str], log: Path | None = None, held: Sequence[int] = ()
+    root: Path,
+    config: Path,
+    arguments: Sequence[str],
+    log: Path | None = None,
+    held: Sequence[int] = (),
+    profile: str = "default",
 ) -> Iterator[Process]:
     """Start Snakemake; it is stopped, politely, if the body is left early.
 
@@ -113,6 +118,8 @@ def snakemake(
         File for all that Snakemake prints; a temporary one if not given.
     held : sequence of int
         Descriptors of locks that it inherits, so that they last as long as it works, whatever becomes of its launcher.
+    profile : str
+        ``"default"`` or ``"slurm"``.
 
     Raises
     ------
@@ -130,12 +137,12 @@ def snakemake(
         events.touch()
         log = log or Path(folder) / "snakemake.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        plugins = str(root / "workflow" / "plugins")
-        path = os.pathsep.join(filter(None, [plugins, os.environ.get("PYTHONPATH")]))
+        plugins = [str(root / "workflow" / name) for name in ("plugins", *(["cluster"] if profile == "slurm" else []))]
+        path = os.pathsep.join(filter(None, [*plugins, os.environ.get("PYTHONPATH")]))
         environment = os.environ | {"COMPGRAPH_EVENTS": str(events), "PYTHONPATH": path}
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command_line(root, config, arguments),
+                command_line(root, config, arguments, profile),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

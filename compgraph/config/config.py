@@ -30,7 +30,7 @@ from compgraph.config.models import MODEL_KINDS, Model
 from compgraph.config.problems import Problem, Problems, from_pydantic
 from compgraph.config.reading import Document, read
 from compgraph.config.report import Report
-from compgraph.config.run import Run
+from compgraph.config.run import Needs, Run, Slurm
 from compgraph.config.sbm import Sbm
 from compgraph.config.scale import Scale
 from compgraph.config.statistics import Statistics
@@ -115,6 +115,9 @@ SINGLE_MODELS: dict[str, type[Section]] = {
     "run": Run,
 }
 
+NESTED: Mapping[tuple[str, ...], type[Section]] = {("run", "slurm"): Slurm, ("run", "resources"): Needs}
+"""Models inside these, by their place."""
+
 TAG_KEYS = {"models": "source", "datasets": "kind"}
 """The key that tells the entries of a section apart, where it is not ``method``."""
 
@@ -173,7 +176,7 @@ def _keys(location: tuple[str | int, ...]) -> list[str]:
         return list(SECTIONS)
     section = str(location[0])
     if section in SINGLE_MODELS:
-        return list(SINGLE_MODELS[section].model_fields)
+        return list(NESTED.get(tuple(map(str, location[:2])), SINGLE_MODELS[section]).model_fields)
     members = ENTRY_MODELS[section]
     model = members.get(str(location[-1])) or next(iter(members.values()))
     return list(model.model_fields)

@@ -189,7 +189,9 @@ def _comment(description: str | None) -> str:
 
 
 def scalar(value: Any) -> str:
-    """A value on one line of YAML."""
+    """A value on one line of YAML; of a section, what is set in it."""
+    if isinstance(value, Section):
+        value = value.model_dump(exclude_unset=True)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_word(str(key))}: {scalar(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):

@@ -158,3 +158,9 @@ def test_the_command_line() -> None:
     assert line[-1] == "--dry-run"
     assert [line[line.index(f"--{part}") + 1] for part in ("logger", "executor", "scheduler")] == ["compgraph"] * 3
     assert line[line.index("--configfile") + 1] == "c.yaml"
+
+
+def test_the_command_line_on_slurm() -> None:
+    line = workflow.command_line(Path("/root"), Path("c.yaml"), [], "slurm")
+    assert line[line.index("--workflow-profile") + 1] == "/root/profiles/slurm"
+    assert "--executor" not in line, "the profile names it"

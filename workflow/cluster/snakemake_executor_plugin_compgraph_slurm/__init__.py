@@ -5,6 +5,7 @@ once, with the executor of this machine: its results share a process. Each is st
 that waits: what is whole when a cluster job fails counts as made, and only the rest is made again.
 """
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -58,6 +59,11 @@ class Executor(slurm.Executor):
     def get_job_args(self, job, **kwargs):
         """As ever, with the cores of one result."""
         return super().get_job_args(job, **kwargs) + f" --cores {job.threads}"
+
+    def get_account_arg(self, job):
+        """The account that the study names, for Slurm to judge; none is guessed."""
+        account = job.resources.get("slurm_account")
+        yield f" -A {shlex.quote(str(account))}" if account else ""
 
     def run_jobs(self, jobs):
         """Submit the jobs that are ready."""
