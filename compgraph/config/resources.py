@@ -65,6 +65,7 @@ STAGES: Mapping[str, Load] = {
     "tests": Load(copies=3, passes=50, minutes=20),
     "statistics": Load(minutes=20),
     "comparison": Load(),
+    "structures": Load(minutes=20),
     "tracking": Load(),
     "scale": Load(),
     "figure": Load(),
