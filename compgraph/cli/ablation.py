@@ -47,7 +47,7 @@ def command(
 
     net, made = open_network(model, call.device)
     net, dictionaries_made = with_dictionaries(net, dictionaries)
-    pairs, pairs_made = open_pairs(data)
+    pairs, pairs_made = open_pairs(data, made)
     edges, graph_made = open_graph(graph)
     reference, reference_made = open_reference(baseline_data)
     held_out = float(edges.attributes.get("held_out", 0))

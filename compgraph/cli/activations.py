@@ -23,7 +23,7 @@ def command(call: Call, model: Path, data: Path, output: Path, entry: Any) -> No
     from compgraph.data.buffer_layout import KIND
 
     net, made = open_network(model, call.device)
-    pairs, pairs_made = open_pairs(data)
+    pairs, pairs_made = open_pairs(data, made)
     inputs = {"model": made, "data": pairs_made}
     with call.result(output, KIND, ".zarr", inputs=inputs, resume=True) as draft:
         draft.summary |= record(net, entry, pairs, draft.path)

@@ -61,11 +61,12 @@ def _prompts(model: Result, entry: Any) -> tuple[Any, dict[str, Any], str]:
     if entry.kind == "text":
         from compgraph.data.text import text_pairs
 
-        return text_pairs(entry.path, tokenizer, length=entry.length, n=entry.n, seed=entry.seed), {}, digest
+        pairs = text_pairs(entry.path, tokenizer, length=entry.length, n=entry.n, seed=entry.seed)
+        return pairs, {"tokenizer": digest}, digest
     test_share = model.parameters.get("test_share", TEST_SHARE)
     pairs, report = _pairs(tokenizer, entry, test_share)
-    digest = json_digest({"tokenizer": digest, "test_share": test_share})
-    return pairs, {"report": report.to_dict(), "said": report.sentence}, digest
+    reader = json_digest({"tokenizer": digest, "test_share": test_share})
+    return pairs, {"report": report.to_dict(), "said": report.sentence, "tokenizer": digest}, reader
 
 
 TEST_SHARE = 0.2

@@ -31,7 +31,7 @@ def command(call: Call, model: Path, data: Path, buffer: Path, output: Path, ent
     from compgraph.dictionaries.stage import fit_sites, write_stage
 
     net, made = open_network(model, call.device)
-    pairs, pairs_made = open_pairs(data)
+    pairs, pairs_made = open_pairs(data, made)
     recorded = open_buffer(buffer)
     method = catalogue.DICTIONARIES[entry.method]
     inputs = {"model": made, "data": pairs_made, "activations": recorded.result}

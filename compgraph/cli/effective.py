@@ -51,7 +51,7 @@ def command(
 
     net, made = open_network(model, call.device)
     net, dictionaries_made = with_dictionaries(net, dictionaries)
-    pairs, pairs_made = open_pairs(data)
+    pairs, pairs_made = open_pairs(data, made)
     partition, inputs = build_partition(net, entry.partition, rois)
     reference, reference_made = open_reference(baseline_data)
     inputs |= {"model": made, "data": pairs_made, **dictionaries_made, **reference_made}

@@ -69,15 +69,21 @@ def open_tokenizer(result: store.Result) -> Any:
     return load_tokenizer(source["path"], source["revision"])
 
 
-def open_pairs(manifest: Path) -> tuple[Any, store.Result]:
+def open_pairs(manifest: Path, model: store.Result | None = None) -> tuple[Any, store.Result]:
     """Load prompts or images.
+
+    Parameters
+    ----------
+    manifest : Path
+    model : Result, optional
+        The model that reads them, whose tokenizer must be the one that they were written with.
 
     Raises
     ------
     StoreError
         If it is no whole result of kind ``"pairs"``.
     DataError
-        If it holds no item.
+        If it holds no item, or was made for another tokenizer.
     """
     from compgraph.data.images import ImagePairs, is_image_folder
     from compgraph.data.prompts import PromptPairs
@@ -86,6 +92,12 @@ def open_pairs(manifest: Path) -> tuple[Any, store.Result]:
     pairs: Any = (ImagePairs if is_image_folder(result.path) else PromptPairs).load(result.path)
     if not pairs.n:
         raise DataError(f"{manifest} holds no items")
+    written, read = result.summary.get("tokenizer"), None if model is None else model.summary.get("tokenizer")
+    if model is not None and None not in (written, read) and written != read:
+        raise DataError(
+            f"{manifest} was made for another tokenizer than that of {model.manifest_path}; make it anew with "
+            "`compgraph data`"
+        )
     return pairs, result
 
 

@@ -78,7 +78,10 @@ def save_table(
 
 
 def model_summary(net: Network) -> dict[str, Any]:
-    """What the manifest of a model says about it: ``input_shape`` is that of images, None for prompts."""
+    """What the manifest of a model says about it.
+
+    ``input_shape`` is that of images, None for prompts; ``tokenizer`` is the digest of its tokenizer, None without one.
+    """
     from compgraph.models.size import depth, n_parameters
 
     sites = net.architecture.sites
@@ -89,5 +92,17 @@ def model_summary(net: Network) -> dict[str, Any]:
         "n_parameters": n_parameters(net),
         "depth": depth(net),
         "input_shape": list(sites[0].shape) or None,
+        "tokenizer": _tokenizer(net),
         "sites": {site.name: site.n_units for site in sites},
     }
+
+
+def _tokenizer(net: Network) -> str | None:
+    from compgraph.cli.inputs import tokenizer_digest
+    from compgraph.errors import ModelError
+
+    try:
+        tokenizer = getattr(net, "tokenizer", None)
+    except ModelError:  # there is none
+        return None
+    return None if tokenizer is None else tokenizer_digest(tokenizer)

@@ -54,7 +54,7 @@ def command(
     given = _by_role(inputs)
     net, made = open_network(model, call.device)
     net, dictionaries_made = with_dictionaries(net, given.get("dictionaries"))
-    pairs, pairs_made = open_pairs(data)
+    pairs, pairs_made = open_pairs(data, made)
     reference, reference_made = open_reference(baseline_data)
     read: dict[str, Result] = {"model": made, "data": pairs_made, **dictionaries_made, **reference_made}
     found: dict[str, Any] = {}

@@ -345,3 +345,16 @@ def test_the_results_that_were_there_are_still_whole(made: Path) -> None:
     for path in (made / "results").glob("*.json"):
         store.verify(path)
     assert np.isfinite(1.0)
+
+
+def test_prompts_of_another_tokenizer(files: Files) -> None:
+    tokenizer = files.stream / "tokenizer.json"
+    words = json.loads(tokenizer.read_text())
+    vocabulary = words["model"]["vocab"]
+    first, second = list(vocabulary)[5:7]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    tokenizer.write_text(json.dumps(words))
+    other = files.root / "results" / "other.json"
+    assert call("import-model", "--path", files.stream, "--output", other)[0] == 0
+    code, said = call("effective", other, files.data, "--method", "eap", "--output", files.out)
+    assert code == 1 and "was made for another tokenizer" in said and str(other) in said
