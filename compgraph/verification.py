@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from compgraph import store
+from compgraph.checksums import FOREIGN
 from compgraph.errors import StoreError
 from compgraph.progress import track
 from compgraph.provenance import EXTERNAL
@@ -151,9 +152,11 @@ def settle_dates(paths: Iterable[str | os.PathLike[str]]) -> int:
     """
     now, settled = time.time(), 0
     for path in map(Path, paths):
-        if path.exists() and path.stat().st_mtime > now:
-            os.utime(path, (now, now))
-            settled += 1
+        # Of a folder, what another program keeps in it to date it counts as well.
+        late = [one for one in (path, *(path / name for name in FOREIGN)) if one.exists() and one.stat().st_mtime > now]
+        for one in late:
+            os.utime(one, (now, now))
+        settled += bool(late)
     return settled
 
 

@@ -96,7 +96,8 @@ def kill_all(site: Site, rng: random.Random) -> None:
     run = site.start()
     _wait(run, rng, _stages)
     family = _processes(run)
-    os.killpg(run.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(run.pid, signal.SIGKILL)
     _end(family)
     run.wait()
 
@@ -105,7 +106,8 @@ def interrupt(site: Site, rng: random.Random) -> None:
     """SIGINT, as by Ctrl-C: the whole group gets it."""
     run = site.start()
     _wait(run, rng, _stages)
-    os.killpg(run.pid, signal.SIGINT)
+    with contextlib.suppress(ProcessLookupError):  # it may have ended meanwhile
+        os.killpg(run.pid, signal.SIGINT)
     run.wait(timeout=LONGEST)
 
 
