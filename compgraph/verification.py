@@ -26,7 +26,7 @@ STATES = {
     "unknown": "named by no manifest",
 }
 """What can be said against a path of a results folder."""
-ASIDE = ("README.md", "benchmarks", "cache", "logs", "report")
+ASIDE = (".run.lock", "README.md", "benchmarks", "cache", "logs", "report")
 """What lies beside the results and holds none."""
 
 

@@ -31,6 +31,7 @@ def root(tmp_path: Path) -> Path:
     make(root / "net" / "data" / "other.json", "nothing to do with it")
     (root / "logs").mkdir()
     (root / "logs" / "run.log").write_text("…")
+    (root / ".run.lock").touch()
     return root
 
 
