@@ -154,13 +154,13 @@ def test_the_workflow_is_found_from_anywhere() -> None:
 
 
 def test_the_command_line() -> None:
-    line = workflow.command_line(Path("/root"), Path("c.yaml"), ["--dry-run"])
+    line = workflow.command_line(Path("checkout"), Path("c.yaml"), ["--dry-run"])
     assert line[-1] == "--dry-run"
     assert [line[line.index(f"--{part}") + 1] for part in ("logger", "executor", "scheduler")] == ["compgraph"] * 3
     assert line[line.index("--configfile") + 1] == "c.yaml"
 
 
 def test_the_command_line_on_slurm() -> None:
-    line = workflow.command_line(Path("/root"), Path("c.yaml"), [], "slurm")
-    assert line[line.index("--workflow-profile") + 1] == "/root/profiles/slurm"
+    line = workflow.command_line(Path("checkout"), Path("c.yaml"), [], "slurm")
+    assert line[line.index("--workflow-profile") + 1] == str(Path("checkout/profiles/slurm"))
     assert "--executor" not in line, "the profile names it"
