@@ -9,6 +9,7 @@ import sys
 sys.path.insert(0, str(workflow.basedir))
 
 from compgraph.config.opening import open_study
+from compgraph.reruns.reckoning import payloads_to_keep
 
 STUDY = open_study(workflow.configfiles, config, Path(workflow.basedir) / "config.yaml")
 CONFIG, DEVICE = STUDY.source, STUDY.config.run.device
@@ -32,11 +33,12 @@ wildcard_constraints:
     place=r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*){1,2}",
 
 
-# Everything is a target, so that a file that went missing is noticed even where nothing newer needs it.
+# Everything is a target, so that a file that went missing is noticed even where nothing newer needs it; but for what
+# is there for others to read, and was deleted all but its manifest.
 rule all:
     input:
         STUDY.paths(),
-        STUDY.payloads(),
+        payloads_to_keep(STUDY),
         "<results>/report/index.html",
     default_target: True
 

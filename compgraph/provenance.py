@@ -32,8 +32,9 @@ __all__ = [
     "plain",
 ]
 
-#: Roles of inputs that are no results: weights that lie elsewhere, and what writes prompts or images for a model.
-EXTERNAL = frozenset({"weights", "reader"})
+#: Roles of inputs that are no results: weights and other files that lie elsewhere, and what writes prompts or images
+#: for a model.
+EXTERNAL = frozenset({"weights", "reader", "files"})
 
 #: Distributions whose version can change a result.
 LIBRARIES = (

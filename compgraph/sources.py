@@ -38,6 +38,7 @@ class _Module:
     """One parsed source file."""
 
     digest: str
+    libraries: frozenset[str]  # top-level names of what it imports from elsewhere
     imports: tuple[tuple[str, tuple[str, ...]], ...]  # (module, names taken from it; () for `import module`)
     reexports: dict[str, tuple[str, str]]  # name -> (module, name there); read for __init__ files only
     defined: frozenset[str]  # names bound at top level by other means than imports
@@ -88,10 +89,20 @@ def code_modules(
     exclude: Iterable[str] = EXCLUDED,
 ) -> dict[str, str]:
     """Return the digest of each module that `code_digest` covers, by module name (see there)."""
-    root, exclude = Path(root), tuple(exclude)
+    reached = _reached(roots, Path(root), package, tuple(exclude))
+    return {name: module.digest for name, module in reached.items()}
+
+
+def imported_libraries(roots: Iterable[str]) -> frozenset[str]:
+    """Return the top-level names of what the modules that `code_digest` covers import from outside the package."""
+    reached = _reached(roots, PACKAGE_ROOT, PACKAGE, EXCLUDED)
+    return frozenset().union(*(module.libraries for module in reached.values()))
+
+
+def _reached(roots: Iterable[str], root: Path, package: str, exclude: tuple[str, ...]) -> dict[str, _Module]:
     if isinstance(roots, str):
         raise TypeError("roots is an iterable of module names, not one string")
-    waiting, reached = list(roots), {}
+    waiting, reached = list(roots), dict[str, _Module]()
     for name in waiting:
         if _file(name, root, package) is None:
             raise ValueError(f"there is no module {name} in {root}")
@@ -105,7 +116,7 @@ def code_modules(
         if path.name == "__init__.py":
             continue  # holds a docstring and re-exports only; names taken from it were traced
         module = _parse(path, name, package)
-        reached[name] = module.digest
+        reached[name] = module
         for target, names in module.imports:
             waiting += _targets(target, names, root, package, name)
     return reached
@@ -235,7 +246,8 @@ def _parse(path: Path, name: str, package: str) -> _Module:
         home = name if path.name == "__init__.py" else name.rpartition(".")[0]
         reexports, defined = _bindings(tree, home, package)
         digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-        _PARSED[key] = _Module(digest, tuple(_imports(tree, home, package)), reexports, defined)
+        libraries = frozenset(_libraries(tree, package))
+        _PARSED[key] = _Module(digest, libraries, tuple(_imports(tree, home, package)), reexports, defined)
     return _PARSED[key]
 
 
@@ -268,6 +280,17 @@ def _imports(tree: ast.Module, home: str, package: str) -> Iterator[tuple[str, t
             target = _absolute(node, home)
             if _inside(target, package):
                 yield target, tuple(alias.name for alias in node.names)
+
+
+def _libraries(tree: ast.Module, package: str) -> Iterator[str]:
+    """Yield the top-level names of what a module imports from outside its package."""
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module or ""]
+        yield from (name.partition(".")[0] for name in names if not _inside(name, package))
 
 
 def _inside(name: str, package: str) -> bool:

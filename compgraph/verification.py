@@ -16,7 +16,7 @@ from compgraph.progress import track
 from compgraph.provenance import EXTERNAL
 from compgraph.store import Result
 
-__all__ = ["STATES", "Finding", "Tree", "damaged", "settle_dates", "survey", "verify_tree"]
+__all__ = ["STATES", "Finding", "Tree", "open_whole", "settle_dates", "survey", "verify_tree"]
 
 STATES = {
     "torn": "not what was written",
@@ -118,30 +118,24 @@ def verify_tree(
     return tree
 
 
-def damaged(manifests: Iterable[str | os.PathLike[str]], every_byte: bool = False) -> dict[Path, str]:
-    """Results that are not as they were written, with the reason; what does not exist is left out.
+def open_whole(manifest: str | os.PathLike[str], every_byte: bool = False) -> Result:
+    """Open a result that nobody changed since it was written.
 
     Parameters
     ----------
-    manifests : iterable of paths
+    manifest : path
     every_byte : bool
         Read everything, instead of comparing sizes and reading only what changed after its manifest was written.
 
-    Returns
-    -------
-    dict of Path to str
+    Raises
+    ------
+    StoreError
+        If it is not there, or not as it was written.
     """
-    found = {}
-    for manifest in map(Path, manifests):
-        if not manifest.exists():
-            continue
-        try:
-            result = store.open(manifest, lazy=not every_byte)
-            sealed = manifest.stat().st_mtime_ns
-            result.check(*(name for name in result.manifest["files"] if result.file(name).stat().st_mtime_ns > sealed))
-        except StoreError as error:
-            found[manifest] = str(error)
-    return found
+    result = store.open(manifest, lazy=not every_byte)
+    sealed = os.stat(manifest).st_mtime_ns
+    result.check(*(name for name in result.manifest["files"] if result.file(name).stat().st_mtime_ns > sealed))
+    return result
 
 
 def settle_dates(paths: Iterable[str | os.PathLike[str]]) -> int:

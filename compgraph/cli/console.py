@@ -51,6 +51,8 @@ class Call:
         The validated options of a stage.
     modules : tuple of str
         Modules that the result depends on beside the verb and what the entry names.
+    files : str or None
+        Digest of the files outside the results that the entry is read from, as they were before they were read.
     """
 
     stage: str
@@ -61,6 +63,7 @@ class Call:
     threads: int = 1
     entry: Section | None = None
     modules: tuple[str, ...] = ()
+    files: str | None = None
 
     def say(self, text: str) -> None:
         """Tell the user something, unless quiet; the log file gets it in any case."""
@@ -110,11 +113,12 @@ class Call:
         self.check_code(code)
         if parameters is None:
             parameters = entry_parameters(self.stage, self.entry) if self.entry is not None else {}
+        made_from = {role: made if isinstance(made, str) else made.digest for role, made in inputs.items()}
         provenance = Provenance(
             stage=self.stage,
             parameters=dict(parameters),
             seed=parameters.get("seed"),
-            inputs={role: made if isinstance(made, str) else made.digest for role, made in inputs.items()},
+            inputs=made_from if self.files is None else {**made_from, "files": self.files},
             code=code,
         )
         payload = None if suffix is None else output.stem + suffix
@@ -187,6 +191,7 @@ def verb(
             with errors_in_one_sentence(call):
                 if section is not None:
                     values = _entry_from(call, section, only, values)
+                    call.files = _digest_of_files(section, call.entry, values)
                 _start(call)
                 function(call, **values)
 
@@ -284,6 +289,13 @@ def _entry_from(call: Call, section: str, only: tuple[str, ...], values: dict[st
         raise click.UsageError("; ".join(problems))
     call.entry = entry
     return {**values, "entry": entry}
+
+
+def _digest_of_files(section: str, entry: Any, values: Mapping[str, Any]) -> str | None:
+    from compgraph.config.outside import files_of
+    from compgraph.reruns.files import digest_of_files
+
+    return digest_of_files(files_of(section, entry, values.get("revision")))
 
 
 def _set_threads(threads: int | None) -> None:

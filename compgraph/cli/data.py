@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compgraph.cli.console import TO_BE_GIVEN, Call, output_option, verb
+from compgraph.data.readers import held_out_share, preparation, reader_digest
 
 if TYPE_CHECKING:
     from compgraph.store import Result
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 def command(call: Call, model: Path, output: Path, entry: Any) -> None:
     """MODEL is the manifest of any checkpoint of the model: prompts are written in its tokenizer's words."""
     from compgraph import store
-    from compgraph.provenance import json_digest
 
     opened = store.open(model, kind="model")
     if entry.kind == "images":
-        pairs, said, reader = _images(opened, entry), dict[str, Any](), json_digest(_preparation(opened))
+        pairs, said = _images(opened, entry), dict[str, Any]()
     else:
-        pairs, said, reader = _prompts(opened, entry)
+        pairs, said = _prompts(opened, entry)
+    reader = reader_digest(opened, entry.kind, said.get("tokenizer"))
+    assert reader is not None
     # Checkpoints of a model share the tokenizer; the result depends on that, not on any weight.
     with call.result(output, "pairs", ".data", inputs={"reader": reader}) as draft:
         pairs.save(draft.path)
@@ -36,7 +38,7 @@ def _images(model: Result, entry: Any) -> Any:
     from compgraph.data.images import load_images
     from compgraph.errors import DataError
 
-    prepared = {name: value for name, value in _preparation(model).items() if name != "input_shape"}
+    prepared = {name: value for name, value in preparation(model).items() if name != "input_shape"}
     size = tuple(entry.size) if entry.size else None
     pairs = load_images(entry.images, entry.n, entry.split, entry.seed, path=entry.path, size=size, **prepared)
     expected = model.summary["input_shape"]
@@ -45,16 +47,9 @@ def _images(model: Result, entry: Any) -> Any:
     return pairs
 
 
-def _preparation(model: Result) -> dict[str, Any]:
-    """How a model's images are prepared: as those it was trained on; what it was never shown stays its test set."""
-    kept = [name for name in ("normalise", "test_fraction") if name in model.parameters]
-    return {"input_shape": model.summary["input_shape"]} | {name: model.parameters[name] for name in kept}
-
-
-def _prompts(model: Result, entry: Any) -> tuple[Any, dict[str, Any], str]:
-    """Pairs, what was dropped on the way, and the digest of the tokenizer and of the split."""
+def _prompts(model: Result, entry: Any) -> tuple[Any, dict[str, Any]]:
+    """Pairs, and what was dropped on the way, with the digest of the tokenizer."""
     from compgraph.cli.inputs import open_tokenizer, tokenizer_digest
-    from compgraph.provenance import json_digest
 
     tokenizer = open_tokenizer(model)
     digest = tokenizer_digest(tokenizer)
@@ -62,15 +57,9 @@ def _prompts(model: Result, entry: Any) -> tuple[Any, dict[str, Any], str]:
         from compgraph.data.text import text_pairs
 
         pairs = text_pairs(entry.path, tokenizer, length=entry.length, n=entry.n, seed=entry.seed)
-        return pairs, {"tokenizer": digest}, digest
-    test_share = model.parameters.get("test_share", TEST_SHARE)
-    pairs, report = _pairs(tokenizer, entry, test_share)
-    reader = json_digest({"tokenizer": digest, "test_share": test_share})
-    return pairs, {"report": report.to_dict(), "said": report.sentence, "tokenizer": digest}, reader
-
-
-TEST_SHARE = 0.2
-"""Share of a task's prompts in the test split, for models that were not trained here."""
+        return pairs, {"tokenizer": digest}
+    pairs, report = _pairs(tokenizer, entry, held_out_share(model))
+    return pairs, {"report": report.to_dict(), "said": report.sentence, "tokenizer": digest}
 
 
 def _pairs(tokenizer: Any, entry: Any, test_share: float) -> Any:

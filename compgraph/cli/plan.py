@@ -2,175 +2,139 @@
 
 from __future__ import annotations
 
-import re
+import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from compgraph.cli.console import TO_BE_GIVEN, Call, fail, verb
-from compgraph.cli.run import expand_targets, find_config, find_damaged, load_study
+from compgraph.cli.run import expand_targets, find_config, load_study, versions_in_words
 
 if TYPE_CHECKING:
-    from compgraph.cli.workflow import Event
+    from compgraph.reruns.jobs import Job
+    from compgraph.reruns.reasons import Reason
 
-CODE = re.compile(r"\b[0-9a-f]{16}\b")
-"""A code digest among a rule's parameters."""
+BRIEF = ("again", "input", "files")
+"""Kinds of reasons whose paths are named result by result only."""
 
 
 @verb("plan")
 @click.option("--config", "-c", type=TO_BE_GIVEN, help="The study; config.yaml if not given.")
+@click.option("--each", is_flag=True, help="Name every result, with its reasons.")
+@click.option("--json", "as_json", is_flag=True, help="Print every result and its reasons as JSON.")
 @click.argument("targets", nargs=-1)
-def command(call: Call, config: Path | None, targets: tuple[str, ...]) -> None:
+def command(call: Call, config: Path | None, each: bool, as_json: bool, targets: tuple[str, ...]) -> None:
     """Say in plain words what a run would do, and why. Nothing is made.
 
-    TARGETS are stages (effective) or files below the results folder; everything if none is given.
+    TARGETS are stages (effective) or files below the results folder; everything if none is given. A result whose inputs
+    are made again stays as it is if they turn out the same.
     """
-    from compgraph.cli.workflow import snakemake, tail, workflow_root
+    from compgraph.cli.workflow import workflow_root
     from compgraph.config.metrics import own_code
+    from compgraph.reruns.reckoning import Reckoning
 
-    root = workflow_root()
-    path = find_config(root, config)
+    path = find_config(workflow_root(), config)
     study = load_study(path)
-    arguments = ["--dry-run", "--nolock", "--cores", "1", *expand_targets(study, targets)]
-    events: list[Event] = []
-    with snakemake(root, path, arguments) as process:
-        events = [event for event in process if event is not None]
-        if process.code:
-            lines = [event["text"] for event in events if event["event"] in ("message", "error")]
-            log = Path(process.events.with_name("snakemake.log"))
-            fail("compgraph plan: " + "\n".join(lines or tail(log, 20)))
-    jobs = {event["jobid"]: event for event in events if event["event"] == "job_info" and event["rule_name"] != "all"}
-    click.echo("\n".join(describe(list(jobs.values()), len(study.results()) + len(study.all_parts()) + 1, str(path))))
-    for sentence in batches_in_words(list(jobs.values()), study.config.run.batch):
+    files = expand_targets(study, targets)
+    reckoning = Reckoning(study)
+    if unknown := reckoning.unknown(files):
+        fail(f"compgraph plan: {unknown[0]} is no result of {path}")
+    made, page = reckoning.among(files), reckoning.page_reasons(files)
+    reasons: dict[str, list[Reason]] = made | ({"report/index.html": page} if page else {})
+    if as_json:
+        click.echo(json.dumps(as_data(reasons, reckoning.jobs), indent=1))
+        return
+    stages = {path: stage_of(path, reckoning.jobs) for path in reasons}
+    click.echo("\n".join(describe(reasons, stages, len(reckoning.jobs) + 1, str(path))))
+    if each and reasons:
+        click.echo("\n" + "\n".join(f"{one}: {in_words(reasons[one])}" for one in reasons))
+    jobs = [reckoning.jobs[one] for one in made]
+    notes = [f"note: {one}" for one in [*versions_in_words(reckoning), *own_code(study.config), *study.left_out()]]
+    for sentence in [*batches_in_words(jobs, bool(page), study.config.run.batch), *notes]:
         click.echo(f"\n{sentence}")
-    for reason in find_damaged(study).values():
-        click.echo(f"\nnote: would be made again: {reason}")
-    for sentence in [*own_code(study.config), *study.left_out()]:
-        click.echo(f"\nnote: {sentence}")
 
 
-def describe(jobs: list[Event], total: int, name: str) -> list[str]:
+def stage_of(path: str, jobs: Mapping[str, Job]) -> str:
+    """The stage that makes a result, or the page."""
+    return jobs[path].stage if path in jobs else "report"
+
+
+def as_data(reasons: Mapping[str, list[Reason]], jobs: Mapping[str, Job]) -> list[dict[str, Any]]:
+    """The plan for programs: results in the order in which they could be made."""
+    return [
+        {
+            "path": path,
+            "stage": stage_of(path, jobs),
+            "reasons": [{"kind": one.kind, "text": one.text, "details": list(one.details)} for one in found],
+        }
+        for path, found in reasons.items()
+    ]
+
+
+def in_words(reasons: list[Reason]) -> str:
+    """Reasons as one phrase."""
+    return " and ".join(reason.text for reason in reasons)
+
+
+def describe(reasons: Mapping[str, list[Reason]], stages: Mapping[str, str], total: int, name: str) -> list[str]:
     """The plan, one line a stage.
 
     Parameters
     ----------
-    jobs : list of events
-        The jobs of a dry run.
+    reasons : mapping
+        Path to why it is to be made.
+    stages : mapping
+        Path to the stage that makes it.
     total : int
-        Results of the whole study, parts of functional statistics and the report included.
+        Results of the whole study, parts of functional statistics and the page included.
     name : str
         The config file.
     """
-    from compgraph.cli.workflow import stage_of
-
-    stages: dict[str, Counter[str]] = {}
-    for job in jobs:
-        reasons = stages.setdefault(stage_of(job["rule_name"]), Counter())
-        reasons[why(job)] += results_of(job)
-    made = sum(sum(reasons.values()) for reasons in stages.values())
-    if not made:
+    if not reasons:
         return [f"{name}: nothing to do, all {total} results are up to date."]
-    lines = [f"{name}: {made} of {total} results would be made.", ""]
-    width = max(13, *(len(stage) + 1 for stage in stages))
-    for stage in sorted(stages, key=_order):
-        reasons = stages[stage]
-        listed = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        lines.append(f"  {stage:<{width}}{sum(reasons.values()):>5}   {listed}")
+    lines = [f"{name}: {len(reasons)} of {total} results would be made.", ""]
+    counts: dict[str, Counter[str]] = {}
+    for path, found in reasons.items():
+        counts.setdefault(stages[path], Counter())[_briefly(found)] += 1
+    width = max(13, *(len(stage) + 1 for stage in counts))
+    for stage in sorted(counts, key=_order):
+        listed = "; ".join(f"{count} {reason}" for reason, count in counts[stage].most_common())
+        lines.append(f"  {stage:<{width}}{sum(counts[stage].values()):>5}   {listed}")
     return lines
 
 
-def batches_in_words(jobs: list[Event], size: int) -> list[str]:
-    """How the jobs of a plan share processes: one sentence, or none where nothing is shared.
+def _briefly(reasons: list[Reason]) -> str:
+    """Reasons as results of a stage have them in common; what is made again goes without saying beside others."""
+    from compgraph.reruns.reasons import WORDS
+
+    said = [reason for reason in reasons if reason.kind != "again"] or reasons
+    return " and ".join(WORDS[one.kind] if one.kind in BRIEF else one.text for one in said)
+
+
+def batches_in_words(jobs: list[Job], page: bool, size: int) -> list[str]:
+    """How results share processes: one sentence, or none where nothing is shared.
 
     Parameters
     ----------
-    jobs : list of events
-        The jobs of a dry run.
+    jobs : list of Job
+        The results that would be made.
+    page : bool
+        Whether the page would be.
     size : int
         ``run.batch``.
     """
-    from compgraph.cli.workflow import model_of
-
-    if size == 1 or len(jobs) < 2:
+    calls = {(job.stage, job.together or job.manifest): job.model for job in jobs}
+    if size == 1 or len(calls) + page < 2:
         return []
-    alike = Counter((job["rule_name"], model_of(job)) for job in jobs)
-    number = sum(-(-count // size) for count in alike.values())
+    alike = Counter((stage, model) for (stage, _), model in calls.items())
+    number = sum(-(-count // size) for count in alike.values()) + page
     return [
         f"They share processes, up to {size} in a row in each (run.batch): libraries and networks are loaded once for "
         f"these. On a cluster, with one stage of one model in each, that is {number} jobs or some more."
     ]
-
-
-def results_of(job: Event) -> int:
-    """How many results a job makes: its manifests, or the report."""
-    outputs: list[str] = job.get("output") or []
-    return max(1, sum(path.endswith(".json") for path in outputs))
-
-
-def why(job: Event) -> str:
-    """Why a job would run, in plain words."""
-    reason = job.get("reason") or ""
-    if "Missing output files" in reason:
-        return "missing" if _was_made(job) else "new"
-    if "Incomplete output files" in reason:
-        return "interrupted"
-    causes = []
-    if "Params have changed" in reason:
-        causes += _changed(reason)
-    if "Code has changed" in reason:
-        causes.append("rule changed")
-    if "nput files" in reason:
-        causes.append("input changed")
-    if "Forced" in reason:
-        causes.append("forced")
-    return " and ".join(causes) or reason or "for an unknown reason"
-
-
-def _was_made(job: Event) -> bool:
-    """Whether missing outputs existed before: only a job that ended well leaves a record of its cost."""
-    record = job.get("benchmark")
-    return record is not None and Path(record).is_file()
-
-
-def _changed(reason: str) -> list[str]:
-    """Which of code and parameters changed, and the parameters' old and new values."""
-    found = re.search(r"before: (.*?) now: (.*?)\s*(?:;|$)", reason, re.DOTALL)
-    before, now = found.groups() if found else ("", "")
-    causes = []
-    if CODE.search(before) or CODE.search(now):
-        causes.append("code changed")
-    details = _difference(_options(before), _options(now))
-    if details or not causes:
-        causes.append(f"parameters changed ({', '.join(details)})" if details else "parameters changed")
-    return causes
-
-
-def _options(text: str) -> dict[str, str]:
-    """The options in the text of some parameters, without the code digest."""
-    text = CODE.sub("", text).replace("<nothing exclusive>", "")
-    # Values are shown as Python strings of shell words: quotes of both kinds are only wrapping.
-    words = re.sub(r"[\\'\"]", " ", text).split()
-    options: dict[str, str] = {}
-    for word in (word.strip(",") for word in words):
-        if word.startswith("--"):
-            options[word] = ""
-        elif options and word:
-            options[next(reversed(options))] += word
-    return options
-
-
-def _difference(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    details = []
-    for option in dict.fromkeys([*before, *now]):
-        if option not in now:
-            details.append(f"without {option}")
-        elif option not in before:
-            details.append(f"{option} {now[option]}".strip())
-        elif before[option] != now[option]:
-            details.append(f"{option} {before[option]} → {now[option]}")
-    return details
 
 
 def _order(stage: str) -> int:

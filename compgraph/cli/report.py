@@ -45,10 +45,14 @@ def command(call: Call, config: Path, output: Path, entry: Any) -> None:
     from compgraph.cli.run import load_study
     from compgraph.report.build import build_report
     from compgraph.report.collect import collect, subtitle
+    from compgraph.reruns.report import made_from, page_of, record
 
     study = load_study(config)
+    made = made_from(study)
     items = collect(study.root, study.paths())
     output.parent.mkdir(parents=True, exist_ok=True)
     build_report(items, output, entry.title, subtitle=subtitle(items))
     (study.root / "README.md").write_text(README, encoding="utf-8")
+    if output.resolve() == page_of(study).resolve():
+        record(study, made)
     call.say(str(output))

@@ -20,6 +20,7 @@ from compgraph.cli.console import TO_BE_GIVEN, Call, fail, verb
 if TYPE_CHECKING:
     from compgraph.cli.workflow import Event
     from compgraph.config.study import Study
+    from compgraph.reruns.reckoning import Reckoning
 
 DEFAULT_CONFIG = Path("config.yaml")
 
@@ -48,7 +49,6 @@ def command(
     from compgraph.cli.slurm import slurm_arguments
     from compgraph.cli.workflow import claimed, results_held, snakemake, workflow_root
     from compgraph.config.metrics import own_code
-    from compgraph.verification import settle_dates
 
     root = workflow_root()
     path = find_config(root, config)
@@ -67,17 +67,16 @@ def command(
         call.say(f"note: {sentence}")
     watch = Watch(call.quiet)
     with interrupted_by_termination(), claimed(root, path) as claim, results_held(study.root, call.say) as held:
-        for manifest, reason in find_damaged(study, verify).items():
-            call.say(f"note: made again: {reason}")
-            manifest.unlink()
-        if settled := settle_dates([*study.paths(), *study.payloads()]):
-            call.say(f"note: {settled} files of the results were dated in the future; they now have the date of today")
-        with snakemake(root, path, arguments, log, [held], profile) as process:
-            claim(process.process.pid)
-            with watch.shown():
-                for event in process:
-                    watch.see(event)
-        code = process.code
+        again = prepared(call, study, expand_targets(study, targets), verify)
+        if again is None:
+            code = 0
+        else:
+            with snakemake(root, path, arguments, log, [held], profile, again) as process:
+                claim(process.process.pid)
+                with watch.shown():
+                    for event in process:
+                        watch.see(event)
+            code = process.code or 0
     watch.conclude(call, code, log)
     if code:
         fail(f"compgraph run: stopped; everything that is finished is kept, run again to go on. Full log: {log}")
@@ -95,11 +94,44 @@ def find_config(root: Path, given: Path | None) -> Path:
     return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else root / DEFAULT_CONFIG
 
 
-def find_damaged(study: Study, every_byte: bool = False) -> dict[Path, str]:
-    """Manifests of the study's results that are not as they were written, with the reason."""
-    from compgraph.verification import damaged
+def prepared(call: Call, study: Study, targets: list[str], every_byte: bool) -> list[str] | None:
+    """Make results ready for a run: manifests of those to make although they are there; None if there is nothing to do.
 
-    return damaged([*study.paths(), *study.all_parts()], every_byte)
+    The manifest of what is damaged is removed, and dates from the future become that of today.
+    """
+    from compgraph.reruns.reckoning import Reckoning
+    from compgraph.verification import settle_dates
+
+    reckoning = Reckoning(study, every_byte)
+    made = reckoning.among(targets)
+    for sentence in versions_in_words(reckoning):
+        call.say(f"note: {sentence}")
+    if not (made or reckoning.page_reasons(targets) or reckoning.unknown(targets)):
+        return None
+    again = []
+    for path, reasons in made.items():
+        damage = [reason.text for reason in reasons if reason.kind == "damaged"]
+        if damage:
+            call.say(f"note: made again: {damage[0]}")
+            Path(path).unlink(missing_ok=True)
+        elif path in reckoning.own_reasons and Path(path).exists():
+            again.append(path)
+    if settled := settle_dates([*study.paths(), *study.payloads()]):
+        call.say(f"note: {settled} files of the results were dated in the future; they now have the date of today")
+    reckoning.record_code()
+    return again
+
+
+def versions_in_words(reckoning: Reckoning) -> list[str]:
+    """What to say of results whose libraries had another version, if they are not made again for it."""
+    counts = reckoning.other_versions()
+    if not counts:
+        return []
+    listed = ", ".join(counts)
+    return [
+        f"{max(counts.values())} results were made with other versions ({listed}); "
+        "run: {versions: rerun} in the config makes them again"
+    ]
 
 
 def load_study(path: Path) -> Study:
@@ -162,6 +194,7 @@ class Watch:
         self.took: dict[str, list[float]] = {}
         self.failed: list[Event] = []
         self.errors: list[str] = []
+        self.unchanged: set[int] = set()
         self._status: Any = None
 
     @contextmanager
@@ -242,11 +275,18 @@ class Watch:
         name = self.running.pop(number, None)
         if name is None:
             return
+        if number in self.unchanged:
+            self.begun.pop(number, None)
+            self.total -= 1
+            return
         rule, begun = self.begun.pop(number)
         self.took.setdefault(rule, []).append(time.monotonic() - begun)
         self.done += 1
         if not self.quiet and self._status is None:
             click.echo(f"{self.done}/{self.total} {name}{self._left()}", err=True)
+
+    def _unchanged(self, event: Event) -> None:
+        self.unchanged.add(event["jobid"])
 
     def _job_error(self, event: Event) -> None:
         name = self.running.pop(event.get("jobid", -1), None)

@@ -103,6 +103,7 @@ def snakemake(
     log: Path | None = None,
     held: Sequence[int] = (),
     profile: str = "default",
+    again: Sequence[str] = (),
 ) -> Iterator[Process]:
     """Start Snakemake; it is stopped, politely, if the body is left early.
 
@@ -120,6 +121,8 @@ def snakemake(
         Descriptors of locks that it inherits, so that they last as long as it works, whatever becomes of its launcher.
     profile : str
         ``"default"`` or ``"slurm"``.
+    again : sequence of str
+        Files that are made even if Snakemake finds nothing to say against them.
 
     Raises
     ------
@@ -139,6 +142,10 @@ def snakemake(
         log.parent.mkdir(parents=True, exist_ok=True)
         plugins = [str(root / "workflow" / name) for name in ("plugins", *(["cluster"] if profile == "slurm" else []))]
         path = os.pathsep.join(filter(None, [*plugins, os.environ.get("PYTHONPATH")]))
+        if again:
+            # Thousands of them do not fit on a command line.
+            (Path(folder) / "config.yaml").write_text(json.dumps({"forcerun": list(again)}), encoding="utf-8")
+            arguments = ["--profile", folder, *arguments]
         environment = os.environ | {"COMPGRAPH_EVENTS": str(events), "PYTHONPATH": path}
         with log.open("wb") as output:
             process = subprocess.Popen(

@@ -8,7 +8,7 @@ from typing import Any
 
 from compgraph import catalogue
 from compgraph.config.metrics import metric_entry, named_metrics
-from compgraph.sources import code_digest, in_package, own_modules
+from compgraph.sources import code_digest, code_modules, in_package, own_modules
 
 DIGITS = 16
 """Hexadecimal digits of a code digest on a command line."""
@@ -71,3 +71,15 @@ def code_of(roots: tuple[str, ...]) -> str:
 def _package_digest(roots: tuple[str, ...]) -> str:
     """The package does not change while a process runs; modules of the user's own may."""
     return code_digest(roots)
+
+
+def modules_of(roots: tuple[str, ...]) -> dict[str, str]:
+    """The modules behind such a digest, each with a shortened digest of its own."""
+    modules, used = own_modules(root for root in roots if not in_package(root))
+    found = modules | _package_modules(tuple(sorted({*(root for root in roots if in_package(root)), *used})))
+    return {name: digest[:DIGITS] for name, digest in found.items()}
+
+
+@cache
+def _package_modules(roots: tuple[str, ...]) -> dict[str, str]:
+    return code_modules(roots)

@@ -7,9 +7,10 @@ from typing import Any
 
 from compgraph.config.base import describe_unknown
 from compgraph.config.config import Config
+from compgraph.config.outside import files_of
 from compgraph.config.problems import Problem
 from compgraph.config.rois import WEIGHTS, signals_of
-from compgraph.config.study import Study, dictionary_files
+from compgraph.config.study import Study
 
 
 def named_dictionaries(config: Config, place: tuple[str, ...], stage: str, entry: Any) -> Iterator[Problem]:
@@ -27,7 +28,7 @@ def named_dictionaries(config: Config, place: tuple[str, ...], stage: str, entry
     if stage == "dictionaries" and entry.method == "load":
         if not entry.path:
             yield Problem((*place, "path"), "this key is missing: the method 'load' reads a folder or file")
-        elif not dictionary_files(entry.path):
+        elif not files_of("dictionaries", entry):
             yield Problem((*place, "path"), f"there is no dictionary at '{entry.path}'")
         if entry.n_features is not None:
             yield Problem((*place, "n_features"), "the file decides how many features it has; leave it out")

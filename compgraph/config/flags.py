@@ -74,6 +74,28 @@ def render(section: str, entry: Section, only: tuple[str, ...] = (), **replaced:
     return " ".join(words)
 
 
+def given_words(section: str, line: str) -> dict[str, Any]:
+    """The fields that a piece of a shell line sets, as words: what a verb is called with, by name.
+
+    Parameters
+    ----------
+    section : str
+        The section of the entry.
+    line : str
+        As `render` writes it.
+    """
+    fields = flag_fields(section)
+    values: dict[str, Any] = {}
+    words = iter(shlex.split(line))
+    for word in words:
+        name = word.removeprefix("--").replace("-", "_")
+        if name.removeprefix("no_") in fields and name not in fields:
+            values[name.removeprefix("no_")] = False
+        else:
+            values[name] = True if is_switch(fields[name]) else next(words)
+    return values
+
+
 def to_text(value: Any) -> str:
     """A value as one word of a command line."""
     if isinstance(value, Mapping):

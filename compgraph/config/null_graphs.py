@@ -77,11 +77,16 @@ class Making:
 
     @property
     def code(self) -> str:
-        """Digest of the code behind the null graphs: that of the verb, of the graph, of its buffer."""
+        """Digest of the code behind the null graphs."""
+        return code_of(self.roots)
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Modules that this code starts from: the verb, and what makes the graph and its buffer."""
         roots = set(code_roots("nulls"))
         for result in (self.graph, *self.recordings):
             roots |= set(code_roots(result.stage, _entry(self.study, result)))
-        return code_of(tuple(sorted(roots)))
+        return tuple(sorted(roots))
 
 
 def _entry(study: FanOut, result: Result) -> Any:

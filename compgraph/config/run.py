@@ -63,6 +63,9 @@ class Run(Section):
     )
     device: Device = Field("auto", description="Where networks run: auto takes an accelerator if there is one.")
     open: bool = Field(True, description="Open the report at the end, where there is a desktop.")
+    versions: Literal["warn", "rerun"] = Field(
+        "warn", description="Results whose libraries had another version: say so, or make them again."
+    )
     slurm: Slurm = Field(Slurm(), description="Of run --slurm: account, partition, qos, constraint, jobs, options.")
     resources: dict[Annotated[str, one_of(STAGES, "stage")], Needs] = Field(
         {}, description="By stage, instead of the estimate: {effective: {mem_mb: 8000, minutes: 60, cpus: 4}}."

@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
-from glob import glob
 from pathlib import Path
 from typing import Any
 
 from compgraph import catalogue
 from compgraph.config.code import code_of, code_roots
 from compgraph.config.config import SECTIONS
-from compgraph.config.facts import local_folder
 from compgraph.config.fan_out import FanOut
 from compgraph.config.flags import render
 from compgraph.config.followed import Followed, scaled, tracked
 from compgraph.config.functional import PART_FIELDS
 from compgraph.config.models import Pretrained, revision_name
 from compgraph.config.null_graphs import Making, nulls_of
+from compgraph.config.outside import files_of
 from compgraph.config.results import PAYLOADS, Result
 from compgraph.config.tested import inputs_of
 
@@ -52,10 +51,14 @@ class Study(FanOut):
 
     def code(self, stage: str, name: str = "") -> str:
         """Digest of the code behind a stage's result for one of its entries."""
+        return code_of(self.code_roots(stage, name))
+
+    def code_roots(self, stage: str, name: str = "") -> tuple[str, ...]:
+        """Modules that this code starts from."""
         if stage == "figure":
-            return code_of(tuple(sorted({*code_roots(stage), catalogue.FIGURES[name].module})))
+            return tuple(sorted({*code_roots(stage), catalogue.FIGURES[name].module}))
         section = SECTION_OF.get(stage, stage)
-        return code_of(code_roots(stage, self.entry(section, name) if section in SECTIONS else None))
+        return code_roots(stage, self.entry(section, name) if section in SECTIONS else None)
 
     def entry(self, section: str, name: str = "") -> Any:
         """An entry of a section, or the section itself where it does not fan out."""
@@ -69,21 +72,7 @@ class Study(FanOut):
 
     def sources(self, section: str, name: str) -> list[str]:
         """Local files outside the results that an entry of a section is read from."""
-        entry = self.entry(section, name)
-        path = getattr(entry, "path", None)
-        if section == "dictionaries":
-            return dictionary_files(path)
-        if not path:
-            return []
-        found = local_folder(path) if isinstance(entry, Pretrained) else Path(path).expanduser()
-        if found is None or not found.exists():
-            return []
-        if found.is_file():
-            return [str(found)]
-        patterns = ("*.json", "*.safetensors", "*.txt", "*.model") if isinstance(entry, Pretrained) else ("*",)
-        folders = [found, *(found / revision for revision in getattr(entry, "revisions", ()))]
-        files = {str(file) for folder in folders for pattern in patterns for file in folder.glob(pattern)}
-        return sorted(file for file in files if Path(file).is_file())
+        return files_of(section, self.entry(section, name))
 
     def null_graphs(self, place: str, name: str, graph: str) -> Making:
         """How the null graphs of a graph are made: `name` is theirs, `graph` is `stage.name`."""
@@ -224,10 +213,3 @@ class Study(FanOut):
     def payload(self, result: Result) -> str:
         """What lies beside a result's manifest."""
         return self.path(result).removesuffix(".json") + PAYLOADS[result.stage]
-
-
-def dictionary_files(path: str | None) -> list[str]:
-    """Files that published dictionaries are read from; `{site}` in the path stands for any site."""
-    found = [Path(one) for one in glob(str(Path(path.replace("{site}", "*")).expanduser()))] if path else []
-    files = [file for one in found for file in (one.iterdir() if one.is_dir() else [one])]
-    return sorted(str(file) for file in files if file.suffix in (".safetensors", ".json"))

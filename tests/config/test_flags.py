@@ -1,35 +1,19 @@
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 import pytest
 
 from compgraph.config.base import SELECTORS
 from compgraph.config.config import ENTRY_MODELS
-from compgraph.config.flags import flag_fields, is_switch, parse, render
+from compgraph.config.flags import flag_fields, given_words, parse, render
 from tests.config.studies import small
-
-
-def words_to_values(section: str, text: str) -> dict[str, Any]:
-    """What click makes of a shell line."""
-    fields, values = flag_fields(section), {}
-    words = iter(shlex.split(text))
-    for word in words:
-        name = word.removeprefix("--").replace("-", "_")
-        if name in fields and is_switch(fields[name]):
-            values[name] = True
-        elif name.removeprefix("no_") in fields and name not in fields:
-            values[name.removeprefix("no_")] = False
-        else:
-            values[name] = next(words)
-    return values
 
 
 @pytest.mark.parametrize("section", ENTRY_MODELS)
 def test_flags_read_back_to_the_entry(section: str) -> None:
     for entry in getattr(small(), section).values():
-        made, problems = parse(section, words_to_values(section, render(section, entry)))
+        made, problems = parse(section, given_words(section, render(section, entry)))
         assert problems == []
         dropped = set(SELECTORS) - ({"checkpoints"} if section == "models" else set())
         assert made is not None
@@ -73,5 +57,5 @@ def test_a_bad_flag_is_named(section: str, values: dict[str, Any], said: str) ->
 
 def test_a_list_of_one_number_stays_a_list() -> None:
     model = small().models["tf"]
-    made, _ = parse("models", words_to_values("models", render("models", model, checkpoints=[model.steps])))
+    made, _ = parse("models", given_words("models", render("models", model, checkpoints=[model.steps])))
     assert made is not None and made.checkpoints == [model.steps]  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""Which results of a study are to be made, and why: its config and code against what the manifests say."""
