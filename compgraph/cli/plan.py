@@ -107,11 +107,10 @@ def describe(reasons: Mapping[str, list[Reason]], stages: Mapping[str, str], tot
 
 
 def _briefly(reasons: list[Reason]) -> str:
-    """Reasons as results of a stage have them in common; what is made again goes without saying beside others."""
+    """Reasons as results of a stage have them in common."""
     from compgraph.reruns.reasons import WORDS
 
-    said = [reason for reason in reasons if reason.kind != "again"] or reasons
-    return " and ".join(WORDS[one.kind] if one.kind in BRIEF else one.text for one in said)
+    return " and ".join(WORDS[one.kind] if one.kind in BRIEF else one.text for one in reasons)
 
 
 def batches_in_words(jobs: list[Job], page: bool, size: int) -> list[str]:

@@ -81,9 +81,9 @@ class Reckoning:
         made: dict[str, list[Reason]] = {}
         for path, job in self.jobs.items():
             again = tuple(read for read in job.needs if read in made)
-            reasons = [*self.own_reasons.get(path, []), *([Reason("again", again)] if again else [])]
-            if reasons:
-                made[path] = reasons
+            own = self.own_reasons.get(path, [])
+            if own or again:
+                made[path] = own or [Reason("again", again)]
         made |= {path: [Reason("needed")] for path in self._needed_again(made)}
         together = {self.jobs[path].together for path in made} - {""}
         made |= {p: [Reason("together")] for p, job in self.jobs.items() if job.together in together and p not in made}
@@ -113,7 +113,7 @@ class Reckoning:
         """Why the page of the study is to be made; none where it is no target."""
         if targets and str(page_of(self.study)) not in targets:
             return []
-        return [*reasons_of_page(self.study), *([Reason("again")] if self.to_make else [])]
+        return reasons_of_page(self.study) or ([Reason("again")] if self.to_make else [])
 
     def unknown(self, targets: Collection[str]) -> list[str]:
         """Targets that are no result of the study."""
