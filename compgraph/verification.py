@@ -12,22 +12,26 @@ from pathlib import Path
 from compgraph import store
 from compgraph.checksums import FOREIGN
 from compgraph.errors import StoreError
+from compgraph.manifests import read_manifest
 from compgraph.progress import track
 from compgraph.provenance import EXTERNAL
 from compgraph.store import Result
 
-__all__ = ["STATES", "Finding", "Tree", "open_whole", "settle_dates", "survey", "verify_tree"]
+__all__ = ["STATES", "Finding", "Tree", "open_whole", "put_away", "settle_dates", "survey", "verify_tree"]
 
 STATES = {
     "torn": "not what was written",
-    "stale": "made from something that is not there any more",
+    "stale": "not as it would be made now",
     "orphaned": "not asked for by the study",
     "leftover": "of a call that was interrupted",
+    "put away": "deleted all but its manifest; made again when something needs it",
     "unknown": "named by no manifest",
 }
 """What can be said against a path of a results folder."""
 ASIDE = (".run.lock", "README.md", "benchmarks", "cache", "logs", "report")
 """What lies beside the results and holds none."""
+PUT_AWAY = ("activations", "attributions", "ablation")
+"""Stages whose results are large, quick to make, and there for others to read: their payloads may be deleted."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,13 @@ class Tree:
     ----------
     results : dict of Path to Result
         Results that can be opened, by manifest, sorted.
+    put_away : dict of Path to Result
+        Results of which only the manifest is left, on purpose.
     findings : list of Finding
     """
 
     results: dict[Path, Result] = field(default_factory=dict)
+    put_away: dict[Path, Result] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     def say(self, state: str, path: Path, reason: str) -> None:
@@ -109,7 +116,7 @@ def verify_tree(
         except StoreError as error:
             del tree.results[manifest]
             tree.say("torn", manifest, str(error))
-    tree.findings += _stale(tree.results)
+    tree.findings += _stale(tree.results, {result.digest for result in tree.put_away.values()})
     if wanted is not None:
         asked = {Path(path).absolute() for path in wanted}
         for manifest in tree.results:
@@ -136,6 +143,15 @@ def open_whole(manifest: str | os.PathLike[str], every_byte: bool = False) -> Re
     sealed = os.stat(manifest).st_mtime_ns
     result.check(*(name for name in result.manifest["files"] if result.file(name).stat().st_mtime_ns > sealed))
     return result
+
+
+def put_away(manifest: str | os.PathLike[str]) -> Result | None:
+    """A result of `PUT_AWAY` that was deleted, all but its manifest; None where it is not so."""
+    try:
+        result = Result(Path(manifest), read_manifest(Path(manifest)))
+        return result if result.provenance.stage in PUT_AWAY and not result.path.exists() else None
+    except StoreError:
+        return None
 
 
 def settle_dates(paths: Iterable[str | os.PathLike[str]]) -> int:
@@ -179,7 +195,11 @@ def _look(folder: Path, tree: Tree, aside: Collection[str] = ()) -> None:
         try:
             tree.results[manifest] = store.open(manifest, lazy=True)
         except StoreError as error:
-            tree.say("torn", manifest, str(error))
+            if found := put_away(manifest):
+                tree.put_away[manifest] = found
+                tree.say("put away", manifest, "its payload was deleted")
+            else:
+                tree.say("torn", manifest, str(error))
     for entry in sorted(folder.iterdir()):
         if entry.name in known:
             continue
@@ -190,8 +210,9 @@ def _look(folder: Path, tree: Tree, aside: Collection[str] = ()) -> None:
         elif entry.is_dir() and not entry.is_symlink():
             inner = Tree()
             _look(entry, inner)
-            if inner.results or inner.of("torn", "leftover"):
+            if inner.results or inner.of("torn", "leftover", "put away"):
                 tree.results |= inner.results
+                tree.put_away |= inner.put_away
                 tree.findings += inner.findings
             else:
                 tree.say("unknown", entry, STATES["unknown"])
@@ -213,11 +234,11 @@ def _passing(name: str) -> bool:
     return name.endswith((".partial", ".old")) or (name.startswith(".") and name.endswith((".lock", ".tmp")))
 
 
-def _stale(results: Mapping[Path, Result]) -> list[Finding]:
-    """Results that are made, at any remove, from something that no sound result of the folder holds."""
+def _stale(results: Mapping[Path, Result], put_away: Collection[str]) -> list[Finding]:
+    """Results that are made, at any remove, from something that no sound result of the folder holds, or held."""
     left, findings = dict(results), list[Finding]()
     while True:
-        there = {result.digest for result in left.values()}
+        there = {result.digest for result in left.values()} | set(put_away)
         broken = {
             manifest: (role, digest)
             for manifest, result in left.items()

@@ -10,7 +10,7 @@ from compgraph import store
 from compgraph.disk import lock, remove_leftover
 from compgraph.errors import StoreError
 from compgraph.provenance import Provenance
-from compgraph.verification import settle_dates, survey, verify_tree
+from compgraph.verification import open_whole, settle_dates, survey, verify_tree
 
 
 def make(path: Path, text: str, **inputs: store.Result | str) -> store.Result:
@@ -79,6 +79,31 @@ def test_what_no_manifest_names(root: Path) -> None:
         "graph@effective.heads.txt.partial": "leftover",
         "other.json": "torn",
     }
+
+
+def test_what_is_put_away_is_neither_torn_nor_missed(tmp_path: Path) -> None:
+    buffer = tmp_path / "net" / "activations.json"
+    provenance = Provenance("activations")
+    with store.create(buffer, kind="activations", payload="activations.txt", provenance=provenance) as made:
+        made.path.write_text("rows", encoding="utf-8")
+    make(tmp_path / "net" / "table.json", "numbers", activations=store.open(buffer))
+    buffer.with_suffix(".txt").unlink()
+    tree = verify_tree(tmp_path)
+    assert tree.sound and [(one.path, one.state) for one in tree.findings] == [(buffer, "put away")]
+
+
+def test_only_what_was_written_is_opened_as_whole(root: Path) -> None:
+    manifest = root / "net" / "model.json"
+    payload = root / "net" / "model.txt"
+    before = payload.stat()
+    assert open_whole(manifest).digest == store.open(manifest).digest
+    payload.write_text("weightz")
+    with pytest.raises(StoreError, match="damaged"):
+        open_whole(manifest)
+    os.utime(payload, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert open_whole(manifest), "sizes and dates are as they were"
+    with pytest.raises(StoreError, match="damaged"):
+        open_whole(manifest, every_byte=True)
 
 
 def test_dates_of_the_future_become_today(root: Path) -> None:

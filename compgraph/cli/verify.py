@@ -25,11 +25,14 @@ SHOWN = 20
 @click.option("--json", "as_json", is_flag=True, help="Print every finding as JSON.")
 def command(call: Call, folder: Path | None, config: Path | None, fast: bool, weights: bool, as_json: bool) -> None:
     """Check all results of FOLDER (of the study's folder, or results/) byte by byte, and the chain of digests from
-    each to what it was made from. Exit code 1 if anything is torn or stale."""
+    each to what it was made from; with a study, also parameters, code and files. Exit code 1 if anything is torn or
+    stale."""
     from compgraph.verification import verify_tree
 
     root, wanted = place(folder, config)
     tree = verify_tree(root, wanted, fast)
+    if config is not None:
+        add_outdated(tree, root, config)
     if weights:
         check_weights(tree)
     click.echo(as_text(tree, root) if not as_json else json.dumps(as_data(tree), indent=1))
@@ -47,6 +50,20 @@ def place(folder: Path | None, config: Path | None) -> tuple[Path, list[str] | N
     root = folder or study.root
     parts = [Path(path).relative_to(study.root) for path in study.all_parts()]
     return root, [*(str(root / result.path) for result in study.results()), *(str(root / part) for part in parts)]
+
+
+def add_outdated(tree: Tree, root: Path, config: Path) -> None:
+    """Find results that are whole and that the study would make otherwise now."""
+    from compgraph.cli.run import load_study
+    from compgraph.reruns.reckoning import Reckoning
+
+    study = load_study(config)
+    if root.resolve() != study.root.resolve():
+        return
+    said = {one.path.absolute() for one in tree.of("torn", "stale")}
+    for path, reasons in Reckoning(study).own_reasons.items():
+        if reasons[0].kind not in ("new", "missing", "damaged") and Path(path).absolute() not in said:
+            tree.say("stale", Path(path), " and ".join(reason.text for reason in reasons))
 
 
 def check_weights(tree: Tree) -> None:

@@ -16,9 +16,6 @@ from compgraph.config.results import Result
 from compgraph.config.study import SECTION_OF, Study
 from compgraph.config.tested import inputs_of
 
-PUT_AWAY = ("activations", "attributions", "ablation")
-"""Stages whose results are large, quick to make, and read by other results only."""
-
 
 @dataclass(frozen=True)
 class Job:
@@ -67,7 +64,8 @@ class Job:
 
 def jobs_of(study: Study) -> list[Job]:
     """Every result of a study, each after those that it is made from; the report is none."""
-    made = [_Maker(study).job(result) for result in study.results()]
+    maker = _Maker(study)
+    made = [maker.job(result) for result in study.results()]
     made += [part for job in made if job.stage == "functional" for part in _parts(study, job)]
     return _in_order(made)
 

@@ -18,15 +18,14 @@ from compgraph.config.study import Study
 from compgraph.data.readers import reader_digest
 from compgraph.disk import explained
 from compgraph.errors import StoreError
-from compgraph.manifests import read_manifest
 from compgraph.provenance import EXTERNAL, plain
 from compgraph.reruns.files import Digests, digest_of_files
-from compgraph.reruns.jobs import PUT_AWAY, Job, jobs_of
+from compgraph.reruns.jobs import Job, jobs_of
 from compgraph.reruns.reasons import Reason, changed_modules, changed_parameters, changed_versions
 from compgraph.reruns.report import page_of
 from compgraph.reruns.report import reasons as reasons_of_page
 from compgraph.store import Result
-from compgraph.verification import open_whole
+from compgraph.verification import PUT_AWAY, open_whole, put_away
 
 
 class Reckoning:
@@ -67,12 +66,13 @@ class Reckoning:
     @cached_property
     def put_away(self) -> frozenset[str]:
         """Results that are there for others to read, and whose payload was deleted: the manifest says enough to know
-        whether anything needs it."""
+        whether anything needs it. Parts of functional statistics need none, as what they are merged to says all."""
         read = {path for job in self.jobs.values() for path in job.reads}
+        deleted = [path for path, job in self.jobs.items() if path in read and not os.path.exists(job.payload)]
         return frozenset(
             path
-            for path, job in self.jobs.items()
-            if job.stage in PUT_AWAY and path in read and is_put_away(path, job.payload)
+            for path in deleted
+            if (self.jobs[path].stage in PUT_AWAY and put_away(path)) or _is_merged(self.jobs[path])
         )
 
     @cached_property
@@ -137,7 +137,8 @@ class Reckoning:
         return list(self._differences(job, found))
 
     def _on_paper(self, job: Job) -> list[Reason]:
-        return list(self._differences(job, Result(Path(job.manifest), read_manifest(Path(job.manifest)))))
+        found = put_away(job.manifest)
+        return list(self._differences(job, found)) if found else []
 
     def _differences(self, job: Job, found: Result) -> Iterator[Reason]:
         try:
@@ -175,9 +176,9 @@ class Reckoning:
         for path in job.reads:
             found = self._open(path)
             if not isinstance(found, Result):
-                if not is_put_away(path):
-                    return ()  # it is made first, and then looked at again
-                found = Result(Path(path), read_manifest(Path(path)))
+                found = put_away(path)
+            if found is None:
+                return ()  # it is made first, and then looked at again
             now[path] = found.digest
         changed = tuple(path for path, digest in now.items() if digest not in recorded)
         return changed if changed or recorded <= set(now.values()) else ("without one of those before",)
@@ -238,16 +239,12 @@ def payloads_to_keep(study: Study) -> list[str]:
     gone = {
         study.path(one)
         for one in study.results()
-        if one.stage in PUT_AWAY and is_put_away(study.path(one), study.payload(one))
+        if one.stage in PUT_AWAY and not os.path.exists(study.payload(one)) and put_away(study.path(one))
     }
     read = {path for job in jobs_of(study) for path in job.reads} if gone else set()
     return [study.payload(one) for one in study.results() if study.path(one) not in gone & read]
 
 
-def is_put_away(manifest: str, payload: str | None = None) -> bool:
-    """Whether a result was deleted, all but its manifest, which is whole."""
-    try:
-        made = Result(Path(manifest), read_manifest(Path(manifest)))
-    except StoreError:
-        return False
-    return not (made.path if payload is None else Path(payload)).exists()
+def _is_merged(job: Job) -> bool:
+    """Whether a part of functional statistics has been merged to a graph."""
+    return job.stage == "functional-part" and Path(job.manifest).parent.with_suffix(".json").is_file()

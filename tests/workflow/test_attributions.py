@@ -87,12 +87,12 @@ def test_another_path_reruns_what_reads_it_alone(study: Path, call: Run) -> None
     before = config.read_text()
     config.write_text(before.replace("steps: 2", "steps: 3"))
     assert plan(call, study) == {
-        "attributions": "1 parameters changed (--steps 2 → 3)",
-        "functional": "1 input changed",
-        "structural": "1 input changed",
-        "rois": "1 input changed",
-        "figure": "1 input changed",
-        "report": "1 input changed",
+        "attributions": "1 parameters changed (steps 2 → 3)",
+        "functional": "1 input made again",
+        "structural": "1 input made again",
+        "rois": "1 input made again",
+        "figure": "1 input made again",
+        "report": "1 input made again",
     }
     config.write_text(before.replace("heads: {buffer: attributions.path", "heads: {buffer: attributions.patched"))
     assert plan(call, study)["functional"] == "1 input changed"

@@ -106,9 +106,9 @@ def test_one_parameter_reruns_only_what_depends_on_it(study: Path, call: Run) ->
     edit(study / "config.yaml", "n_bootstrap: 20", "n_bootstrap: 30")
     try:
         assert plan(call, study) == {
-            "evaluation": "1 parameters changed (--n-bootstrap 20 → 30)",
-            "figure": "1 input changed",
-            "report": "1 input changed",
+            "evaluation": "1 parameters changed (n_bootstrap 20 → 30)",
+            "figure": "1 input made again",
+            "report": "1 input made again",
         }
     finally:
         edit(study / "config.yaml", "n_bootstrap: 30", "n_bootstrap: 20")
@@ -117,7 +117,7 @@ def test_one_parameter_reruns_only_what_depends_on_it(study: Path, call: Run) ->
 def test_an_added_entry_computes_only_that(study: Path, call: Run) -> None:
     edit(study / "config.yaml", "effective:\n", "effective:\n  more: {partition: modules, models: [stream]}\n")
     try:
-        assert plan(call, study) == {"effective": "1 new", "figure": "1 new", "report": "1 input changed"}
+        assert plan(call, study) == {"effective": "1 new", "figure": "1 new", "report": "1 input made again"}
     finally:
         edit(study / "config.yaml", "  more: {partition: modules, models: [stream]}\n", "")
 
@@ -126,7 +126,7 @@ def test_an_added_test_computes_only_that(study: Path, call: Run) -> None:
     entry = "  stable: {method: stability, graphs: [effective.heads], samples: 2}\n"
     edit(study / "config.yaml", "tests:\n", "tests:\n" + entry)
     try:
-        assert plan(call, study) == {"tests": "1 new", "report": "1 input changed"}
+        assert plan(call, study) == {"tests": "1 new", "report": "1 input made again"}
     finally:
         edit(study / "config.yaml", entry, "")
 
@@ -146,7 +146,10 @@ def test_a_docstring_reruns_nothing_and_code_only_its_users(study: Path, call: R
         method.write_text(before.replace('"""', '"""In other words: ', 1) + "\n# and a comment\n")
         assert plan(call, study) == {}
         method.write_text(before + "\nUNUSED = 1\n")
-        assert plan(call, study) == {"structural": "1 code changed", "report": "1 input changed"}
+        assert plan(call, study) == {
+            "structural": "1 code changed (compgraph.connectivity.structural.composition)",
+            "report": "1 input made again",
+        }
     finally:
         method.write_text(before)
 
