@@ -1,4 +1,4 @@
-# make run | run-slurm | test | test-faults | test-slurm | plan | bench | docs | lock | clean.
+# make run | run-slurm | test | test-faults | test-reruns | test-slurm | plan | bench | docs | lock | clean.
 # Each sets up .venv first, once (envs/setup.sh).
 CONFIG ?= config.yaml
 PYTHON := .venv/bin/python
@@ -6,7 +6,7 @@ SETUP := .venv/.compgraph-setup
 export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := run
-.PHONY: run run-slurm test test-faults test-slurm check plan bench docs lock setup clean
+.PHONY: run run-slurm test test-faults test-reruns test-slurm check plan bench docs lock setup clean
 
 run: $(SETUP)
 	@.venv/bin/compgraph run --config $(CONFIG)
@@ -22,6 +22,9 @@ test: check
 
 test-faults: $(SETUP)
 	COMPGRAPH_FAULTS=200 OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -s tests/faults
+
+test-reruns: $(SETUP)
+	COMPGRAPH_RERUNS=all OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q tests/workflow/test_rerun_matrix.py
 
 # Starts a Slurm of its own on this machine: needs root, and apt-get or Debian's slurmctld, slurmd, munge.
 test-slurm: $(SETUP)

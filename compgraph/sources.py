@@ -25,12 +25,16 @@ PACKAGE_ROOT = Path(__file__).resolve().parent
 EXCLUDED = (
     "compgraph.errors",
     "compgraph.progress",
+    "compgraph.sources",
     "compgraph.catalogue",
     "compgraph.catalogue.*",
     "compgraph.config",
     "compgraph.config.*",
     "compgraph.cli.console",
 )
+
+#: Modules that hand a graph to other libraries and take it back, on request; no stage computes with them.
+CONVERTERS = ("compgraph.graph_export", "compgraph.graph_import")
 
 
 @dataclass(frozen=True)
@@ -94,9 +98,12 @@ def code_modules(
 
 
 def imported_libraries(roots: Iterable[str]) -> frozenset[str]:
-    """Return the top-level names of what the modules that `code_digest` covers import from outside the package."""
+    """Return the top-level names of what the modules that `code_digest` covers import from outside the package.
+
+    What graphs are only converted for does not count.
+    """
     reached = _reached(roots, PACKAGE_ROOT, PACKAGE, EXCLUDED)
-    return frozenset().union(*(module.libraries for module in reached.values()))
+    return frozenset().union(*(module.libraries for name, module in reached.items() if name not in CONVERTERS))
 
 
 def _reached(roots: Iterable[str], root: Path, package: str, exclude: tuple[str, ...]) -> dict[str, _Module]:
@@ -244,7 +251,8 @@ def _parse(path: Path, name: str, package: str) -> _Module:
     if key not in _PARSED:
         tree = _without_docstrings(ast.parse(source, filename=str(path)))
         home = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        reexports, defined = _bindings(tree, home, package)
+        nothing: tuple[dict[str, tuple[str, str]], frozenset[str]] = ({}, frozenset())
+        reexports, defined = _bindings(tree, home, package) if path.name == "__init__.py" else nothing
         digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
         libraries = frozenset(_libraries(tree, package))
         _PARSED[key] = _Module(digest, libraries, tuple(_imports(tree, home, package)), reexports, defined)
@@ -253,12 +261,32 @@ def _parse(path: Path, name: str, package: str) -> _Module:
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
     """Drop what cannot change a result: docstrings and other bare strings, and imports for type checkers."""
-    for node in ast.walk(tree):
-        for part in ("body", "orelse", "finalbody"):
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        for part in BLOCKS:
             statements = getattr(node, part, None)
             if isinstance(statements, list):
-                setattr(node, part, [s for s in statements if not _is_inert(s)])
+                kept = [s for s in statements if not _is_inert(s)]
+                setattr(node, part, kept)
+                waiting += kept
     return tree
+
+
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+"""Fields of syntax trees that hold statements, or what holds statements."""
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield all statements of a module, at any depth; much faster than a walk over all expressions."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for part in BLOCKS:
+            within = getattr(node, part, None)
+            if isinstance(within, list):
+                waiting += within
 
 
 def _is_inert(statement: ast.stmt) -> bool:
@@ -271,7 +299,7 @@ def _is_inert(statement: ast.stmt) -> bool:
 
 
 def _imports(tree: ast.Module, home: str, package: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if _inside(alias.name, package):
@@ -284,7 +312,7 @@ def _imports(tree: ast.Module, home: str, package: str) -> Iterator[tuple[str, t
 
 def _libraries(tree: ast.Module, package: str) -> Iterator[str]:
     """Yield the top-level names of what a module imports from outside its package."""
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
