@@ -212,10 +212,14 @@ class Reckoning:
         return self.study.root / "cache" / "code" / f"{code}.json"
 
     def _was_made(self, job: Job) -> bool:
-        """Whether a missing result existed before: only a job that ended well leaves a record of its cost."""
+        """Whether a missing result existed before: only a job that ended well leaves a record of its cost, and a call
+        that makes several other results of the same parameters."""
+        if job.together:
+            others = (self._open(one.manifest) for one in self.jobs.values() if one.together == job.together)
+            return any(isinstance(one, Result) and one.parameters == plain(job.parameters) for one in others)
         below = Path(job.manifest).relative_to(self.study.root)
-        record = {"train": Path(job.name, "train.tsv"), "import-model": below.with_name("import-model.tsv")}
-        return (self.study.root / "benchmarks" / record.get(job.stage, below.with_suffix(".tsv"))).is_file()
+        record = below.with_name("import-model.tsv") if job.stage == "import-model" else below.with_suffix(".tsv")
+        return (self.study.root / "benchmarks" / record).is_file()
 
     def _open(self, path: str) -> Result | StoreError | None:
         """A result as it is on the disk now, or what is the matter with it; None where there is none."""

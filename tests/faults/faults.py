@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from compgraph import store
+from compgraph.verification import PUT_AWAY
 from tests.faults.study import Site
 
 Fault = Callable[[Site, random.Random], None]
@@ -192,8 +194,9 @@ def truncate_file(site: Site, rng: random.Random) -> None:
 
 
 def lose_payload(site: Site, rng: random.Random) -> None:
-    """A manifest without what it describes."""
-    manifest = rng.choice(site.manifests())
+    """A manifest without what it describes, of a result that nobody may put away."""
+    stages = {one: store.open(one, lazy=True).provenance.stage for one in site.manifests()}
+    manifest = rng.choice([one for one, stage in stages.items() if stage not in PUT_AWAY])
     for path in manifest.parent.iterdir():
         if (path.name.startswith(manifest.stem + ".") and path != manifest) or path.name == manifest.stem:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -249,8 +249,8 @@ PARAMETERS = [
     setting("attributions", 'attribution-patching, sites: ["mlp.*"]', 'attribution-patching, sites: ["mlp.0"]',
             f"{AT}/attributions/tasks", said="sites"),
     setting("dictionaries", "n_features: 4", "n_features: 3", f"{AT}/dictionaries/few", said="n_features 4 → 3"),
-    setting("structural", "composition, partition: heads", "composition, partition: modules", STRUCTURAL,
-            said="partition heads → modules"),
+    setting("structural", "composition, partition", "composition, rotated: 2, partition", STRUCTURAL,
+            said="rotated 0 → 2"),
     setting("functional", "pearson, partition: heads", "pearson, threshold: 0.1, partition: heads",
             f"{AT}/functional/heads", said="threshold"),
     setting("effective", "partition: heads, checkpoints: all", "partition: heads, held_out: 0.25, checkpoints: all",
@@ -293,7 +293,7 @@ CODE = [
 ]  # fmt: skip
 VERSIONS = [
     Row("another graph-tool, which nothing imports here", _older_library("graph-tool", f"{AT}/rois/kmeans")),
-    Row("another torch", _older_library("torch", EFFECTIVE, f"{AT}/evaluation/curves@edges@effective.heads"),
+    Row("another torch", _older_library("torch", EFFECTIVE, "net/all/prompts/tracking/growth"),
         {EFFECTIVE: ("versions", "torch 0.0.1 → ")}, same=frozenset({EFFECTIVE})),
 ]  # fmt: skip
 DAMAGE = [
@@ -325,9 +325,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Path:
 def test_exactly_this_runs_again(row: Row, finished: Path, tmp_path: Path) -> None:
     place = Place(tmp_path / "study")
     shutil.copytree(finished, place.folder, copy_function=shutil.copy2)
-    before, bytes_before = written(place.folder / "results"), digests(place.folder / "results")
+    bytes_before = digests(place.folder / "results")
     row.change(place)
     results = place.folder / place.results
+    before = written(results)
     planned = place.plan()
     done = run(place.folder, checkout=place.checkout)
     ran = {name for name, when in written(results).items() if before.get(name) != when}
@@ -345,7 +346,7 @@ def test_exactly_this_runs_again(row: Row, finished: Path, tmp_path: Path) -> No
 
 def _check_reasons(row: Row, planned: dict[str, list[tuple[str, tuple[str, ...]]]]) -> None:
     for name, (kind, words) in row.why.items():
-        (found,) = planned[name]
+        found = planned[name][0]
         assert found[0] == kind and words in ", ".join(found[1]), (name, found)
     assert {name for name, ((kind, _), *_) in planned.items() if kind == "new"} == row.new
     own = {name for name, ((kind, _), *_) in planned.items() if kind not in ("again", "new")}
