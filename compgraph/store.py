@@ -33,7 +33,7 @@ from compgraph.disk import (
     require_space,
 )
 from compgraph.errors import StoreError
-from compgraph.manifests import FORMAT, is_inside, read_manifest, seal_of
+from compgraph.manifests import FORMAT, is_inside, read_manifest, released_mark, seal_of
 from compgraph.provenance import Provenance, combined_digest, json_digest, json_text
 from compgraph.tables import read_table, write_table
 
@@ -188,6 +188,10 @@ def _compare_size(result: Result, name: str, size: int) -> None:
     try:
         found = file.stat().st_size
     except FileNotFoundError:
+        if released_mark(result.manifest_path).exists() and not result.path.exists():
+            raise StoreError(
+                f"{result.path} was removed to save space (run.keep); compgraph run makes it again where it is needed"
+            ) from None
         missing = file if result.path.exists() else result.path
         raise StoreError(f"{missing} is missing, which {result.manifest_path} lists; {REMAKE}") from None
     except OSError as error:
@@ -325,6 +329,7 @@ def discard(result: Result) -> None:
     """Remove a result, its manifest first."""
     with lock(result.manifest_path.with_name(f".{result.manifest_path.name}.lock")), explained(result.manifest_path):
         result.manifest_path.unlink(missing_ok=True)
+        released_mark(result.manifest_path).unlink(missing_ok=True)
         flush(result.manifest_path.parent)
         remove(result.path)
 

@@ -33,6 +33,7 @@ def command(call: Call, config: Path | None, as_json: bool, plan: bool) -> None:
     the first of a process pays for loading, and memory counts what the process held before. Cluster jobs take about
     4 CPU-seconds more each, which is not counted.
     """
+    from compgraph.cli.keeping import sorted_out
     from compgraph.cli.prediction import Experience, predict
     from compgraph.cli.workflow import dry_run, workflow_root
     from compgraph.report.costs import by_stage
@@ -41,7 +42,7 @@ def command(call: Call, config: Path | None, as_json: bool, plan: bool) -> None:
     path = find_config(root, config)
     study = load_study(path)
     costs, sizes = measured(study)
-    jobs = dry_run(root, path) if plan else []
+    jobs, _ = sorted_out(study, dry_run(root, path) if plan else [])
     stages = Counter[str]()
     for name, size in sizes.items():
         stages[stage_of_job(name)] += size
@@ -79,7 +80,7 @@ def measured(study: Study) -> tuple[list[Cost], dict[str, int]]:
     for manifest, name in manifests.items():
         if Path(manifest).exists():
             try:
-                sizes[name] += open_result(manifest, lazy=True).size
+                sizes[name] += open_result(manifest, lazy=True).size  # not of a buffer that was let go
             except StoreError:
                 continue  # the plan says that it is made again
     page = study.root / "report" / "index.html"

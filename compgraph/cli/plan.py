@@ -27,16 +27,19 @@ def command(call: Call, config: Path | None, targets: tuple[str, ...]) -> None:
 
     TARGETS are stages (effective) or files below the results folder; everything if none is given.
     """
+    from compgraph.cli.keeping import sorted_out
     from compgraph.cli.workflow import dry_run, workflow_root
     from compgraph.config.metrics import own_code
 
     root = workflow_root()
     path = find_config(root, config)
     study = load_study(path)
-    jobs = dry_run(root, path, expand_targets(study, targets))
+    jobs, again = sorted_out(study, dry_run(root, path, expand_targets(study, targets)))
     click.echo("\n".join(describe(jobs, len(study.results()) + len(study.all_parts()) + 1, str(path))))
     for sentence in batches_in_words(jobs, study.config.run.batch):
         click.echo(f"\n{sentence}")
+    if again:
+        click.echo(f"\n{len(again)} of these are buffers that run.keep let go and that are needed again.")
     for reason in find_damaged(study).values():
         click.echo(f"\nnote: would be made again: {reason}")
     for sentence in [*own_code(study.config), *study.left_out()]:

@@ -38,6 +38,8 @@ def cross_check(config: Config) -> list[Problem]:
         for section in ("models", "datasets")
         if not getattr(config, section) and (section == "models" or _reads_data(config))
     ]
+    if misread := [*_paths(config)]:
+        return [*problems, *misread]
     problems += _models(config)
     problems += [*_datasets(config), *_task_options(config), *_user_functions(config)]
     if problems:
@@ -51,6 +53,17 @@ def cross_check(config: Config) -> list[Problem]:
     problems += [*_dataset_models(study), *_services(study), *_checkpoints(study), *_sites(study)]
     problems += problems or [*applies(study), *without(study), *problems_of_followed(study)]
     return problems or [*too_little_space(study)]
+
+
+def _paths(config: Config) -> Iterator[Problem]:
+    """Paths that Snakemake would read as something else: it replaces what stands in angle brackets or braces."""
+    for section in ("models", "datasets", "dictionaries"):
+        for name, entry in getattr(config, section).items():
+            path = getattr(entry, "path", None) or ""
+            plain = path.replace("{site}", "") if section == "dictionaries" else path
+            if set("<>{}") & set(plain) or not plain.isprintable():
+                words = "a path holds none of < > { } and no line breaks; rename the folder or the file"
+                yield Problem((section, name, "path"), f"{words}; it is {path!r}")
 
 
 def _reads_data(config: Config) -> bool:
