@@ -61,7 +61,7 @@ def done(
         rows = csv.writer(file)
         rows.writerow(["task", "clean", "corrupted", "answer", "distractor"])
         for one, other in (("nail", "desk"), ("light", "steel"), ("wire", "toy")):
-            rows.writerow([TAG, f"{one} {other} {one}", f"{other} {one} {one}", TAG, other])
+            rows.writerow([TAG, f"{one} {other} {one}", f"{other} {one} {one}", TAG, f" {other}"])
     (study / f"config {TAG.replace('/', '')};touch pwned.yaml").write_text(json.dumps(STUDY))
     return study, call(["run", "--config", next(study.glob("*.yaml")).name], cwd=study)
 

@@ -47,7 +47,7 @@ def ran(folder: Path, results: str = "results") -> tuple[Counter[str], Counter[s
     for log in (folder / results / "logs").rglob("*.log"):
         text = log.read_text()
         if text.startswith("$ compgraph"):
-            (taken if "taken from the shared results" in text else made)[text.split()[2]] += 1
+            (taken if ".json: taken from the shared results" in text else made)[text.split()[2]] += 1
     return made, taken
 
 
