@@ -81,6 +81,20 @@ def test_the_same_study_elsewhere_makes_nothing(first: tuple[Path, Path], tmp_pa
     assert call(["verify", "other/place", "--config", "config.yaml"], cwd=folder).returncode == 0
 
 
+def test_other_names_take_what_holds_none_and_what_is_taken_is_what_would_be_made(
+    first: tuple[Path, Path], tmp_path: Path, call: Run
+) -> None:
+    folders = [study(tmp_path / "taking", first[1]), study(tmp_path / "making", tmp_path / "empty")]
+    for folder in folders:
+        text = (folder / "config.yaml").read_text()
+        (folder / "config.yaml").write_text(text.replace("  net:", "  other:").replace("  prompts:", "  words:"))
+        assert (done := call(["run"], cwd=folder)).returncode == 0, done.stderr
+    made, taken = ran(folders[0])
+    assert made == Counter(data=1, figure=1, report=1) and taken["communities"] == 1 and taken["effective"] == 2
+    assert not ran(folders[1])[1]
+    assert digests(folders[0] / "results") == digests(folders[1] / "results")
+
+
 def test_a_study_that_differs_makes_what_differs(first: tuple[Path, Path], tmp_path: Path, call: Run) -> None:
     folder = study(tmp_path / "second", first[1], batch=4)
     assert (done := call(["run"], cwd=folder)).returncode == 0, done.stderr
