@@ -151,6 +151,7 @@ def open(manifest_path: str | os.PathLike[str], kind: str | None = None, *, lazy
     result = Result(path, read_manifest(path))
     if kind is not None and result.kind != kind:
         raise StoreError(f"{path} holds a result of kind {result.kind!r}; expected {kind!r}")
+    _refuse_links(result)
     for name, entry in result.manifest["files"].items():
         _compare_size(result, name, entry["size"])
     if not lazy:
@@ -181,6 +182,15 @@ def verify(manifest_path: str | os.PathLike[str]) -> Result:
     if digest != result.digest:
         raise StoreError(f"{manifest_path} has been edited: its digest is not that of its content; {REMAKE}")
     return result
+
+
+def _refuse_links(result: Result) -> None:
+    """A link inside a result could lead to any file of this machine; the folders above it may be links."""
+    files = [result.file(name) for name in result.manifest["files"]]
+    inside = {folder for file in files for folder in file.parents if folder.is_relative_to(result.path)}
+    for path in sorted({result.path, *inside}) + files:
+        if path.is_symlink():
+            raise StoreError(f"{path} is a symbolic link; a result holds real files only")
 
 
 def _compare_size(result: Result, name: str, size: int) -> None:
