@@ -26,7 +26,7 @@ from torch import Tensor
 
 from compgraph.connectivity.structural.chain_null import Rows, judged, rescaled_rows, scales_of, spectra_of, with_rows
 from compgraph.connectivity.structural.chain_permutation import permutation_null
-from compgraph.connectivity.structural.edges import Columns, with_columns
+from compgraph.connectivity.structural.edges import Columns, check_size, with_columns
 from compgraph.connectivity.structural.null import Draws
 from compgraph.connectivity.structural.squared_stage import SquaredStage
 from compgraph.errors import GraphError, ModelError
@@ -60,6 +60,7 @@ def check(net: Sequential, partition: Partition, method: str, rotated: int, perm
     if net.kind != "sequential":
         raise ModelError(f"{method} is for sequential networks, not for a {net.kind} ({net.family}); use 'composition'")
     partition.check(net)
+    check_size(net, partition, "use channels, or a coarser partition")
     for name, draws in (("rotated", rotated), ("permuted", permuted)):
         if draws < 0 or draws == 1:
             raise GraphError(f"{method}: {name} is {draws}; it must be 0, or at least 2 for a variance")

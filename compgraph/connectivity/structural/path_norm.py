@@ -47,6 +47,8 @@ def compute(
         If the network is not sequential.
     GraphError
         If the partition is of another network; fewer than 0 draws, or a single one.
+    DataError
+        If the edges do not fit into memory.
     """
     check(net, partition, "path-norm", rotated, permuted)
     stages = squared_stages(net)
