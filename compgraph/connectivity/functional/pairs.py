@@ -58,7 +58,8 @@ def graph_of_moments(
     """
     about = {"heavy_tailed_units": moments.heavy} | dict(attributes or {})
     source, target = upper(len(weight))
-    values, columns = upper_values(weight), {}
+    values = upper_values(weight)
+    columns: dict[str, Matrix] = {}
     if r is not None and moments.prepared.setting.samples != "none":
         correlations = values if r is weight else upper_values(r)
         columns, tests = _tests(moments, correlations, source, target, controlled)
