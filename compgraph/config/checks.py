@@ -20,6 +20,7 @@ from compgraph.config.followed import problems_of_followed
 from compgraph.config.metrics import user_metrics
 from compgraph.config.null_graphs import without
 from compgraph.config.problems import Problem
+from compgraph.config.recorded_checks import checks_of_recordings
 from compgraph.config.results import GRAPH_READERS, GRAPH_STAGES
 from compgraph.config.roi_checks import checks_of_rois
 from compgraph.config.rois import WEIGHTS, signals_of
@@ -51,7 +52,8 @@ def cross_check(config: Config) -> list[Problem]:
         return problems
     problems += [*_compared(config)]
     problems += [*_dataset_models(study), *_services(study), *_checkpoints(study), *_sites(study)]
-    problems += problems or [*applies(study), *without(study), *problems_of_followed(study)]
+    problems += problems or [*checks_of_recordings(study), *applies(study), *without(study)]
+    problems += problems or [*problems_of_followed(study)]
     return problems or [*too_little_space(study)]
 
 

@@ -52,6 +52,13 @@ datasets:
          "effective.a.dictionaries (line 8): there is no entry of dictionaries 'dd' (did you mean 'd'?); valid: d"),
         (MODELS + DATA + "effective: {a: {dictionaries: d, models: [net]}}\ndictionaries: {d: {}}",
          "effective.a.models[0] (line 8): the dictionaries 'd' are not made for 'net': the method 'sae'"),
+        (MODELS + DATA + "activations: {sites: ['attn.*']}\nfunctional: {a: {sites: [attn.0, mlp.1]}}",
+         "functional.a.sites[1] (line 9): site 'mlp.1' of 'tf' is not recorded; add it to activations.sites"),
+        (MODELS + DATA + "activations: {sites: ['attn.*', 'conv.*']}\nfunctional: {a: {sites: ['mlp.*', 'conv.*']}}",
+         "functional.a.sites (line 9): none of its sites of 'tf' is recorded; add some of them to activations.sites"),
+        (MODELS + DATA + "attributions: {b: {sites: ['mlp.*']}}\n"
+         "functional: {a: {buffer: attributions.b, sites: [attn.0], datasets: [mix]}}",
+         "functional.a.sites[0] (line 9): site 'attn.0' of 'tf' is not recorded; add it to attributions.b.sites"),
         (MODELS + DATA + "functional: {a: {pool: [digit]}}",
          "functional.a.pool[0] (line 8): there is no dataset 'digit' (did you mean 'digits'?)"),
         (MODELS + DATA + "functional: {a: {datasets: [digits], pool: [digits]}}",
