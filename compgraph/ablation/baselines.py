@@ -16,6 +16,7 @@ from torch import Tensor
 
 from compgraph.catalogue import BASELINES, load, settings_of
 from compgraph.data.batches import Batch
+from compgraph.data.fit import check_data
 from compgraph.errors import DataError
 from compgraph.models.network import Network
 from compgraph.models.transformer import Transformer
@@ -136,9 +137,10 @@ def make_baseline(
     Raises
     ------
     DataError
-        Unknown name; data that lack what the baseline needs; a reference for a baseline that has no use for one; an
-        option that it does not have; no partition where one is needed.
+        Data that the network cannot read; an unknown name; data that lack what the baseline needs; a reference for a
+        baseline that has no use for one; an option that it does not have; no partition where one is needed.
     """
+    check_data(net, pairs)
     if not isinstance(baseline, str):
         return baseline
     if baseline not in BASELINES:

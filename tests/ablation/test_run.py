@@ -12,6 +12,7 @@ from compgraph.ablation.baselines import make_baseline
 from compgraph.ablation.run import ablate_nodes, run_circuits, run_graph
 from compgraph.architectural import architectural_edges
 from compgraph.catalogue import BASELINES
+from compgraph.connectivity.effective import effective_connectivity
 from compgraph.data.batches import batch_of
 from compgraph.data.prompts import PromptPairs
 from compgraph.errors import DataError, GraphError
@@ -223,6 +224,23 @@ def test_refuses_foreign_circuits():
     alone = PromptPairs(pairs.clean, None, pairs.answers, pairs.distractors)
     with pytest.raises(DataError, match="counterfactual"):
         run_graph(net, own, alone)
+    strange = PromptPairs(pairs.clean + 10**4, pairs.corrupted, pairs.answers, pairs.distractors)
+    with pytest.raises(DataError, match=r"clean holds 100\d+; this network's ids are 0 to"):
+        run_graph(net, own, strange)
+    with pytest.raises(GraphError, match="circuits is empty"):
+        run_circuits(net, [], pairs)
+
+
+def test_refuses_circuits_of_another_model(monkeypatch):
+    net, pairs = tiny_network("gpt2", dtype=torch.float64), make_pairs()
+    monkeypatch.setattr(net, "digest", "sha256:one")
+    graph = effective_connectivity(net, pairs, Partition.heads(net), "eap")
+    run_circuits(net, [graph, graph.top(3)], pairs)
+    monkeypatch.setattr(net, "digest", "sha256:two")
+    with pytest.raises(GraphError, match="made for the model sha256:one, and this is sha256:two"):
+        run_graph(net, graph.top(3), pairs)
+    with pytest.raises(GraphError, match="made for the model sha256:one"):
+        run_circuits(net, [ComputationalGraph.from_architecture(net, Partition.heads(net)), graph], pairs)
 
 
 @pytest.mark.parametrize("variant", ["gpt2", "neox"])
