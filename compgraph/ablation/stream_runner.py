@@ -311,8 +311,8 @@ class StreamRunner:
             if name.startswith("attn."):
                 y = self.net.gain(x, block.attn_norm)
                 readers = {"q": block.w_q, "k": block.w_k, "v": block.w_v}
-                read = {c: base.units.get(f"{name}/{c}") for c in readers}
-                raw = {c: self.net.project(y, w) if read[c] is None else read[c] for c, w in readers.items()}
+                kept = {c: base.units[f"{name}/{c}"] for c in readers if f"{name}/{c}" in base.units}
+                raw = kept or {c: self.net.project(y, w) for c, w in readers.items()}
                 pre = {c: self.net.per_query_head(one) for c, one in raw.items()}
             else:
                 assert block.mlp_norm is not None and block.w_in is not None
