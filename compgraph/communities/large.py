@@ -81,7 +81,7 @@ def search_large(modularity: Factored | Signed, seed: int) -> Labels:
 
 
 def search_spectral(modularity: Modularity, seed: int) -> Labels:
-    """The best of moves from k-means of one, two, ... eigenvectors above noise, where no library knows the modularity."""
+    """The best of moves from k-means of one, two, ... eigenvectors above noise; for what no library searches."""
     values, vectors, least = leading(modularity, MOST_GROUPS, seed)
     above = int((values > ABOVE_NOISE * least).sum())
     starts = [np.zeros(modularity.n_nodes, np.int32)]

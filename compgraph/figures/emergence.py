@@ -36,7 +36,7 @@ MANY_STEPS = 12
 """From more checkpoints than this on, round steps are named and not their own."""
 TICK_GAP = 0.06
 """Inches between the names of two steps."""
-OVERHANG = 0.15
+OVERHANG = 0.1
 """Inches that the name of a step may reach to the right of its panel, where the names of the curves are."""
 SHARES = ("accuracy", "faithfulness")
 BANDS: dict[tuple[str, str], Callable[[str], dict[str, Any]]] = {

@@ -214,7 +214,8 @@ def unstructured(kind: str, seed: int) -> ComputationalGraph:
     if kind in ("lognormal", "exponential"):
         architecture = transformer(n_layers=2, n_heads=4)
         empty = layered(architecture, 0, split_qkv=False)[0]
-        drawn = rng.lognormal(sigma=1.5, size=empty.n_edges) if kind == "lognormal" else rng.exponential(size=empty.n_edges)
+        n = empty.n_edges
+        drawn = rng.lognormal(sigma=1.5, size=n) if kind == "lognormal" else rng.exponential(size=n)
         weight = drawn * 10.0 ** rng.integers(-6, 7)
         return ComputationalGraph(empty.partition, empty.source, empty.target, None, weight, architecture=architecture)
     if kind == "layered":

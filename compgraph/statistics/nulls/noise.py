@@ -1,10 +1,10 @@
 """What weights hold beyond an effect of either end, and the shape of that noise.
 
-w_uv = a_u b_v e_uv. Which sums of a node's weights say all about its effect depends on the noise e: geometric means if it
-is lognormal, sums of w / (a b) if it is exponential, sums of squares if it is normal. A null that keeps the wrong ones
-keeps noise as well, and its graphs are too even. So the noise is taken for a generalised gamma variable, whose power p is
-read off the residuals of the logarithms: e^p is a gamma variable, and the sums of (w / (a b))^p over each node's edges
-say all about its effect (p to 0: lognormal; 1: gamma; 2: normal).
+w_uv = a_u b_v e_uv. Which sums of a node's weights say all about its effect depends on the noise e: geometric means if
+it is lognormal, sums of w / (a b) if it is exponential, sums of squares if it is normal. A null that keeps the wrong
+ones keeps noise as well, and its graphs are too even. So the noise is taken for a generalised gamma variable, whose
+power p is read off the residuals of the logarithms: e^p is a gamma variable, and the sums of (w / (a b))^p over each
+node's edges say all about its effect (p to 0: lognormal; 1: gamma; 2: normal).
 """
 
 from __future__ import annotations

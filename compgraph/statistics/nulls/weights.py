@@ -91,8 +91,8 @@ def strength(view: View, seed: int = 0) -> Sampler:
     Raises
     ------
     UndefinedError
-        If the noise of the weights has a longer tail than an exponential one, so that strengths hold it (`effects` serves
-        such graphs), or if strengths cannot be matched in float64.
+        If the noise of the weights has a longer tail than an exponential one, so that strengths hold it (`effects`
+        serves such graphs), or if strengths cannot be matched in float64.
     """
     fit = fitted(view)
     skew = skewness(fit)

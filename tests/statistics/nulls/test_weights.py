@@ -89,8 +89,8 @@ def test_the_power_of_the_noise_is_read_off_the_graph() -> None:
     rng = np.random.default_rng(0)
     ends = np.triu_indices(150, 1)
     effect = np.exp(rng.normal(size=150))
-    for noise, expected in ((rng.exponential(size=11175), 1), (np.abs(rng.normal(size=11175)), 2)):
-        weights = noise * effect[ends[0]] * effect[ends[1]]
+    for drawn, expected in ((rng.exponential(size=11175), 1), (np.abs(rng.normal(size=11175)), 2)):
+        weights = drawn * effect[ends[0]] * effect[ends[1]]
         names = [str(k) for k in range(150)]
         graph = ComputationalGraph(names, *ends, None, weights, directed=False)
         assert power(fitted(view(graph))) == pytest.approx(expected, rel=0.15)
@@ -107,7 +107,7 @@ def test_noise_keeps_to_edges_with_as_many_channels() -> None:
 
 
 def test_strength_refuses_noise_with_a_long_tail() -> None:
-    with pytest.raises(UndefinedError, match="too long a tail.*use effects"):
+    with pytest.raises(UndefinedError, match=r"too long a tail.*use effects"):
         nulls.strength(lognormal())
 
 
