@@ -1,8 +1,9 @@
 """The constant Potts model of graphs with too many nodes for a matrix.
 
 Every pair that could have weight is expected to have the same; which pairs could depends on sites, so the expectation
-of a partition is a matter of counting nodes by site and part. igraph's Leiden knows one constant for all pairs, which is
-right but on layered graphs, where it only makes the start; then nodes move while the quality that is asked for rises.
+of a partition is a matter of counting nodes by site and part. igraph's Leiden knows one constant for all pairs, which
+is right but on layered graphs, where it only makes the start; then nodes move while the quality that is asked for
+rises.
 """
 
 from __future__ import annotations
