@@ -142,8 +142,8 @@ def caption(table: pd.DataFrame, slopes: pd.DataFrame, *, subject: str = "") -> 
     models, sizes = table["model"].nunique(), table["n_parameters"].nunique()
     opening = (
         f"Structure against size{': ' + subject if subject else ''}. {style.count(models, 'model')} of"
-        f" {style.count(sizes, 'size')}, a point each; lines join the means of one depth. Grey shades are what chance gives."
-        " Circuits are compared at the same share of the edges and at the same faithfulness."
+        f" {style.count(sizes, 'size')}, a point each; lines join the means of one depth. Grey shades are what chance"
+        " gives. Circuits are compared at the same share of the edges and at the same faithfulness."
     )
     plain = slopes[(slopes["axis"] == "log10_parameters") & ~slopes["adjusted"].astype(bool)]
     tested = plain[np.isfinite(plain["p"].astype(float))]
