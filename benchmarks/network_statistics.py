@@ -126,7 +126,7 @@ def main() -> None:
             start = time.process_time()
             value, reason = value_of(catalogue.load(entry), seen, 0)
             print(f"{name:24s} {time.process_time() - start:7.2f} s  {value:.6g} {reason}", flush=True)
-        for null in ("weights", "swap", "swap-effects", "level-pair-swap", "stubs"):
+        for null in ("weights", "effects", "strength", "swap", "swap-effects", "level-pair-swap", "stubs"):
             start = time.process_time()
             sampler = catalogue.load(catalogue.NULLS[null])(seen, 0)
             ready = time.process_time()
