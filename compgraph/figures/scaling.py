@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ NEEDED = ("model", "n_parameters", "matched", "level", "quantity", "series", "va
 MOST = 16
 """Panels that are drawn, the first ones; the table holds the others."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
-LINES = ("-", "--", ":", "-.")
+LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 """Of depths, in order."""
 APART = 4.0
 """Factor between two sizes whose names do not touch."""

@@ -10,6 +10,7 @@ node's edges say all about its effect (p to 0: lognormal; 1: gamma; 2: normal).
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import igraph
 import numpy as np
@@ -56,7 +57,7 @@ def fitted(view: View) -> Additive:
     first, second = ends(view)
     explained = additive_part(first, second, logs)
     degree = np.bincount(np.concatenate([first, second]))  # an effect has one kind of end, unless undirected
-    room = (1 - 1 / degree[first]) * (1 - 1 / degree[second])
+    room: Floats = (1 - 1 / degree[first]) * (1 - 1 / degree[second])
     joined = igraph.Graph(n=len(degree), edges=np.stack([first, second], axis=1))
     room[joined.bridges()] = 0
     return Additive(explained, logs - explained, 1 - room, room > SATURATED)
@@ -109,8 +110,8 @@ def scaled(view: View, values: Floats, rows: Floats, columns: Floats) -> Floats:
     UndefinedError
         If the sums are not reached in float64.
     """
-    matrix = view.dense(values) if view.n_nodes <= DENSE_NODES else view.sparse(values)
-    back = matrix.T if view.n_nodes <= DENSE_NODES else matrix.T.tocsr()
+    matrix: Any = view.dense(values) if view.n_nodes <= DENSE_NODES else view.sparse(values)
+    back: Any = matrix.T if view.n_nodes <= DENSE_NODES else matrix.T.tocsr()
     total, gap = float(rows.sum()), math.inf
     x, y = np.ones(len(rows)), np.ones(len(columns))
     with np.errstate(over="ignore", invalid="ignore"):  # factors run away where the sums cannot be reached
