@@ -2,8 +2,8 @@
 
     python -m benchmarks.planning
 
-Folders with a configuration and no usable weights stand for the checkpoints, as planning loads none. Seconds are those of
-the whole command, on the clock and on the processor, once per study.
+Folders with a configuration and no usable weights stand for the checkpoints, as planning loads none. Seconds are those
+of the whole command, on the clock and on the processor, once per study.
 """
 
 from __future__ import annotations
