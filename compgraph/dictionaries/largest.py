@@ -111,12 +111,13 @@ class Largest:
 
     def __call__(self, values: Array) -> Active:
         """Where they are in values [rows, columns], contiguous."""
+        shape = (values.shape[0], values.shape[1])
         least = self._least(self._maxima(values))
         reached = values >= least
         if not least.all():
             reached &= values > 0
         places = np.flatnonzero(reached)
-        active = Active(places, values.shape)
+        active = Active(places, shape)
         order, starts = active.by_row()
         counts = np.diff(starts)
         if counts.max(initial=0) <= self.k:
@@ -126,7 +127,7 @@ class Largest:
         few[np.arange(len(places)) - starts[rows], rows] = found
         kept = np.empty(len(places), bool)
         kept[order] = found >= self._least(few)[rows]
-        return Active(places[kept], values.shape)
+        return Active(places[kept], shape)
 
     def _maxima(self, values: Array) -> Array:
         """Of groups of rows; rows themselves where they are few."""
