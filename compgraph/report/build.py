@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from compgraph.report.costs import StageCost, by_stage
 from compgraph.report.items import Cell, Cost, FigureItem, Finding, Item, Notice, Origin, TableItem
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -102,7 +104,7 @@ def build_report(
             for group in ("models", "data", "methods", "numbers")
         },
         notices=_grouped_notices(_of(everything, Notice)),
-        costs=_cost_table(_of(everything, Cost)),
+        costs=_cost_table(_of(everything, Cost), origins.values()),
         total=sum(cost.seconds for cost in _of(everything, Cost)),
         origins=list(origins.values()),
         versions=_versions(origins.values()),
@@ -187,26 +189,11 @@ def _grouped_notices(notices: Sequence[Notice]) -> list[tuple[str, list[str]]]:
     return list(places.items())
 
 
-def _cost_table(costs: Sequence[Cost]) -> list[dict[str, Any]]:
-    """One row per stage: jobs, time summed, memory at its largest."""
-    rows = []
-    for stage in dict.fromkeys(cost.stage for cost in costs):
-        jobs = [cost for cost in costs if cost.stage == stage]
-        cpu = [cost.cpu_seconds for cost in jobs if cost.cpu_seconds is not None]
-        peak = [cost.peak_bytes for cost in jobs if cost.peak_bytes is not None]
-        slowest = max(jobs, key=lambda cost: cost.seconds)
-        rows.append(
-            {
-                "stage": stage,
-                "jobs": len(jobs),
-                "seconds": sum(cost.seconds for cost in jobs),
-                "cpu": sum(cpu) if cpu else None,
-                "peak": max(peak) if peak else None,
-                "slowest": slowest.name,
-                "slowest_seconds": slowest.seconds,
-            }
-        )
-    return rows
+def _cost_table(costs: Sequence[Cost], origins: Iterable[Origin]) -> list[StageCost]:
+    sizes: Counter[str] = Counter()
+    for origin in origins:
+        sizes[origin.stage] += origin.size
+    return by_stage(costs, sizes)
 
 
 def _versions(origins: Iterable[Origin]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from compgraph import catalogue, store
 from compgraph.errors import CompgraphError, StoreError
+from compgraph.released import describe, is_released
 from compgraph.report import findings, overview
 from compgraph.report.costs import read_costs
 from compgraph.report.items import FigureItem, Item, Notice, Origin
@@ -114,7 +115,7 @@ def _open_all(root: Path, paths: Iterable[Path]) -> tuple[list[Found], list[Noti
     for path in paths:
         place = place_of(path, root)
         try:
-            result = store.open(path, lazy=True)
+            result = describe(path) if is_released(path) else store.open(path, lazy=True)
             _ = result.provenance
         except StoreError as error:
             notices.append(Notice(place.name, f"This result could not be read: {error}"))
