@@ -135,6 +135,7 @@ STAGES: Table = table(
     _stage("tracking", "tracking", "What changes over the checkpoints of a training."),
     _stage("scale", "scale", "Structure against the size of models."),
     _stage("structures", "structures", "What is found in graphs of known structure.", requires=("graph_tool",)),
+    _stage("explore", "explore", "Interactive page about a graph."),
     _stage("figure", "figure", "Draw one figure."),
     _stage("report", "report", "One HTML page of every figure and how it was made."),
 )

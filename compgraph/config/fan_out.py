@@ -11,6 +11,7 @@ from compgraph import catalogue
 from compgraph.config.followed import results_of_scale, results_of_tracking
 from compgraph.config.models import step_of
 from compgraph.config.null_graphs import nulls_of
+from compgraph.config.pages import results_of_pages
 from compgraph.config.results import BUFFER_READERS, GRAPH_READERS, GRAPH_STAGES, Result, figure_of
 from compgraph.config.rois import WEIGHTS, signals_of
 from compgraph.config.serving import Serving, datasets_besides, lacking, rois_in
@@ -104,6 +105,7 @@ class FanOut(Serving):
         made += results_of_tracking(self, list(dict.fromkeys(made)))
         made += results_of_scale(self, list(dict.fromkeys(made)))
         made += [OF_NO_MODEL] if self._draws_structures() else []
+        pages = results_of_pages(self, made)
         datasets = {
             (result.model, result.dataset): None for result in made if result.dataset and result.stage != "scale"
         }
@@ -115,7 +117,8 @@ class FanOut(Serving):
         # The data that baselines are taken from are made even where nothing else reads them.
         datasets |= {(result.model, other): None for result in made if (other := self.baseline_data_of(result))}
         data = [Result("data", dataset, model, dataset=dataset) for model, dataset in datasets]
-        return dict.fromkeys([*models, *data, *made, *self._figures([one for one in made if one.stage in DRAWN])])
+        figures = self._figures([one for one in made if one.stage in DRAWN])
+        return dict.fromkeys([*models, *data, *made, *pages, *figures])
 
     def _graphs(self, stage: str) -> Iterator[Result]:
         for name, entry in self.entries(stage).items():

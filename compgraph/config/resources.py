@@ -68,6 +68,7 @@ STAGES: Mapping[str, Load] = {
     "structures": Load(minutes=20),
     "tracking": Load(),
     "scale": Load(),
+    "explore": Load(),
     "figure": Load(),
     "report": Load(),
 }

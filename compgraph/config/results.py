@@ -34,6 +34,7 @@ PAYLOADS = {
     "tracking": ".tables",
     "scale": ".tables",
     "structures": ".tables",
+    "explore": ".html",
     "figure": ".figure",
 }
 """Ending of the payload beside the manifest of each stage's results."""

@@ -23,6 +23,7 @@ READERS = (
     "tracking",
     "scale",
     "structures",
+    "explore",
 )
 
 
