@@ -63,8 +63,8 @@ def root_of(manifest: Path) -> Path:
         if folder.name in GRAPH_STAGES and (checkpoint / "model.json").is_file():
             return checkpoint.parents[1]
     raise DataError(
-        f"{manifest} does not lie in a results folder (<results>/<model>/<checkpoint>/[<dataset>/]<stage>/<name>.json); "
-        "name that folder by --results, and what to show beside the graph"
+        f"{manifest} does not lie in a results folder (<results>/<model>/<checkpoint>/[<dataset>/]<stage>/<name>.json);"
+        " name that folder by --results, and what to show beside the graph"
     )
 
 
@@ -153,14 +153,12 @@ class _Gathering:
         return (other.model, other.checkpoint) == (mine.model, mine.checkpoint) and other.dataset in ("", mine.dataset)
 
     def _views(self) -> Iterator[View]:
-        mine = set(self.graph.node_names)
         yield self._view(self.main, self.graph)
         for one in self._of_kind("graph"):
             if (one.place.name, one.place.model) == (self.main.place.name, self.main.place.model):
                 continue
             graph = ComputationalGraph.load(one.result.path)
-            # Graphs on other nodes would show next to nothing.
-            if len(mine.intersection(graph.node_names)) * 2 > max(len(mine), graph.n_nodes):
+            if _same_nodes(self.graph, graph):
                 yield self._view(one, graph)
 
     def _view(self, one: Known, graph: ComputationalGraph) -> View:
@@ -252,6 +250,18 @@ class _Gathering:
         tokenizer = self._open_tokenizer(model)
         texts = {int(token): str(tokenizer.decode([int(token)])) for token in np.unique(pairs.clean)}
         return Texts(task, {item: [texts[int(token)] for token in row] for item, row in enumerate(pairs.clean)}), []
+
+
+def _same_nodes(first: ComputationalGraph, second: ComputationalGraph) -> bool:
+    """Whether most nodes of two graphs have the same names, and nodes of one name are the same units."""
+    common = set(first.node_names).intersection(second.node_names)
+    if 2 * len(common) <= max(first.n_nodes, second.n_nodes):
+        return False
+    mine, theirs = first.partition, second.partition
+    if mine is None or theirs is None:
+        return True
+    sites = [site for site in mine.sites if site in theirs.sites]
+    return all(np.array_equal(mine.labels[site], theirs.labels[site]) for site in sites)
 
 
 def _groups(table: Any, column: str) -> dict[str, str]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MOST_EDGES = 200_000
 """Edges of one graph in a page; of larger graphs the strongest, and the page says so."""
+MOST_IN_ALL = 2_000_000
+"""Edges of all graphs of a page, shared evenly between graphs."""
 
 
 @dataclass(frozen=True)
@@ -155,11 +157,12 @@ class Page:
         graph = self.views[0].graph
         number = {name: index for index, name in enumerate(graph.node_names)}
         notes = list(self.notes)
+        most = min(MOST_EDGES, MOST_IN_ALL // len(self.views))
         return {
             "format": 1,
             "title": self.title,
             "nodes": _nodes(graph),
-            "views": [_view(view, number, notes) for view in self.views],
+            "views": [_view(view, number, notes, most) for view in self.views],
             "groupings": [_grouping(one, number) for one in self.groupings],
             "tasks": _tasks(self.task_share, number),
             "examples": [_examples(one, number) for one in self.examples],
@@ -187,14 +190,14 @@ def _nodes(graph: ComputationalGraph) -> dict[str, Any]:
     }
 
 
-def _view(view: View, number: Mapping[str, int], notes: list[str]) -> dict[str, Any]:
+def _view(view: View, number: Mapping[str, int], notes: list[str], most: int) -> dict[str, Any]:
     graph = view.graph
     to_page = np.array([number.get(name, -1) for name in graph.node_names], dtype=np.int64)
     if not (to_page >= 0).any():
         raise GraphError(f"the graph {view.key!r} has no node in common with the page's first graph")
     source, target = to_page[graph.source], to_page[graph.target]
     both = np.flatnonzero((source >= 0) & (target >= 0))
-    order = both[np.argsort(-np.abs(graph.weight[both]), kind="stable")][:MOST_EDGES]
+    order = both[np.argsort(-np.abs(graph.weight[both]), kind="stable")][:most]
     missing = [name for name in graph.node_names if name not in number]
     if missing:
         notes.append(f"{view.key}: {len(missing):,} of its nodes are not nodes of the first graph, and not shown.")

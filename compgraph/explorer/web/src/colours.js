@@ -36,5 +36,5 @@ export function inkOn(hex) {
 // Background of a token: red for positive, blue for negative, as strong as the value against the largest.
 export function heat(value, largest) {
   const share = largest > 0 ? Math.min(1, Math.abs(value) / largest) : 0;
-  return `rgba(${value < 0 ? "39,103,168" : "191,63,43"},${(0.75 * share).toFixed(3)})`;
+  return `rgba(${value < 0 ? "39,103,168" : "191,63,43"},${(0.5 * share).toFixed(3)})`;
 }
