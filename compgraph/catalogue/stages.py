@@ -49,6 +49,14 @@ FIGURES: Table = table(
         stage="comparison",
         reads=("graphs",),
     ),
+    Entry(
+        "node-vs-edge", "compgraph.figures.node_vs_edge", "the networks that node and edge ablation really run",
+        "draw", stage="wiring", tables=("edges", "networks"),
+    ),
+    Entry(
+        "ground-truth", "compgraph.figures.ground_truth", "ROC and precision-recall curves on networks of known edges",
+        "draw", stage="ground-truth", tables=("curves", "areas"),
+    ),
     _figure_of_test("circuit-tests", "the five tests of a circuit, with their p-values", "tests"),
     _figure_of_test("minimality", "the loss without each edge of a circuit, against chance", "edges", "circuit"),
     _figure_of_test("knock-out", "circuits alone, and the network without them", "circuits"),
@@ -146,6 +154,8 @@ STAGES: Table = table(
     _stage("scale", "scale", "Structure against the size of models."),
     _stage("structures", "structures", "What is found in graphs of known structure.", requires=("graph_tool",)),
     _stage("explore", "explore", "Interactive page about a graph."),
+    _stage("wiring", "wiring", "What node and edge ablation run, on a small network."),
+    _stage("ground-truth", "ground_truth", "How well effective methods find known edges."),
     _stage("figure", "figure", "Draw one figure."),
     _stage("report", "report", "One HTML page of every figure and how it was made."),
 )

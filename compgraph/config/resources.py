@@ -66,6 +66,8 @@ STAGES: Mapping[str, Load] = {
     "statistics": Load(minutes=20),
     "comparison": Load(),
     "structures": Load(minutes=20),
+    "wiring": Load(),
+    "ground-truth": Load(minutes=20),
     "tracking": Load(),
     "scale": Load(),
     "explore": Load(),

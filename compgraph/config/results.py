@@ -34,6 +34,8 @@ PAYLOADS = {
     "tracking": ".tables",
     "scale": ".tables",
     "structures": ".tables",
+    "wiring": ".tables",
+    "ground-truth": ".tables",
     "explore": ".html",
     "figure": ".figure",
 }

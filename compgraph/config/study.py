@@ -25,7 +25,8 @@ from compgraph.config.pages import NAME, STAGE, shown_beside
 from compgraph.config.results import PAYLOADS, Result
 from compgraph.config.tested import inputs_of
 
-SECTION_OF = {"train": "models", "import-model": "models", "data": "datasets", "functional-part": "functional"}
+SECTION_OF = {"train": "models", "import-model": "models", "data": "datasets", "functional-part": "functional",
+              "ground-truth": "ground_truth"}  # fmt: skip
 """Config section of the stages that are not called like theirs."""
 
 

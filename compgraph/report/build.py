@@ -25,6 +25,8 @@ GROUPS: dict[str, str] = {
     "communities": "Communities",
     "sbm": "Blocks",
     "structures": "Graphs of known structure",
+    "ground-truth": "Networks of known edges",
+    "wiring": "What ablations run",
     "tests": "Tests of circuits, blocks and regions",
     "statistics": "Network statistics",
     "tracking": "Emergence during training",

@@ -23,6 +23,8 @@ READERS = (
     "tracking",
     "scale",
     "structures",
+    "wiring",
+    "ground-truth",
     "explore",
 )
 
