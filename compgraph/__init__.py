@@ -32,6 +32,7 @@ _PUBLIC = {
     "compare_partitions": "compgraph.communities.agreement",
     "describe_rois": "compgraph.rois.describe",
     "effective_connectivity": "compgraph.connectivity.effective.attribution",
+    "explore": "compgraph.explorer.page",
     "faithfulness": "compgraph.evaluation.faithfulness",
     "find_changes": "compgraph.emergence.changes",
     "find_communities": "compgraph.communities.find",

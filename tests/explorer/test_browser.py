@@ -137,6 +137,16 @@ def test_switching_kind_and_checkpoint(shown):
     assert page.get_by_text("This graph's circuits were not run.").is_visible()
 
 
+def test_what_a_graph_does_not_have_is_not_there(browser, tmp_path):
+    """No tasks, one channel, no curve, one view: no empty sections, no word from nowhere."""
+    graph = ComputationalGraph(["a", "b", "c"], [0, 1], [1, 2], None, [1.0, -2.0])
+    shown = Shown(browser, explore(graph, tmp_path / "g.html"))
+    text = shown.page.locator("#filters").inner_text()
+    assert "null" not in text and "Task" not in text and "Read as" not in text and shown.edges() > 0
+    assert shown.page.get_by_label("Connectivity").count() == 0 and shown.said == []
+    shown.context.close()
+
+
 def test_search_click_and_details(shown):
     page = shown.page
     box = page.get_by_label("Find a node")

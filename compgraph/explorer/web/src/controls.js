@@ -72,9 +72,10 @@ export class Controls {
 
   buildFilters() {
     const keep = document.activeElement?.dataset?.keep;
-    this.elements.filters.replaceChildren(
+    const sections = [
       this.threshold(), this.curve(), this.search(), this.colouring(), this.sites(), this.channels(), this.taskFilter(),
-    );
+    ];
+    this.elements.filters.replaceChildren(...sections.filter((section) => section !== null));
     if (keep) this.elements.filters.querySelector(`[data-keep="${CSS.escape(keep)}"]`)?.focus();
   }
 

@@ -43,8 +43,8 @@ export class Details {
     const out = state.view.directed ? mine.filter((e) => state.view.source[e] === node) : [];
     const facts = [["site", nodes.site[node]], ["units", whole(nodes.size[node])], ...this.groups(node)];
     return [
-      make("h2", { id: "node-name" }, nodes.name[node]),
-      make("button", { type: "button", class: "close", onclick: () => this.pick(-1) }, "Back to the graph"),
+      make("div", { class: "chosen" }, make("h2", {}, nodes.name[node]),
+        make("button", { type: "button", class: "close", onclick: () => this.pick(-1) }, "Back to the graph")),
       list(facts),
       ...(tasks ? this.tasks(tasks, node) : []),
       make("h3", {}, state.view.directed ? `Strongest in (${whole(into.length)})` : `Strongest edges (${whole(into.length)})`),

@@ -2,7 +2,7 @@
 
 import { SIGNS, inkOn } from "./colours.js";
 import { makeSvg } from "./dom.js";
-import { BOX, ROW, lineAlpha, lineWidth } from "./geometry.js";
+import { BOX, lineAlpha, lineWidth } from "./geometry.js";
 
 export function toCsv(page, view, shown) {
   const names = Object.keys(view.columns);
@@ -41,7 +41,7 @@ export function layersToSvg(page, layers) {
   const level = new Map();
   for (const [site, row] of rows) level.set(row, [...(level.get(row) ?? []), site]);
   for (const [row, sites] of level) {
-    svg.append(makeSvg("text", { x: -left + 4, y: geometry.height - (row + 0.5) * ROW + 4 }, sites.join(", ")));
+    svg.append(makeSvg("text", { x: -left + 4, y: geometry.height - (row + 0.5) * geometry.pitch + 4 }, sites.join(", ")));
   }
   return `<?xml version="1.0" encoding="UTF-8"?>\n${new XMLSerializer().serializeToString(svg)}\n`;
 }

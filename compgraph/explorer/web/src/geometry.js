@@ -1,6 +1,7 @@
 // Places of nodes and shapes of edges in the drawing's own units; the drawing and the SVG export share them.
 
-export const ROW = 96;
+const ROW = 96; // least distance of two rows
+const ASPECT = 0.62; // height over width that many nodes a row are given at least
 export const BOX = { height: 24, pad: 8, font: 12 };
 const MANY = 400;
 
@@ -14,9 +15,11 @@ export class Geometry {
     const label = Math.max(...nodes.label.map((text) => measure(text)), 12);
     const pitch = this.boxes ? Math.min(Math.max(label + 2 * BOX.pad + 10, 34), 120) : 26;
     this.width = Math.max(420, widest * pitch);
-    this.height = (Math.max(...nodes.row) + 1) * ROW;
+    const rows = Math.max(...nodes.row) + 1;
+    this.pitch = Math.max(ROW, (ASPECT * this.width) / rows);
+    this.height = rows * this.pitch;
     this.x = Float64Array.from(nodes.x, (x) => x * this.width);
-    this.y = Float64Array.from(nodes.row, (row) => this.height - (row + 0.5) * ROW);
+    this.y = Float64Array.from(nodes.row, (row) => this.height - (row + 0.5) * this.pitch);
     this.half = Float64Array.from(nodes.label, (text) => (this.boxes ? measure(text) / 2 + BOX.pad : 5));
     this.radius = this.boxes ? BOX.height / 2 : 5;
   }

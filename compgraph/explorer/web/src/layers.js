@@ -4,7 +4,7 @@ import { select } from "d3-selection";
 import { zoom, zoomIdentity } from "d3-zoom";
 import { SIGNS, inkOn } from "./colours.js";
 import { make } from "./dom.js";
-import { BOX, Geometry, ROW, lineAlpha, lineWidth } from "./geometry.js";
+import { BOX, Geometry, lineAlpha, lineWidth } from "./geometry.js";
 
 const STEPS = 12;
 const SMOOTH = 14; // milliseconds a full drawing may take to be made at every move
@@ -208,7 +208,7 @@ export class Layers {
     let last = Infinity;
     for (const { sites, rows } of [...first.values()].sort((a, b) => a.rows[0] - b.rows[0])) {
       const middle = (Math.min(...rows) + Math.max(...rows)) / 2;
-      const y = this.transform.applyY(this.geometry.height - (middle + 0.5) * ROW);
+      const y = this.transform.applyY(this.geometry.height - (middle + 0.5) * this.geometry.pitch);
       if (Math.abs(last - y) < 15 * sites.size) continue;
       last = y;
       [...sites].forEach((site, at) => {
