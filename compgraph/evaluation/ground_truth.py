@@ -210,8 +210,9 @@ def compare_methods(
         One row per case and method: `case`, `method`, `auroc`, `auprc`, `interpbench_auroc`, `n_true`, `n_edges`,
         `reason` (empty).
     """
-    given = {"n": n, "seed": seed, "metric": metric, "baseline": baseline, "tolerance": tolerance, "options": options}
-    return recover_known(names, cases, **given).areas
+    return recover_known(
+        names, cases, n=n, seed=seed, metric=metric, baseline=baseline, tolerance=tolerance, options=options
+    ).areas
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,6 @@ def _said(
     return {
         "n_edges": int(used.sum()),
         "n_nodes": len(ends),
-        "accuracy": float((logits.argmax(1).numpy() == pairs.answers.ravel()).mean()),
+        "accuracy": float((logits.argmax(1).numpy() == np.ravel(pairs.answers)).mean()),
         "kl": max(0.0, float((given.exp() * (given - run)).sum(1).mean())),
     }

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from compgraph.architecture import Architecture
 from compgraph.errors import GraphError
 from compgraph.exchange.heads import NODE, check_heads, edges_of, finite, graph_from_scores, sizes_of, transformer_of
 from compgraph.graph import ComputationalGraph
-from compgraph.partition import HasArchitecture
+from compgraph.partition import HasArchitecture, Partition
 
 THEIRS = re.compile(r"a(?P<attn>\d+)\.h(?P<head>\d+)|m(?P<mlp>\d+)|(?P<end>input|logits)")
 EDGE = re.compile(r"(?P<source>[^-<>]+)->(?P<target>[^-<>]+)(<(?P<channel>[qkv])>)?")
@@ -68,7 +69,8 @@ def read_eap_ig(path: str | Path, net: HasArchitecture) -> ComputationalGraph:
     )
     inside = np.array([kept[edge] for edge in edges_of(graph)], dtype=np.float64)
     return ComputationalGraph.from_architecture(
-        net, graph.partition, graph.weight, kind="effective", attributes=graph.attributes, columns={"in_graph": inside}
+        net, Partition.heads(net), graph.weight, kind="effective", attributes=graph.attributes,
+        columns={"in_graph": inside},
     )  # fmt: skip
 
 
@@ -95,7 +97,8 @@ def write_eap_ig(graph: ComputationalGraph, path: str | Path, *, circuit: Comput
     n_layers, n_heads, parallel = sizes_of(architecture)
     if not any(site.kind == "mlp" for site in architecture.node_sites):
         raise GraphError("EAP-IG's JSON has an MLP in every layer; this network has none")
-    whole = ComputationalGraph.from_architecture(_Known(architecture), _heads(architecture))
+    known = _Known(architecture)
+    whole = ComputationalGraph.from_architecture(known, Partition.heads(known))
     weight = dict(zip(edges_of(graph), graph.weight.tolist(), strict=True))
     inside = set(edges_of(circuit if circuit is not None else graph))
     used = {end for edge in inside for end in edge[:2]}
@@ -115,14 +118,8 @@ def write_eap_ig(graph: ComputationalGraph, path: str | Path, *, circuit: Comput
 class _Known:
     """An architecture where a network is expected."""
 
-    def __init__(self, architecture: Any) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture
-
-
-def _heads(architecture: Any) -> Any:
-    from compgraph.partition import Partition
-
-    return Partition.heads(_Known(architecture))
 
 
 def _page(path: Path) -> dict[str, Any]:
