@@ -156,6 +156,7 @@ SECTION_OF = {
     "import-model": "models",
     "data": "datasets",
     "functional-part": "functional",
+    "ground-truth": "ground_truth",
     "figure": "figures",
 }
 """Config section of the verbs that are not called like theirs."""

@@ -81,8 +81,11 @@ STAGES: Mapping[str, Load] = {
     "statistics": Load(minutes=20, seconds=0.9),
     "comparison": Load(),
     "structures": Load(minutes=20, seconds=7.5),
+    "wiring": Load(seconds=3),
+    "ground-truth": Load(minutes=20, seconds=40, size=200_000),
     "tracking": Load(seconds=0.7, size=40_000),
     "scale": Load(),
+    "explore": Load(seconds=1.5, size=600_000),
     "figure": Load(seconds=0.7, size=470_000),
     "report": Load(size=8_500_000),
 }

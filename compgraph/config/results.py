@@ -36,6 +36,9 @@ PAYLOADS = {
     "tracking": ".tables",
     "scale": ".tables",
     "structures": ".tables",
+    "wiring": ".tables",
+    "ground-truth": ".tables",
+    "explore": ".html",
     "figure": ".figure",
 }
 """Ending of the payload beside the manifest of each stage's results."""

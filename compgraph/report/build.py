@@ -15,7 +15,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from compgraph.report.costs import StageCost, by_stage
-from compgraph.report.items import Cell, Cost, FigureItem, Finding, Item, Notice, Origin, TableItem
+from compgraph.report.items import Cell, Cost, FigureItem, Finding, Item, Notice, Origin, PageItem, TableItem
 
 TEMPLATES = Path(__file__).parent / "templates"
 GROUPS: dict[str, str] = {
@@ -27,6 +27,8 @@ GROUPS: dict[str, str] = {
     "communities": "Communities",
     "sbm": "Blocks",
     "structures": "Graphs of known structure",
+    "ground-truth": "Networks of known edges",
+    "wiring": "What ablations run",
     "tests": "Tests of circuits, blocks and regions",
     "statistics": "Network statistics",
     "tracking": "Emergence during training",
@@ -99,6 +101,7 @@ def build_report(
         findings=_of(everything, Finding),
         sections=_sections(figures),
         figures=figures,
+        pages=[(page.title, relative_link(page.file, output.parent)) for page in _of(everything, PageItem)],
         tables={
             group: [t for t in tables if t.group == group]
             for group in ("models", "data", "methods", "numbers")
