@@ -79,7 +79,8 @@ def fit_sbm(
     layers
         `channels`: the channels of one graph (q, k, v, and direct reads) are layers; `none`: they are added up.
     structure
-        `any`: the general model. `assortative`, `ordered`, `overlapping`: that model alone, of the presence of edges.
+        `any`: the general model. `assortative`, `core-periphery`, `ordered`, `overlapping`: that model alone, of the
+        presence of edges.
         `select`: all of these that serve the graph, and the shortest description is kept.
     n_blocks
         Fit exactly this many blocks (flat; `odds` is not asked).

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from compgraph.communities.blocks.masked import MaskedState
-from compgraph.communities.pairs import Integers
+from compgraph.communities.pairs import Integers, Mask
 
 SCANS = 2
 """Rounds of the heat bath from which a division between two nodes is proposed."""
@@ -24,12 +24,14 @@ def merge_or_split(state: MaskedState, rng: np.random.Generator) -> tuple[Masked
     """
     if state.model.n_nodes < 2:
         return state, False
-    ends = rng.choice(state.model.n_nodes, 2, replace=False)
+    one, other = int(rng.integers(state.model.n_nodes)), int(rng.integers(state.model.n_nodes - 1))
+    ends = one, other + (other >= one)
     if not state.alike(*ends):
         return state, False
     first, second = (int(state.labels[end]) for end in ends)
-    rest = np.flatnonzero(np.isin(state.labels, (first, second)))
-    rest = rng.permutation(rest[~np.isin(rest, ends)])
+    among = (state.labels == first) | (state.labels == second)
+    among[list(ends)] = False
+    rest = rng.permutation(np.flatnonzero(among))
     whole = state.copy()
     if first != second:
         whole.join(first, second)
@@ -43,7 +45,7 @@ def merge_or_split(state: MaskedState, rng: np.random.Generator) -> tuple[Masked
 
 
 def _division(
-    whole: MaskedState, ends: Integers, rest: Integers, rng: np.random.Generator, wanted: Integers | None
+    whole: MaskedState, ends: tuple[int, int], rest: Integers, rng: np.random.Generator, wanted: Mask | None
 ) -> tuple[MaskedState, float]:
     """A block divided between two nodes, and the logarithm of the probability of the last round that made it.
 
