@@ -50,7 +50,7 @@ def fit_sbm(
     Parameters
     ----------
     graph
-        Any graph; or several, by name or in a row, as layers of one (multiplex): all have the same blocks, and each
+        Any graph: a `ComputationalGraph`, a networkx or igraph graph, or a square array; or several, by name or in a row, as layers of one (multiplex): all have the same blocks, and each
         edge counts, weights and degrees of its own. Nodes are matched by name.
     nested
         True: fit flat and nested models and keep the shorter description, so that a hierarchy has to pay for
