@@ -50,8 +50,9 @@ def fit_sbm(
     Parameters
     ----------
     graph
-        Any graph: a `ComputationalGraph`, a networkx or igraph graph, or a square array; or several, by name or in a row, as layers of one (multiplex): all have the same blocks, and each
-        edge counts, weights and degrees of its own. Nodes are matched by name.
+        Any graph: a `ComputationalGraph`, a networkx or igraph graph, or a square array; or several, by name or
+        in a row, as layers of one (multiplex): all have the same blocks, and each edge counts, weights and
+        degrees of its own. Nodes are matched by name.
     nested
         True: fit flat and nested models and keep the shorter description, so that a hierarchy has to pay for
         itself; False: flat only; "always": the nested model whatever it costs.
