@@ -78,6 +78,12 @@ def _tables(results: list[Result], entry: catalogue.Entry) -> tuple[list[Any], d
     return [store.read_table(result.file(f"{name}.parquet")) for name in entry.tables], {}
 
 
+def _task_circuit(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
+    """A graph, and how much of each node's attribution is of which task."""
+    tested = [result for result in results if result.kind != "graph"]
+    return [*_graph(results)[0], *_tables(tested, catalogue.FIGURES["task-circuit"])[0]], {}
+
+
 def _over_checkpoints(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
     """Agreement of the regions of neighbouring checkpoints, entry by entry, in the order of training."""
     import pandas as pd
@@ -198,6 +204,7 @@ _READERS: dict[str, Callable[[list[Result]], tuple[list[Any], dict[str, Any]]]] 
     "statistics": _measured,
     "comparison": _compared,
     "roi-vs-heads": _against_heads,
+    "task-circuit": _task_circuit,
     "roi-stability": _over_checkpoints,
 }
 """How the arguments of a figure are read: by its name, else by the stage whose results it draws, else from tables."""

@@ -53,6 +53,9 @@ class Sbm(GraphEntry):
     engine: Literal["auto", "dense", "graph-tool"] = Field(
         "auto", description="Search by matrices, refined by graph-tool (dense), by graph-tool alone, or what fits."
     )
+    moves: Literal["greedy", "annealed"] = Field(
+        "greedy", description="Nodes move where it gains, or uphill too at a falling temperature (engine: dense)."
+    )
     n_samples: Annotated[int, Field(ge=0)] = Field(
         0, description="Partitions drawn from the posterior, of each of two chains, for marginals; 0: none."
     )

@@ -141,6 +141,13 @@ class NodeEffects:
         return (_design(self.first, self.second, len(self.spread)) * self.spread).tocsr()
 
 
+def additive_part(first: Integers, second: Integers, y: Floats) -> Floats:
+    """Least-squares fit of y = effect of the first end + effect of the second end, float64 [E], without a matrix."""
+    design = _design(first, second, int(max(first.max(initial=0), second.max(initial=0))) + 1)
+    fitted: Floats = design @ _least_squares(design, y)
+    return fitted
+
+
 def _design(first: Integers, second: Integers, m: int) -> Any:
     from scipy.sparse import csr_array
 

@@ -301,6 +301,7 @@ def test_degree_correction_means_nothing_on_an_architecture() -> None:
         {"nested": "sometimes"},
         {"degree_corrected": "yes"},
         {"n_runs": 0},
+        {"moves": "blind"},
         {"effort": 0},
         {"odds": 0.5},
         {"n_blocks": 0},
