@@ -4,18 +4,22 @@ Config files are not merged: `--configfile my.yaml` replaces config.yaml, whose 
 """
 
 from pathlib import Path
+import os
+import shlex
 import sys
 
 sys.path.insert(0, str(workflow.basedir))
 
+from compgraph.cli.sharing import environment
 from compgraph.config.opening import open_study
 from compgraph.reruns.reckoning import payloads_to_keep
 
 STUDY = open_study(workflow.configfiles, config, Path(workflow.basedir) / "config.yaml")
 CONFIG, DEVICE = STUDY.source, STUDY.config.run.device
+os.environ |= environment(STUDY.config.run.cache, STUDY.config.run.results)
 
 # The rules' `compgraph` is the one of this Python, wherever Snakemake was started from.
-shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
+shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 
 pathvars:
@@ -34,7 +38,7 @@ wildcard_constraints:
 
 
 # Everything is a target, so that a file that went missing is noticed even where nothing newer needs it; but for what
-# is there for others to read, and was deleted all but its manifest.
+# is there for others to read: buffers that run.keep lets go, and what was deleted all but its manifest.
 rule all:
     input:
         STUDY.paths(),
@@ -63,6 +67,7 @@ include: "workflow/rules/statistics.smk"
 include: "workflow/rules/comparison.smk"
 include: "workflow/rules/tracking.smk"
 include: "workflow/rules/structures.smk"
+include: "workflow/rules/pages.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/resources.smk"

@@ -31,6 +31,7 @@ EXCLUDED = (
     "compgraph.config",
     "compgraph.config.*",
     "compgraph.cli.console",
+    "compgraph.cli.sharing",
 )
 
 #: Modules that hand a graph to other libraries and take it back, on request; no stage computes with them.

@@ -12,9 +12,9 @@ from pathlib import Path
 from compgraph import store
 from compgraph.checksums import FOREIGN
 from compgraph.errors import StoreError
-from compgraph.manifests import read_manifest
 from compgraph.progress import track
 from compgraph.provenance import EXTERNAL
+from compgraph.released import describe, is_released
 from compgraph.store import Result
 
 __all__ = ["STATES", "Finding", "Tree", "open_whole", "put_away", "settle_dates", "survey", "verify_tree"]
@@ -31,7 +31,8 @@ STATES = {
 ASIDE = (".run.lock", "README.md", "benchmarks", "cache", "logs", "report")
 """What lies beside the results and holds none."""
 PUT_AWAY = ("activations", "attributions", "ablation")
-"""Stages whose results are large, quick to make, and there for others to read: their payloads may be deleted."""
+"""Stages whose results are large, quick to make, and there for others to read: their payloads may be deleted, by
+``run.keep`` or by hand."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,10 @@ def verify_tree(
         except StoreError as error:
             del tree.results[manifest]
             tree.say("torn", manifest, str(error))
-    tree.findings += _stale(tree.results, {result.digest for result in tree.put_away.values()})
+    tree.findings += _stale(tree.results | tree.put_away)
     if wanted is not None:
         asked = {Path(path).absolute() for path in wanted}
-        for manifest in tree.results:
+        for manifest in [*tree.results, *tree.put_away]:
             if manifest.absolute() not in asked:
                 tree.say("orphaned", manifest, "the study does not ask for it")
     return tree
@@ -148,7 +149,7 @@ def open_whole(manifest: str | os.PathLike[str], every_byte: bool = False) -> Re
 def put_away(manifest: str | os.PathLike[str]) -> Result | None:
     """A result of `PUT_AWAY` that was deleted, all but its manifest; None where it is not so."""
     try:
-        result = Result(Path(manifest), read_manifest(Path(manifest)))
+        result = describe(manifest)
         return result if result.provenance.stage in PUT_AWAY and not result.path.exists() else None
     except StoreError:
         return None
@@ -197,7 +198,8 @@ def _look(folder: Path, tree: Tree, aside: Collection[str] = ()) -> None:
         except StoreError as error:
             if found := put_away(manifest):
                 tree.put_away[manifest] = found
-                tree.say("put away", manifest, "its payload was deleted")
+                by_run = is_released(manifest)
+                tree.say("put away", manifest, "run.keep removed its payload" if by_run else "its payload was deleted")
             else:
                 tree.say("torn", manifest, str(error))
     for entry in sorted(folder.iterdir()):
@@ -234,11 +236,11 @@ def _passing(name: str) -> bool:
     return name.endswith((".partial", ".old")) or (name.startswith(".") and name.endswith((".lock", ".tmp")))
 
 
-def _stale(results: Mapping[Path, Result], put_away: Collection[str]) -> list[Finding]:
+def _stale(results: Mapping[Path, Result]) -> list[Finding]:
     """Results that are made, at any remove, from something that no sound result of the folder holds, or held."""
     left, findings = dict(results), list[Finding]()
     while True:
-        there = {result.digest for result in left.values()} | set(put_away)
+        there = {result.digest for result in left.values()}
         broken = {
             manifest: (role, digest)
             for manifest, result in left.items()

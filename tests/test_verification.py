@@ -10,6 +10,7 @@ from compgraph import store
 from compgraph.disk import lock, remove_leftover
 from compgraph.errors import StoreError
 from compgraph.provenance import Provenance
+from compgraph.released import release
 from compgraph.verification import open_whole, settle_dates, survey, verify_tree
 
 
@@ -90,6 +91,17 @@ def test_what_is_put_away_is_neither_torn_nor_missed(tmp_path: Path) -> None:
     buffer.with_suffix(".txt").unlink()
     tree = verify_tree(tmp_path)
     assert tree.sound and [(one.path, one.state) for one in tree.findings] == [(buffer, "put away")]
+    asked = verify_tree(tmp_path, wanted=[tmp_path / "net" / "table.json"])
+    assert [one.path for one in asked.of("orphaned")] == [buffer]
+
+
+def test_what_a_run_let_go_is_put_away(tmp_path: Path) -> None:
+    buffer = tmp_path / "net" / "activations.json"
+    with store.create(buffer, "activations", "activations.txt", Provenance("activations")) as made:
+        made.path.write_text("rows", encoding="utf-8")
+    release(store.open(buffer))
+    (found,) = verify_tree(tmp_path).findings
+    assert found.state == "put away" and "run.keep" in found.reason
 
 
 def test_only_what_was_written_is_opened_as_whole(root: Path) -> None:

@@ -12,13 +12,14 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from compgraph import catalogue
+from compgraph.cli.sharing import shared_or_made
 from compgraph.errors import CompgraphError
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ class Call:
         Modules that the result depends on beside the verb and what the entry names.
     files : str or None
         Digest of the files outside the results that the entry is read from, as they were before they were read.
+    networks : bool
+        Whether it can run networks.
+    made : list of Path
+        Manifests of the results that it has written.
     """
 
     stage: str
@@ -64,6 +69,8 @@ class Call:
     entry: Section | None = None
     modules: tuple[str, ...] = ()
     files: str | None = None
+    networks: bool = False
+    made: list[Path] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         """Tell the user something, unless quiet; the log file gets it in any case."""
@@ -127,6 +134,7 @@ class Call:
             warnings = list(draft.warnings)
         for warning in warnings:
             self.say(f"note: {warning}")
+        self.made.append(output)
         self.say(f"{output}")
 
     def check_code(self, code: str) -> None:
@@ -152,6 +160,7 @@ SECTION_OF = {
     "import-model": "models",
     "data": "datasets",
     "functional-part": "functional",
+    "ground-truth": "ground_truth",
     "figure": "figures",
 }
 """Config section of the verbs that are not called like theirs."""
@@ -183,17 +192,20 @@ def verb(
             log_file: Path | None,
             threads: int | None = None,
             code: str | None = None,
-            device: str = "auto",
+            device: str | None = None,
             **values: Any,
         ) -> None:
             _set_threads(threads)
-            call = Call(stage, quiet, log_file, code, device, threads or 1)
+            call = Call(stage, quiet, log_file, code, device or "auto", threads or 1, networks=device is not None)
             with errors_in_one_sentence(call):
                 if section is not None:
                     values = _entry_from(call, section, only, values)
                     call.files = _digest_of_files(section, call.entry, values)
                 _start(call)
-                function(call, **values)
+                if stage in catalogue.STAGES:
+                    shared_or_made(call, values, lambda: function(call, **values))
+                else:
+                    function(call, **values)
 
         command: Command = called
         command = _shared_options(command, staged=stage in catalogue.STAGES, device=device)

@@ -34,6 +34,7 @@ def command(call: Call, config: Path | None, each: bool, as_json: bool, targets:
     """
     from compgraph.cli.workflow import workflow_root
     from compgraph.config.metrics import own_code
+    from compgraph.released import is_released
     from compgraph.reruns.reckoning import Reckoning
 
     path = find_config(workflow_root(), config)
@@ -53,6 +54,9 @@ def command(call: Call, config: Path | None, each: bool, as_json: bool, targets:
         click.echo("\n" + "\n".join(f"{one}: {in_words(reasons[one])}" for one in reasons))
     jobs = [reckoning.jobs[one] for one in made]
     notes = [f"note: {one}" for one in [*versions_in_words(reckoning), *own_code(study.config), *study.left_out()]]
+    released = sum(is_released(one) for one in reckoning.needed_again(files))
+    if released:
+        notes.insert(0, f"{released} of these are buffers that run.keep let go and that are needed again.")
     for sentence in [*batches_in_words(jobs, bool(page), study.config.run.batch), *notes]:
         click.echo(f"\n{sentence}")
 
@@ -100,7 +104,7 @@ def describe(reasons: Mapping[str, list[Reason]], stages: Mapping[str, str], tot
     for path, found in reasons.items():
         counts.setdefault(stages[path], Counter())[_briefly(found)] += 1
     width = max(13, *(len(stage) + 1 for stage in counts))
-    for stage in sorted(counts, key=_order):
+    for stage in sorted(counts, key=stage_order):
         listed = "; ".join(f"{count} {reason}" for reason, count in counts[stage].most_common())
         lines.append(f"  {stage:<{width}}{sum(counts[stage].values()):>5}   {listed}")
     return lines
@@ -136,7 +140,8 @@ def batches_in_words(jobs: list[Job], page: bool, size: int) -> list[str]:
     ]
 
 
-def _order(stage: str) -> int:
+def stage_order(stage: str) -> int:
+    """Where a stage stands in the pipeline."""
     from compgraph import catalogue
 
     order = [*catalogue.STAGES]

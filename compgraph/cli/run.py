@@ -46,6 +46,7 @@ def command(
     TARGETS are stages (effective) or files below the results folder; everything if none is given. A run that was
     stopped or killed is continued by running again.
     """
+    from compgraph.cli.keeping import Keeper
     from compgraph.cli.slurm import slurm_arguments
     from compgraph.cli.workflow import claimed, results_held, snakemake, workflow_root
     from compgraph.config.metrics import own_code
@@ -62,21 +63,33 @@ def command(
         how, profile = slurm_arguments(settings), "slurm"
     else:
         how, profile = ["--cores", str(cores or settings.cores), "--compgraph-batch", str(settings.batch)], "default"
-    arguments = [*how, *expand_targets(study, targets)]
+    wanted = expand_targets(study, targets)
+    arguments = [*how, *wanted]
     for sentence in [*own_code(study.config), *study.left_out()]:
         call.say(f"note: {sentence}")
     watch = Watch(call.quiet)
     with interrupted_by_termination(), claimed(root, path) as claim, results_held(study.root, call.say) as held:
-        again = prepared(call, study, expand_targets(study, targets), verify)
-        if again is None:
-            code = 0
-        else:
+        reckoning, again = prepared(call, study, wanted, verify)
+        if needed := [reckoning.jobs[path].payload for path in reckoning.needed_again(wanted)]:
+            call.say(f"note: {len(needed)} results that were removed are needed again, and made first")
+            with snakemake(root, path, [*how, *needed], log, [held], profile) as process:
+                claim(process.process.pid)
+                for _ in process:
+                    pass
+        # What a part of the study does not make may still be read by the rest.
+        keeper = Keeper(reckoning, call.say) if study.passing_buffers() and not targets else None
+        code = 0
+        if again is not None:
             with snakemake(root, path, arguments, log, [held], profile, again) as process:
                 claim(process.process.pid)
                 with watch.shown():
                     for event in process:
                         watch.see(event)
+                        if keeper is not None:
+                            keeper.see(event)
             code = process.code or 0
+        if keeper is not None and not code:
+            keeper.end()
     watch.conclude(call, code, log)
     if code:
         fail(f"compgraph run: stopped; everything that is finished is kept, run again to go on. Full log: {log}")
@@ -94,20 +107,26 @@ def find_config(root: Path, given: Path | None) -> Path:
     return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else root / DEFAULT_CONFIG
 
 
-def prepared(call: Call, study: Study, targets: list[str], every_byte: bool) -> list[str] | None:
-    """Make results ready for a run: manifests of those to make although they are there; None if there is nothing to do.
+def prepared(call: Call, study: Study, targets: list[str], every_byte: bool) -> tuple[Reckoning, list[str] | None]:
+    """Make results ready for a run: the manifest of what is damaged is removed, dates from the future become today.
 
-    The manifest of what is damaged is removed, and dates from the future become that of today.
+    Returns
+    -------
+    reckoning : Reckoning
+        What there was to make.
+    again : list of str or None
+        Files to make although they are there; None if there is nothing to do.
     """
     from compgraph.reruns.reckoning import Reckoning
+    from compgraph.reruns.report import page_of
     from compgraph.verification import settle_dates
 
     reckoning = Reckoning(study, every_byte)
-    made = reckoning.among(targets)
+    made, page = reckoning.among(targets), reckoning.page_reasons(targets)
     for sentence in versions_in_words(reckoning):
         call.say(f"note: {sentence}")
-    if not (made or reckoning.page_reasons(targets) or reckoning.unknown(targets)):
-        return None
+    if not (made or page or reckoning.unknown(targets)):
+        return reckoning, None
     again = []
     for path, reasons in made.items():
         damage = [reason.text for reason in reasons if reason.kind == "damaged"]
@@ -116,10 +135,12 @@ def prepared(call: Call, study: Study, targets: list[str], every_byte: bool) -> 
             Path(path).unlink(missing_ok=True)
         elif path in reckoning.own_reasons and Path(path).exists():
             again.append(path)
+    if page and page_of(study).exists():
+        again.append(str(page_of(study)))
     if settled := settle_dates([*study.paths(), *study.payloads()]):
         call.say(f"note: {settled} files of the results were dated in the future; they now have the date of today")
     reckoning.record_code()
-    return again
+    return reckoning, again
 
 
 def versions_in_words(reckoning: Reckoning) -> list[str]:

@@ -36,7 +36,7 @@ def files_of(section: str, entry: Any, revision: str | None = None) -> list[str]
     if found.is_file():
         return [str(found)]
     if not isinstance(entry, Pretrained):
-        return _sorted_files(found.rglob("*") if section == "models" else found.glob("*"))
+        return _sorted_files(found.rglob("*"))
     files: set[Path] = set()
     for one in entry.revisions if revision is None else [revision]:
         own = found / one

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LOG = "training.parquet"
-"""The training log beside each checkpoint: all rows up to its step."""
+"""The training log beside each checkpoint: rows of the steps below up to its own, and one of its own."""
 
 N_LOGGED = 16
-"""Steps, evenly spaced in their logarithm, at which held-out examples are scored beside the checkpoints."""
+"""Steps, evenly spaced in their logarithm, at which held-out examples are scored, whatever checkpoints are kept."""
 
 FINAL_RATE = 0.1
 BETAS = (0.9, 0.98)
@@ -59,6 +59,10 @@ class Learner(Protocol):
         ...
 
 
+Row = dict[str, Any]
+"""A row of the training log."""
+
+
 @dataclass
 class _Run:
     """A training run as it is now."""
@@ -66,7 +70,7 @@ class _Run:
     recipe: Recipe
     learner: Learner
     step: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
 
 
@@ -93,14 +97,15 @@ class Checkpoint:
     accuracy: dict[str, float]
     warnings: list[str]
     _run: _Run = field(repr=False)
+    _scores: list[Row] = field(repr=False)
 
     @property
     def log(self) -> pd.DataFrame:
         """Rows up to this step: step, task, held-out loss, accuracy and probability of the right answers, and the
-        mean loss in training since the row before (NaN at step 0)."""
+        mean loss in training since the scored step before (NaN at step 0)."""
         import pandas as pd
 
-        return pd.DataFrame([row for row in self._run.rows if row["step"] <= self.step])
+        return pd.DataFrame([*(row for row in self._run.rows if row["step"] < self.step), *self._scores])
 
     def save(self, folder: str | Path) -> None:
         """Write model, tokenizer (transformers) and `training.parquet` into a folder (made if missing).
@@ -114,7 +119,9 @@ class Checkpoint:
             raise ValueError(f"training has gone on from step {self.step} to {self._run.step}; save before that")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self._run.learner.save(folder, {"recipe": asdict(self._run.recipe), "step": self.step})
+        # Which other checkpoints are kept says nothing about this one: its bytes stay when one is added.
+        recipe = {name: value for name, value in asdict(self._run.recipe).items() if name != "checkpoints"}
+        self._run.learner.save(folder, {"recipe": recipe, "step": self.step})
         tables.write_table(self.log, folder / LOG)
 
 
@@ -142,16 +149,19 @@ def train(recipe: Recipe, material: TrainingText | TrainingImages) -> Iterator[C
     with workshop:
         run = _Run(recipe, _learner(recipe, material))
         optimiser = _optimiser(run.learner.model, recipe)
-    logged = set(np.geomspace(1, recipe.steps, N_LOGGED).round().astype(int).tolist()) | set(recipe.checkpoints)
+    logged = {0, *np.geomspace(1, recipe.steps, N_LOGGED).round().astype(int).tolist()}
     with progress.progress("training", recipe.steps, "steps") as bar:
         for step in range(recipe.steps + 1):
             run.step = step
-            if step in logged:
+            if step in logged or step in recipe.checkpoints:
                 with workshop:
-                    _log(run)
-                bar.describe(_describe(run))
-            if step in recipe.checkpoints:
-                yield _checkpoint(run)
+                    scores = _scores(run)
+                bar.describe(_describe(scores))
+                if step in logged:
+                    run.rows += scores
+                    run.losses.clear()
+                if step in recipe.checkpoints:
+                    yield _checkpoint(run, scores)
             if step < recipe.steps:
                 with workshop:
                     run.losses.append(_advance(run, optimiser))
@@ -200,25 +210,24 @@ def _advance(run: _Run, optimiser: torch.optim.Optimizer) -> float:
     return value
 
 
-def _log(run: _Run) -> None:
-    """Score the held-out examples."""
+def _scores(run: _Run) -> list[Row]:
+    """Score the held-out examples; one row a task."""
     training_loss = float(np.mean(run.losses)) if run.losses else math.nan
-    run.rows += [{"step": run.step, **row, "training_loss": training_loss} for row in run.learner.evaluate()]
-    run.losses.clear()
+    return [{"step": run.step, **row, "training_loss": training_loss} for row in run.learner.evaluate()]
 
 
-def _accuracy(run: _Run) -> dict[str, float]:
-    """Task -> accuracy when it was last measured."""
-    return {row["task"]: row["accuracy"] for row in run.rows if row["step"] == run.rows[-1]["step"]}
+def _accuracy(scores: list[Row]) -> dict[str, float]:
+    """Task -> accuracy."""
+    return {row["task"]: row["accuracy"] for row in scores}
 
 
-def _checkpoint(run: _Run) -> Checkpoint:
-    recipe, accuracy = run.recipe, _accuracy(run)
+def _checkpoint(run: _Run, scores: list[Row]) -> Checkpoint:
+    recipe, accuracy = run.recipe, _accuracy(scores)
     last = run.step == recipe.steps
     warnings = _missed(recipe, accuracy) if last else []
     if warnings and recipe.on_miss == "error":
         raise ModelError(f"{warnings[0]}; raise steps or change learning_rate, or set on_miss to warn")
-    return Checkpoint(run.step, last, accuracy, warnings, run)
+    return Checkpoint(run.step, last, accuracy, warnings, run, scores)
 
 
 def _missed(recipe: Recipe, accuracy: dict[str, float]) -> list[str]:
@@ -230,8 +239,8 @@ def _missed(recipe: Recipe, accuracy: dict[str, float]) -> list[str]:
     ]
 
 
-def _describe(run: _Run) -> str:
-    return f"training ({', '.join(f'{task} {100 * value:.0f} %' for task, value in _accuracy(run).items())})"
+def _describe(scores: list[Row]) -> str:
+    return f"training ({', '.join(f'{task} {100 * value:.0f} %' for task, value in _accuracy(scores).items())})"
 
 
 class _Workshop:

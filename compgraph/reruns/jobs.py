@@ -11,7 +11,11 @@ from compgraph.config.flags import flag_fields, given_words, parse
 from compgraph.config.functional import PART_FIELDS
 from compgraph.config.models import Pretrained
 from compgraph.config.null_graphs import Making, nulls_of
+from compgraph.config.of_no_model import STAGES as STAGES_OF_NO_MODEL
+from compgraph.config.of_no_model import STRUCTURES, WIRING
 from compgraph.config.outside import files_of
+from compgraph.config.pages import STAGE as PAGES
+from compgraph.config.pages import graph_of, shown_beside
 from compgraph.config.results import Result
 from compgraph.config.study import SECTION_OF, Study
 from compgraph.config.tested import inputs_of
@@ -113,8 +117,10 @@ class _Maker:
             parameters = dict(zip(("randomised", "n_nulls", "seed"), result.name.split("-"), strict=True))
             numbers = {key: int(word) if word.isdigit() else word for key, word in parameters.items()}
             return replace(job, parameters=numbers, roots=making.roots, reads=reads)
-        if stage == "structures":
+        if stage in (STRUCTURES, WIRING):
             return replace(job, roots=self._roots(stage, ""))
+        if stage == PAGES:
+            return replace(job, parameters={}, roots=self._roots(stage, ""), reads=reads)
         reader = study.checkpoint_paths(result.model)[-1] if stage == "data" else ""
         name = "" if stage == "activations" else result.name
         return replace(
@@ -186,8 +192,10 @@ def reads_of(study: Study, result: Result) -> list[Read]:
     model = Result("model", result.checkpoint, result.model, result.checkpoint)
     data = Result("data", result.dataset, result.model, dataset=result.dataset)
     stage = result.stage
-    if stage in ("model", "data", "structures"):
+    if stage in ("model", "data", *STAGES_OF_NO_MODEL):
         return []
+    if stage == PAGES:
+        return [graph_of(result), *shown_beside(study, result)]
     if stage == "figure":
         return [*study.figure_inputs[(result.place, result.name)]]
     if stage == "nulls":

@@ -19,6 +19,7 @@ from compgraph.data.readers import reader_digest
 from compgraph.disk import explained
 from compgraph.errors import StoreError
 from compgraph.provenance import EXTERNAL, plain
+from compgraph.released import is_released
 from compgraph.reruns.files import Digests, digest_of_files
 from compgraph.reruns.jobs import Job, jobs_of
 from compgraph.reruns.reasons import Reason, changed_modules, changed_parameters, changed_versions
@@ -42,7 +43,7 @@ class Reckoning:
         self.study = study
         self.every_byte = every_byte
         self.rerun_on_versions = study.config.run.versions == "rerun"
-        self._digests = Digests(study.root / "cache" / "files.json")
+        self._digests = Digests(records_of(study) / "files.json")
         self._outside = lru_cache(maxsize=None)(lambda files: digest_of_files(files, self._digests))
         self._code = lru_cache(maxsize=None)(code_of)
         self._opened: dict[str, tuple[tuple[int, ...], Result | StoreError]] = {}
@@ -65,14 +66,15 @@ class Reckoning:
 
     @cached_property
     def put_away(self) -> frozenset[str]:
-        """Results that are there for others to read, and whose payload was deleted: the manifest says enough to know
-        whether anything needs it. Parts of functional statistics need none, as what they are merged to says all."""
+        """Results that are there for others to read, and whose payload was deleted, by ``run.keep`` or by hand: the
+        manifest says enough to know whether anything needs it. Parts of functional statistics need none, as what they
+        are merged to says all."""
         read = {path for job in self.jobs.values() for path in job.reads}
         deleted = [path for path, job in self.jobs.items() if path in read and not os.path.exists(job.payload)]
         return frozenset(
             path
             for path in deleted
-            if (self.jobs[path].stage in PUT_AWAY and put_away(path)) or _is_merged(self.jobs[path])
+            if (self.jobs[path].stage in PUT_AWAY and _stays_away(self.study, path)) or _is_merged(self.jobs[path])
         )
 
     @cached_property
@@ -84,12 +86,16 @@ class Reckoning:
             own = self.own_reasons.get(path, [])
             if own or again:
                 made[path] = own or [Reason("again", again)]
-        made |= {path: [Reason("needed")] for path in self._needed_again(made)}
+        made |= {path: [Reason("needed")] for path in self._needed_by(made)}
         together = {self.jobs[path].together for path in made} - {""}
         made |= {p: [Reason("together")] for p, job in self.jobs.items() if job.together in together and p not in made}
         return {path: made[path] for path in self.jobs if path in made}
 
-    def _needed_again(self, made: Collection[str]) -> set[str]:
+    def needed_again(self, targets: Collection[str] = ()) -> list[str]:
+        """Results that were put away and that a run would make only because something reads them."""
+        return [path for path, reasons in self.among(targets).items() if reasons[0].kind == "needed"]
+
+    def _needed_by(self, made: Collection[str]) -> set[str]:
         needed: set[str] = set()
         for path in reversed(self.jobs):
             if path in made or path in needed:
@@ -209,7 +215,7 @@ class Reckoning:
                     aside.replace(record)
 
     def _code_record(self, code: str) -> Path:
-        return self.study.root / "cache" / "code" / f"{code}.json"
+        return records_of(self.study) / "code" / f"{code}.json"
 
     def _was_made(self, job: Job) -> bool:
         """Whether a missing result existed before: only a job that ended well leaves a record of its cost, and a call
@@ -239,14 +245,25 @@ class Reckoning:
 
 
 def payloads_to_keep(study: Study) -> list[str]:
-    """Payloads of all results but those that are put away."""
+    """Payloads of all results but those that are put away, and those that ``run.keep`` may let go on the way."""
     gone = {
         study.path(one)
         for one in study.results()
-        if one.stage in PUT_AWAY and not os.path.exists(study.payload(one)) and put_away(study.path(one))
+        if one.stage in PUT_AWAY and not os.path.exists(study.payload(one)) and _stays_away(study, study.path(one))
     }
     read = {path for job in jobs_of(study) for path in job.reads} if gone else set()
-    return [study.payload(one) for one in study.results() if study.path(one) not in gone & read]
+    without = gone & read | {study.path(one) for one in study.passing_buffers()}
+    return [study.payload(one) for one in study.results() if study.path(one) not in without]
+
+
+def records_of(study: Study) -> Path:
+    """Folder of what is kept to answer faster and in more words; it decides nothing, and can be deleted."""
+    return study.root / "cache" / "reckoning"
+
+
+def _stays_away(study: Study, path: str) -> bool:
+    """Whether a result was put away, and not by a ``run.keep`` that now keeps everything."""
+    return put_away(path) is not None and not (study.config.run.keep == "all" and is_released(path))
 
 
 def _is_merged(job: Job) -> bool:

@@ -59,6 +59,14 @@ def test_same_recipe_same_bytes(stripes, tmp_path):
     assert other.keys() == one.keys() and other["30/model.safetensors"] != one["30/model.safetensors"]
 
 
+def test_a_checkpoint_knows_nothing_of_others(stripes, tmp_path):
+    one = save_all(RECIPE, stripes, tmp_path / "one")
+    more = save_all(replace(RECIPE, checkpoints=(0, 4, 17, 30)), stripes, tmp_path / "more")
+    assert {name: more[name] for name in one} == one and "17/model.safetensors" in more
+    log = read_table(tmp_path / "more" / "17" / LOG)
+    assert log.step.iloc[-1] == 17 and 17 not in set(read_table(tmp_path / "more" / "30" / LOG).step)
+
+
 def test_saved_checkpoints(stripes, tmp_path):
     scores = {}
     for checkpoint in train(RECIPE, stripes):

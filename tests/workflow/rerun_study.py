@@ -89,10 +89,16 @@ READS: dict[str, list[str]] = {
     f"{LAST}/statistics/basic@structural.heads": [f"{LAST}/nulls/shuffled-2-0@structural.heads"],
     f"{AT}/comparison/kinds": [f"{LAST}/structural/heads", f"{AT}/functional/heads", f"{AT}/effective/heads"],
     "net/all/prompts/tracking/growth": [f"{FIRST}/prompts/effective/heads", f"{AT}/effective/heads"],
+    f"{AT}/explore/page@effective.heads": [
+        f"{AT}/attributions/tasks", f"{AT}/rois/kmeans", f"{LAST}/structural/heads", f"{AT}/functional/heads",
+        f"{FIRST}/prompts/effective/heads", f"{AT}/communities/louvain@effective.heads",
+        f"{AT}/sbm/flat@effective.heads", f"{AT}/evaluation/curves@edges@effective.heads",
+        f"{AT}/activations", f"{AT}/effective/heads", f"{LAST}/model", "net/datasets/prompts",
+    ],
     "figures/chain/main/digits/effective.channels": ["chain/main/digits/effective/channels"],
     f"figures/{AT}/effective.heads": [f"{AT}/effective/heads"],
     f"figures/{AT}/faithfulness": [f"{AT}/evaluation/curves@edges@effective.heads"],
-}
+}  # fmt: skip
 """Result to what it is made from; what follows from another line is left out."""
 
 

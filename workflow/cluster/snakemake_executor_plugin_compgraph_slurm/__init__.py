@@ -2,7 +2,8 @@
 
 What is ready at a time is cut into batches of one stage and model. A batch is one cluster job, in which Snakemake runs
 once, with the executor of this machine: its results share a process. Each is still a job of its own to the Snakemake
-that waits: what is whole when a cluster job fails counts as made, and only the rest is made again.
+that waits: what is whole when a cluster job fails counts as made, and only the rest is made again, without what
+refused its input.
 """
 
 import shlex
@@ -14,6 +15,8 @@ from pathlib import Path
 import snakemake_executor_plugin_slurm as slurm
 from snakemake.iocontainers import ResourceList
 from snakemake.jobs import GroupJob
+
+from compgraph.cli.refusals import refused, state
 
 common_settings = slurm.common_settings
 
@@ -50,6 +53,7 @@ class Executor(slurm.Executor):
     def __post_init__(self):
         super().__post_init__()
         self._before = {}
+        self._logs = {}
 
     def additional_general_args(self):
         """The Snakemake of a cluster job runs its results with the executor of this machine, one at a time."""
@@ -69,7 +73,14 @@ class Executor(slurm.Executor):
         """Submit the jobs that are ready."""
         for job in jobs:
             self.run_job_pre(job)
+            self._logs[job] = {log: state(Path(log)) for log in job.log}
         super().run_jobs([self._submitted(batch) for batch in batches(jobs, self.workflow.executor_settings.batch)])
+
+    def handle_job_error(self, job):
+        """Leave no further attempt to a job whose input is refused: it would be again."""
+        super().handle_job_error(job)
+        if any(refused(Path(log), before) for log, before in self._logs.get(job, {}).items()):
+            job._attempt = job.restart_times + 1  # not by its setter: what the job holds is given back by its resources
 
     def report_job_success(self, job_info):
         """Report each result of a batch."""
