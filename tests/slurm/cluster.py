@@ -45,7 +45,8 @@ JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU_Memory
+# The least loaded node is taken, so that jobs at the same time are on different ones.
+SelectTypeParameters=CR_CPU_Memory,CR_LLN
 DefMemPerCPU=100
 SlurmdParameters=config_overrides
 SchedulerParameters=bf_interval=2,sched_interval=5
@@ -67,6 +68,9 @@ class Job:
     number: str
     state: str
     node: str
+    cpus: str
+    memory: str
+    limit: str
     comment: str
 
 
@@ -143,8 +147,8 @@ class Cluster:
 
     def jobs(self) -> list[Job]:
         """All jobs since the start, the ended ones too."""
-        lines = self.call("squeue", "--states=all", "-h", "-o", "%i|%T|%N|%k").splitlines()
-        return [Job(*line.split("|", 3)) for line in lines]
+        lines = self.call("squeue", "--states=all", "-h", "-o", "%i|%T|%N|%C|%m|%l|%k").splitlines()
+        return [Job(*line.split("|", 6)) for line in lines]
 
     def kill_node(self, name: str) -> None:
         """SIGKILL the daemon of a node and the jobs on it, as a power cut does."""
