@@ -7,12 +7,14 @@ which the executor plugin's inner ``srun`` needs since it is started without ``S
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ from pathlib import Path
 PROGRAMS = {"munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client"}
 """Programs and Debian's packages that hold them."""
 LINK = Path("/etc/slurm/slurm.conf")
+TURNS = Path(tempfile.gettempdir()) / "compgraph-slurm.lock"
+"""Held by the one cluster that the link is of; another waits."""
 USABLE = {"idle", "mixed", "allocated", "completing"}
 SETTINGS = """
 ClusterName=compgraph
@@ -112,8 +116,10 @@ class Cluster:
         self.names = [f"node{number}" for number in range(1, nodes + 1)]
         self.cpus, self.memory = cpus, memory
         self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
+        self._turn = contextlib.ExitStack()
 
     def __enter__(self) -> Cluster:
+        fcntl.flock(self._turn.enter_context(TURNS.open("w")), fcntl.LOCK_EX)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._configure()
         try:
@@ -139,6 +145,7 @@ class Cluster:
             self._stop(daemon)
         if LINK.is_symlink() and LINK.readlink() == self.folder / "slurm.conf":
             LINK.unlink()
+        self._turn.close()
 
     def call(self, *words: str) -> str:
         """What one of Slurm's commands prints."""
