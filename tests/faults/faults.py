@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -61,13 +62,15 @@ def _wait(
     return []
 
 
-def kill_job(log: str) -> Fault:
+def kill_job(log: str, seconds: float) -> Fault:
     """SIGKILL of the job that writes a log, at a random moment of its work; its result is made again for that.
 
     Parameters
     ----------
     log : str
         The log, below the results' ``logs``.
+    seconds : float
+        How long the job takes.
     """
 
     def kill(site: Site, rng: random.Random) -> bool:
@@ -77,7 +80,7 @@ def kill_job(log: str) -> Fault:
         run = site.start()
         while run.poll() is None and not (path.exists() and path.stat().st_mtime_ns > begun):
             time.sleep(0.01)
-        time.sleep(rng.random() * site.seconds(log))
+        time.sleep(rng.random() * seconds)
         for process in _stages(run):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -217,10 +220,9 @@ def truncate_file(site: Site, rng: random.Random) -> bool:
 
 def lose_payload(site: Site, rng: random.Random) -> bool:
     """A manifest without what it describes."""
-    manifest = rng.choice(site.manifests())
-    for path in manifest.parent.iterdir():
-        if (path.name.startswith(manifest.stem + ".") and path != manifest) or path.name == manifest.stem:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    named = ((path.parent, json.loads(path.read_bytes())["payload"]) for path in site.manifests())
+    path = rng.choice([folder / name for folder, name in named if name and (folder / name).exists()])
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
     return True
 
 
@@ -261,7 +263,8 @@ def _mount(*words: str) -> None:
 
 def fill_disk(site: Site, rng: random.Random) -> bool:
     """The disk is full at some point of the run; then there is room again."""
-    _mount("-o", f"remount,size={rng.randrange(100, 2500)}k", str(site.results))
+    used = shutil.disk_usage(site.results).used // 1000
+    _mount("-o", f"remount,size={used + rng.randrange(20, 800)}k", str(site.results))
     code = site.run()
     _mount("-o", "remount,size=100M", str(site.results))
     return code != 0

@@ -7,14 +7,16 @@ without it a few kinds strike once. ``COMPGRAPH_FAULT_SEED`` chooses other momen
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -35,6 +37,9 @@ from tests.faults.study import ROOT, Site
 STRIKES = int(os.environ.get("COMPGRAPH_FAULTS", "0"))
 SEED = int(os.environ.get("COMPGRAPH_FAULT_SEED", "0"))
 Count = tuple[str, str]
+T = TypeVar("T")
+ROUND = 5
+"""Strikes between two runs that mend."""
 TRIES = 12
 """Runs after which a kind that always comes too late has failed."""
 KINDS = [KILLED_JOB, *WHILE_RUNNING, *AFTERWARDS, *ON_A_SMALL_DISK]
@@ -107,10 +112,18 @@ def bytes_of(manifest: Path) -> dict[str, bytes]:
     return {"": result.digest.encode()} | {name: result.file(name).read_bytes() for name in result.manifest["files"]}
 
 
-def mend(site: Site, undisturbed: Site, *options: str) -> None:
+def mend(kind: str, site: Site, undisturbed: Site, counts: Counter[Count], *options: str) -> None:
     """The same command again ends with the undisturbed results."""
     assert site.run(*options) == 0, site.said
     assert site.files() == undisturbed.files()
+    counts[kind, "mended"] = counts[kind, "struck"]
+
+
+def rounds(strikes: Iterable[T]) -> Iterator[list[T]]:
+    """Some strikes at a time, after which results are mended."""
+    rest = iter(strikes)
+    while some := list(itertools.islice(rest, ROUND)):
+        yield some
 
 
 def moments(kind: str) -> Iterator[random.Random]:
@@ -126,43 +139,42 @@ def chosen(faults: dict[str, Fault]) -> list[str]:
 def test_each_job_killed(undisturbed: Site, tmp_path: Path, counts: Counter[Count]) -> None:
     site, logs = copied(undisturbed, tmp_path), undisturbed.logs()
     logs = logs * -(-EACH // len(logs)) if STRIKES else random.Random(SEED).sample(logs, 1)
-    for number, log in enumerate(logs):
-        rng = random.Random(f"{SEED}/{log}/{number}")
-        for _ in range(TRIES):
-            if strike(KILLED_JOB, kill_job(log), site, rng, undisturbed, counts):
-                break
-        else:
-            raise AssertionError(f"the job of {log} ended each time before it was killed")
-        mend(site, undisturbed)
-        counts[KILLED_JOB, "mended"] += 1
+    for some in rounds(logs):
+        for log in some:
+            rng, kill = random.Random(f"{SEED}/{log}"), kill_job(log, undisturbed.seconds(log))
+            for _ in range(TRIES):
+                if strike(KILLED_JOB, kill, site, rng, undisturbed, counts):
+                    break
+            else:
+                raise AssertionError(f"the job of {log} ended each time before it was killed")
+        mend(KILLED_JOB, site, undisturbed, counts)
 
 
 @pytest.mark.parametrize("kind", chosen(WHILE_RUNNING))
 def test_a_run_that_is_struck(kind: str, undisturbed: Site, tmp_path: Path, counts: Counter[Count]) -> None:
-    site, pending, sites = Site(tmp_path / "0"), 0, 1
-    for number, rng in enumerate(moments(kind), 1):
+    sites = (Site(tmp_path / str(number)) for number in itertools.count())
+    site = next(sites)
+    for rng in moments(kind):
         for _ in range(TRIES):
             struck = strike(kind, WHILE_RUNNING[kind], site, rng, undisturbed, counts)
-            pending += struck
-            finished = len(site.manifests()) == len(undisturbed.manifests())
-            if finished or (struck and number == EACH):
-                mend(site, undisturbed)
-                counts[kind, "mended"] += pending
-                site, pending, sites = Site(tmp_path / str(sites)), 0, sites + 1
+            if len(site.manifests()) == len(undisturbed.manifests()):
+                mend(kind, site, undisturbed, counts)
+                site = next(sites)
             if struck:
                 break
         else:
             raise AssertionError(f"no run could be struck in {TRIES}")
+    mend(kind, site, undisturbed, counts)
 
 
 @pytest.mark.parametrize("kind", chosen(AFTERWARDS))
 def test_finished_results_that_are_struck(kind: str, undisturbed: Site, tmp_path: Path, counts: Counter[Count]) -> None:
     site = copied(undisturbed, tmp_path / "site")
-    for rng in moments(kind):
-        AFTERWARDS[kind](site, rng)
-        strike(kind, lambda *_: True, site, rng, undisturbed, counts)
-        mend(site, undisturbed, *(["--verify"] if kind in SILENT else []))
-        counts[kind, "mended"] += 1
+    for some in rounds(moments(kind)):
+        for rng in some:
+            AFTERWARDS[kind](site, rng)
+            strike(kind, lambda *_: True, site, rng, undisturbed, counts)
+        mend(kind, site, undisturbed, counts, *(["--verify"] if kind in SILENT else []))
 
 
 @pytest.mark.parametrize("kind", chosen(ON_A_SMALL_DISK))
@@ -170,12 +182,12 @@ def test_a_disk_that_fails(kind: str, undisturbed: Site, tmp_path: Path, counts:
     site = Site(tmp_path / "site", tmp_path / "disk")
     try:
         with small_disk(site.results, 100):
-            for rng in moments(kind):
+            for some in rounds(moments(kind)):
                 if kind == "the disk read-only":
                     copied(undisturbed, site.folder, site.results)
-                struck = strike(kind, ON_A_SMALL_DISK[kind], site, rng, undisturbed, counts)
-                mend(site, undisturbed)
-                counts[kind, "mended"] += struck
+                for rng in some:
+                    strike(kind, ON_A_SMALL_DISK[kind], site, rng, undisturbed, counts)
+                mend(kind, site, undisturbed, counts)
                 for entry in site.results.iterdir():
                     shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     except PermissionError as error:
