@@ -60,9 +60,10 @@ def plan(text: str) -> tuple[str, float, float]:
         model = Path(folder) / "model"
         model.mkdir()
         (model / "config.json").write_text(json.dumps(MODEL))
-        (model / "model.safetensors").touch()
-        revisions = ", ".join(f"step{1000 * step}" for step in range(CHECKPOINTS))
-        (Path(folder) / "config.yaml").write_text(text.format(revisions=revisions))
+        revisions = [f"step{1000 * step}" for step in range(CHECKPOINTS)]
+        for revision in revisions:
+            (model / f"{revision}.safetensors").touch()
+        (Path(folder) / "config.yaml").write_text(text.format(revisions=", ".join(revisions)))
         begun, spent = time.perf_counter(), _processor()
         command = [sys.executable, "-m", "compgraph.cli.main", "plan"]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
