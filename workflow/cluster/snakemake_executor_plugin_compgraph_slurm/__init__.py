@@ -8,7 +8,6 @@ that waits: what is whole when a cluster job fails counts as made, and only the 
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 
 import snakemake_executor_plugin_slurm as slurm
@@ -16,6 +15,8 @@ from snakemake.iocontainers import ResourceList
 from snakemake.jobs import GroupJob
 
 common_settings = slurm.common_settings
+LONGEST = 12 * 60
+"""Minutes that a batch of several results asks for at most: few partitions allow a job more than a day."""
 
 
 @dataclass
@@ -99,14 +100,24 @@ class Executor(slurm.Executor):
 
 
 def batches(jobs, size: int) -> Iterator[list]:
-    """Jobs of one rule and model, one checkpoint after the other, at most `size` at a time."""
-    kinds: dict[tuple[str, str], list] = {}
+    """Jobs of one rule and model, one checkpoint after the other: at most `size`, and no longer than `LONGEST`.
+
+    Parts of one result are apart, since they are there to be made at the same time.
+    """
+    kinds: dict[tuple[str, ...], list] = {}
     for job in sorted(jobs, key=lambda job: min(map(str, job.output), default="")):
-        kinds.setdefault((job.rule.name, model_of(job)), []).append(job)
+        part = job.wildcards_dict.get("number", "")
+        kinds.setdefault((job.rule.name, model_of(job), part), []).append(job)
     for alike in kinds.values():
-        rest = iter(alike)
-        while batch := list(islice(rest, size)):
-            yield batch
+        batch, minutes = [], 0
+        for job in alike:
+            needed = job.resources.get("runtime", 0)
+            if batch and (len(batch) == size or minutes + needed > LONGEST):
+                yield batch
+                batch, minutes = [], 0
+            batch.append(job)
+            minutes += needed
+        yield batch
 
 
 def model_of(job) -> str:
