@@ -18,6 +18,7 @@ plan: $(SETUP)
 	@.venv/bin/compgraph plan --config $(CONFIG)
 
 test: check
+	@bash envs/browser.sh
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
 
 test-faults: $(SETUP)

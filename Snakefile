@@ -4,17 +4,21 @@ Config files are not merged: `--configfile my.yaml` replaces config.yaml, whose 
 """
 
 from pathlib import Path
+import os
+import shlex
 import sys
 
 sys.path.insert(0, str(workflow.basedir))
 
+from compgraph.cli.sharing import environment
 from compgraph.config.opening import open_study
 
 STUDY = open_study(workflow.configfiles, config, Path(workflow.basedir) / "config.yaml")
 CONFIG, DEVICE = STUDY.source, STUDY.config.run.device
+os.environ |= environment(STUDY.config.run.cache, STUDY.config.run.results)
 
 # The rules' `compgraph` is the one of this Python, wherever Snakemake was started from.
-shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
+shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 
 pathvars:
@@ -32,11 +36,12 @@ wildcard_constraints:
     place=r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*){1,2}",
 
 
-# Everything is a target, so that a file that went missing is noticed even where nothing newer needs it.
+# Everything is a target, so that a file that went missing is noticed even where nothing newer needs it; but what
+# run.keep lets go is made again only for a reader.
 rule all:
     input:
         STUDY.paths(),
-        STUDY.payloads(),
+        STUDY.lasting_payloads(),
         "<results>/report/index.html",
     default_target: True
 
@@ -61,6 +66,7 @@ include: "workflow/rules/statistics.smk"
 include: "workflow/rules/comparison.smk"
 include: "workflow/rules/tracking.smk"
 include: "workflow/rules/structures.smk"
+include: "workflow/rules/pages.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/resources.smk"

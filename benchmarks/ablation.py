@@ -1,17 +1,19 @@
 """Cost of running a network as a circuit, in plain forward passes of `transformers`.
 
-    python -m benchmarks.ablation [--repeats 9] [--only heads neurons features memory]
+    python -m benchmarks.ablation [--repeats 9] [--only heads neurons features memory] [--processor]
 
 One thread; the plain pass (default attention, logits at all positions) runs in turn with the circuits, on the same
 tokens. Edges are ranked by `eap`. Where all edges are kept, all nodes of a site read the same stream; `99 %` is what
 it costs when none do. `alone` leaves out the baseline run, which is made once per batch for all circuits; `in all` is a
-call of `run_masks` as a user makes it. Neuron-level circuits are 1 % of all edges, drawn at random.
+call of `run_masks` as a user makes it; `zero` the same under that baseline, which needs no run. Neuron-level circuits
+are 1 % of all edges, drawn at random.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -94,7 +96,7 @@ def report(shape: str, base: float, found: Mapping[str, tuple[float, float]]) ->
         print(f"  {name}: {median:.2f} forward passes (fastest: {least:.2f}{f'; goal: {goal}' if goal else ''})")
 
 
-def heads(shape: str, repeats: int) -> None:
+def heads(shape: str, repeats: int, clock: Callable[[], float]) -> None:
     """Head-level circuits with q, k and v apart."""
     one = subject(shape)
     frame, circuits = head_circuits(one)
@@ -102,7 +104,8 @@ def heads(shape: str, repeats: int) -> None:
     for name, masks in circuits.items():
         calls[f"{name}, in all"] = drain(one, frame, masks)
         calls[f"{name}, alone"] = alone(one, frame, masks)
-    report(shape, *ratios(one.forward, calls, repeats))
+        calls[f"{name}, zero"] = drain(one, frame, masks, baseline="zero")
+    report(shape, *ratios(one.forward, calls, repeats, clock))
 
 
 def neurons(repeats: int) -> None:
@@ -208,12 +211,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=9)
     parts = ("heads", "neurons", "features", "memory")
+    parser.add_argument("--processor", action="store_true", help="time of the processor, for heads on a busy machine")
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     options = parser.parse_args()
     torch.set_num_threads(1)
     for shape in SHAPES:
         if "heads" in options.only:
-            heads(shape, options.repeats)
+            heads(shape, options.repeats, time.process_time if options.processor else time.perf_counter)
     if "neurons" in options.only:
         neurons(options.repeats)
     if "features" in options.only:

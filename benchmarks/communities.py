@@ -21,7 +21,14 @@ from collections.abc import Callable
 import numpy as np
 
 from compgraph.architecture import Architecture, Site, transformer_architecture
-from compgraph.communities import adjusted_rand, find_communities, leiden_layered
+from compgraph.communities import (
+    adjusted_rand,
+    communities_over_time,
+    core_periphery,
+    find_communities,
+    leiden,
+    leiden_layered,
+)
 from compgraph.communities.chance import sampler
 from compgraph.communities.factored import factored
 from compgraph.communities.large import leading
@@ -135,6 +142,22 @@ def false_findings() -> None:
         print(f"{kind:32s} p <= 0.05: {np.mean(np.array(p) <= 0.05):4.2f}, mean p {np.mean(p):4.2f}", flush=True)
 
 
+def other_searches(graph: ComputationalGraph) -> None:
+    """Print the seconds of other methods on a large graph."""
+    rng = np.random.default_rng(0)
+    sequence = [graph, *(graph.subgraph(rng.random(graph.n_edges) < 0.7) for _ in range(2))]
+    searches: dict[str, Callable[[], object]] = {
+        "leiden, constant Potts": lambda: leiden.find(graph, objective="constant-potts", n_runs=1),
+        "core-periphery": lambda: core_periphery.find(graph),
+        "core-periphery, rich core": lambda: core_periphery.find(graph, rule="rich-core"),
+        "three graphs over time": lambda: communities_over_time(sequence, n_runs=1, n_nulls=0),
+    }
+    for name, search in searches.items():
+        start = time.process_time()
+        search()
+        print(f"{name}: {time.process_time() - start:.1f} s")
+
+
 def main() -> None:
     false_findings()
     power("louvain", undirected)
@@ -157,6 +180,7 @@ def main() -> None:
     print(f"a null graph     {made - ready:5.1f} s, and {time.process_time() - made:5.1f} s to search it")
     print(f"leiden-layered   {taken:5.1f} s, {found.n} communities, modularity {found.quality:.3f}, ", end="")
     print(f"adjusted Rand index to the planted groups {adjusted_rand(found.labels, group):.2f}")
+    other_searches(graph)
 
 
 if __name__ == "__main__":

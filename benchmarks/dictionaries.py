@@ -25,11 +25,12 @@ from transformers import GPT2Config, GPT2LMHeadModel  # noqa: E402
 
 from compgraph.dictionaries import SaeSettings, SiteRows, train_sae  # noqa: E402
 from compgraph.dictionaries.objectives import OBJECTIVES  # noqa: E402
-from compgraph.dictionaries.sae import CACHE  # noqa: E402
 from compgraph.models.parameters import from_transformers  # noqa: E402
 from compgraph.models.transformer import Transformer  # noqa: E402
 
 WIDTH, FEATURES, ROWS, K = 64, 256, 1_000_000, 8
+BLOCK = 384
+"""Rows of a product, of which the matrices between products stay in a core's cache."""
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -41,13 +42,12 @@ def seconds(call: Callable[[], object]) -> float:
 
 def products(pairs: int) -> Callable[[], None]:
     """The products of a step: `pairs` of them between rows and features, the rest gradients of the weights."""
-    block = CACHE // FEATURES
-    x, weights = torch.randn(block, WIDTH), torch.randn(FEATURES, WIDTH)
-    features, by_feature = torch.zeros(2, FEATURES, block).unbind()
-    error, gradient = torch.empty(WIDTH, block), torch.zeros_like(weights)
+    x, weights = torch.randn(BLOCK, WIDTH), torch.randn(FEATURES, WIDTH)
+    features, by_feature = torch.zeros(2, FEATURES, BLOCK).unbind()
+    error, gradient = torch.empty(WIDTH, BLOCK), torch.zeros_like(weights)
 
     def run() -> None:
-        for _ in range(ROWS // block):
+        for _ in range(ROWS // BLOCK):
             torch.mm(weights, x.T, out=features)
             for _ in range(pairs):
                 torch.mm(weights.T, features, out=error)

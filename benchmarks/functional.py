@@ -168,10 +168,15 @@ def layer() -> None:
 
 
 def large() -> None:
-    """Modules and heads of GPT-2 small's shape: 46,080 units, 100,352 rows."""
-    buffer = Repeated()
+    """Modules, heads and regions of GPT-2 small's shape: 46,080 units, 100,352 rows."""
+    buffer, rng = Repeated(), np.random.default_rng(1)
+    regions = {site: rng.integers(0, 20, values.shape[1]) for site, values in buffer.data.items()}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for name, partition in (("modules", Partition.modules(buffer)), ("heads", Partition.heads(buffer))):
+    for name, partition in {
+        "modules": Partition.modules(buffer),
+        "heads": Partition.heads(buffer),
+        "regions": Partition.from_labels(regions),
+    }.items():
         start = time.process_time()
         graph = functional_connectivity(buffer, partition, sites=["attn.*", "mlp.*"])
         spent = time.process_time() - start

@@ -60,15 +60,18 @@ def subject(shape: str) -> Subject:
     return Subject(model, Transformer(*from_transformers(model)), pairs, torch.from_numpy(clean))
 
 
-def seconds(call: Callable[[], object]) -> float:
+def seconds(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
     """Duration of one call."""
-    start = time.perf_counter()
+    start = clock()
     call()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def ratios(
-    base: Callable[[], object], calls: Mapping[str, Callable[[], object]], repeats: int
+    base: Callable[[], object],
+    calls: Mapping[str, Callable[[], object]],
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[float, dict[str, tuple[float, float]]]:
     """Cost of calls in units of a base call, which runs in turn with them so that other work cancels.
 
@@ -78,7 +81,7 @@ def ratios(
     """
     for call in (base, *calls.values()):
         call()
-    rounds = [{name: seconds(call) for name, call in {"": base, **calls}.items()} for _ in range(repeats)]
+    rounds = [{name: seconds(call, clock) for name, call in {"": base, **calls}.items()} for _ in range(repeats)]
     least = {name: min(one[name] for one in rounds) for name in ("", *calls)}
     found = {
         name: (least[name] / least[""], statistics.median(one[name] / one[""] for one in rounds)) for name in calls

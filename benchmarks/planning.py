@@ -2,8 +2,8 @@
 
     python -m benchmarks.planning
 
-A folder with a configuration and no usable weights stands for the model, as planning loads none. Seconds are those of
-the whole command, on the clock and on the processor, once per study.
+Folders with a configuration and no usable weights stand for the checkpoints, as planning loads none. Seconds are those
+of the whole command, on the clock and on the processor, once per study.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ STUDIES = {"graphs": GRAPHS, "graphs and four stages that read them": GRAPHS + R
 def plan(text: str) -> tuple[str, float, float]:
     """What the command says, and its seconds on the clock and on the processor."""
     with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "model"
-        model.mkdir()
-        (model / "config.json").write_text(json.dumps(MODEL))
         revisions = [f"step{1000 * step}" for step in range(CHECKPOINTS)]
         for revision in revisions:
-            (model / f"{revision}.safetensors").touch()
+            model = Path(folder) / "model" / revision
+            model.mkdir(parents=True)
+            (model / "config.json").write_text(json.dumps(MODEL))
+            (model / "model.safetensors").touch()
         (Path(folder) / "config.yaml").write_text(text.format(revisions=", ".join(revisions)))
         begun, spent = time.perf_counter(), _processor()
         command = [sys.executable, "-m", "compgraph.cli.main", "plan"]

@@ -1,4 +1,4 @@
-"""Structural graphs of a network of GPT-2 small's shape: seconds and peak memory.
+"""Structural graphs of a network of GPT-2 small's shape: seconds and peak memory; how often chance is significant.
 
     python -m benchmarks.structural             # all, each in a process of its own
     python -m benchmarks.structural units       # one of them
@@ -13,13 +13,16 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from benchmarks.neurons import KEEP, KEEP_OVERALL, gflops, peak_memory
 from compgraph.connectivity.structural import structural_connectivity
 from compgraph.connectivity.structural.virtual_circuits import virtual_circuits
+from compgraph.models.modules import build_module, from_module
 from compgraph.models.parameters import from_transformers
+from compgraph.models.sequential import Sequential
 from compgraph.models.transformer import Transformer
 from compgraph.partition import Partition
 
@@ -29,6 +32,17 @@ HEADS = {
     "spectral": ("composition", {"norm": "spectral", "rotated": 0}),
     "subspace": ("subspace", {}),
 }
+CHAIN = [
+    {"type": "conv", "channels": 6, "kernel": 3, "padding": 1},
+    {"type": "relu"},
+    {"type": "max-pool", "kernel": 2},
+    {"type": "conv", "channels": 8, "kernel": 3},
+    {"type": "relu"},
+    {"type": "flatten"},
+    {"type": "linear", "features": 16},
+    {"type": "relu"},
+    {"type": "linear", "features": 10},
+]
 
 
 def network() -> Transformer:
@@ -76,13 +90,43 @@ def measure_circuits() -> None:
     print(f"virtual circuits: {len(table) - 1} heads in {time.perf_counter() - start:.0f} s", flush=True)
 
 
+def random_chain(seed: int, entries: str) -> Sequential:
+    """A narrow CNN whose weights only chance has made."""
+    torch.manual_seed(seed)
+    module = build_module(CHAIN, (2, 10, 10))
+    for weight in module.parameters():
+        if weight.dim() > 1 and entries != "uniform":
+            drawn = torch.distributions.StudentT(3.0) if entries == "t" else torch.distributions.Normal(0.0, 1.0)
+            weight.data = drawn.sample(weight.shape)
+    return from_module(module, (2, 10, 10))
+
+
+def measure_rates() -> None:
+    """Print the share of edges below 0.05 in random chains, by both nulls."""
+    for entries in ("normal", "uniform", "t"):
+        nets = [random_chain(seed, entries) for seed in range(20)]
+        for method in ("weight-norm", "path-norm"):
+            for permuted in (0, 20):
+                p = np.concatenate(
+                    [
+                        structural_connectivity(net, Partition.channels(net), method, permuted=permuted).columns["p"]
+                        for net in nets
+                    ]
+                )
+                share = (p[~np.isnan(p)] < 0.05).mean()
+                print(
+                    f"rates: {entries} entries, {method}, permuted {permuted}: {100 * share:.1f} % below 0.05",
+                    flush=True,
+                )
+
+
 def main(names: list[str]) -> None:
     if len(names) == 1:
         name = names[0]
         if name in HEADS:
             measure_heads(name)
         else:
-            {"units": measure_units, "circuits": measure_circuits}[name]()
+            {"units": measure_units, "circuits": measure_circuits, "rates": measure_rates}[name]()
         return
     for name in names:
         subprocess.run([sys.executable, "-m", "benchmarks.structural", name], check=True)
@@ -90,4 +134,4 @@ def main(names: list[str]) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(sys.argv[1:] or [*HEADS, "units", "circuits"])
+    main(sys.argv[1:] or [*HEADS, "units", "circuits", "rates"])

@@ -32,6 +32,7 @@ _PUBLIC = {
     "compare_partitions": "compgraph.communities.agreement",
     "describe_rois": "compgraph.rois.describe",
     "effective_connectivity": "compgraph.connectivity.effective.attribution",
+    "explore": "compgraph.explorer.page",
     "faithfulness": "compgraph.evaluation.faithfulness",
     "find_changes": "compgraph.emergence.changes",
     "find_communities": "compgraph.communities.find",
@@ -60,6 +61,8 @@ _PUBLIC = {
     "resolution_sweep": "compgraph.communities.sweep",
     "roi_agreement": "compgraph.rois.checkpoints",
     "roi_stability": "compgraph.rois.stability",
+    "read_eap_ig": "compgraph.exchange",
+    "read_prune_scores": "compgraph.exchange",
     "run_graph": "compgraph.ablation.run",
     "select_circuit": "compgraph.circuits.select",
     "sparsify": "compgraph.circuits.sparsify",
@@ -68,6 +71,8 @@ _PUBLIC = {
     "task_separability": "compgraph.evaluation.separability",
     "track": "compgraph.emergence.tracking",
     "virtual_circuits": "compgraph.connectivity.structural.virtual_circuits",
+    "write_eap_ig": "compgraph.exchange",
+    "write_prune_scores": "compgraph.exchange",
 }
 """Public name -> module that holds it."""
 

@@ -60,6 +60,19 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+_FICLONE = 0x40049409
+"""Linux: let one file share another's blocks until either is written."""
+
+
+def clone(source: Path, target: Path) -> None:
+    """Copy a file; where the file system can, without taking space, and never so that they change together."""
+    with source.open("rb") as read, target.open("xb") as write:
+        try:
+            fcntl.ioctl(write.fileno(), _FICLONE, read.fileno())
+        except OSError:
+            shutil.copyfileobj(read, write, 1 << 20)
+
+
 class _TakenError(Exception):
     """Another process holds the lock; the argument says which."""
 

@@ -60,6 +60,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def released_mark(path: Path) -> Path:
+    """The file beside a manifest that says that its payload was removed on purpose, by its digest."""
+    return path.with_name(f".{path.name}.released")
+
+
 def seal_of(manifest: Mapping[str, Any]) -> str:
     """Digest of all that a manifest says."""
     return json_digest(manifest)

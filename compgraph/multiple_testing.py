@@ -10,6 +10,9 @@ import numpy.typing as npt
 Correction = Literal["bh", "by", "none"]
 Vector = npt.NDArray[np.float64]
 
+MANY = 100_000
+"""Tests from which on sorting is worth the loading of torch."""
+
 
 def adjust(p: Vector, correction: Correction, n_tests: int | None = None) -> Vector:
     """p-values adjusted by the named procedure (`bh`, `by`, or `none`).
@@ -53,23 +56,16 @@ def benjamini_hochberg(p: Vector, n_tests: int | None = None) -> Vector:
 
 
 def ascending(p: Vector) -> npt.NDArray[np.int64]:
-    """An order in which numbers from 0 up ascend.
+    """A stable order in which numbers from 0 up ascend."""
+    if len(p) < MANY:
+        order: npt.NDArray[np.int64] = np.argsort(p, kind="stable")
+        return order
+    import torch
 
-    Sorting numbers takes half the time of sorting their indices, and bits of numbers from 0 up are ordered like them:
-    the last bits of each give way to its index, and what they would have parted is put right.
-    """
-    bits = max(len(p) - 1, 1).bit_length()
-    keys = np.abs(np.ascontiguousarray(p, dtype=np.float64)).view(np.uint64)  # of negative zeros too
-    low = np.uint64((1 << bits) - 1)
-    keys &= ~low
-    keys |= np.arange(len(p), dtype=np.uint64)
-    keys.sort()
-    keys &= low
-    order = keys.view(np.int64)
-    found = p[order]
-    if (found[1:] < found[:-1]).any():
-        order = order[np.argsort(found, kind="stable")]  # nearly sorted: a pass or two
-    return order
+    # Bits of numbers from 0 up are ordered like these, and whole numbers are sorted by radix, in a third of the time.
+    bits = np.abs(np.ascontiguousarray(p, dtype=np.float64)).view(np.int64)  # of negative zeros too
+    found: npt.NDArray[np.int64] = torch.sort(torch.from_numpy(bits), stable=True).indices.numpy()
+    return found
 
 
 def benjamini_yekutieli(p: Vector, n_tests: int | None = None) -> Vector:

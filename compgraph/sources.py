@@ -30,6 +30,7 @@ EXCLUDED = (
     "compgraph.config",
     "compgraph.config.*",
     "compgraph.cli.console",
+    "compgraph.cli.sharing",
 )
 
 

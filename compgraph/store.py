@@ -33,7 +33,7 @@ from compgraph.disk import (
     require_space,
 )
 from compgraph.errors import StoreError
-from compgraph.manifests import FORMAT, is_inside, read_manifest, seal_of
+from compgraph.manifests import FORMAT, is_inside, read_manifest, released_mark, seal_of
 from compgraph.provenance import Provenance, combined_digest, json_digest, json_text
 from compgraph.tables import read_table, write_table
 
@@ -151,6 +151,7 @@ def open(manifest_path: str | os.PathLike[str], kind: str | None = None, *, lazy
     result = Result(path, read_manifest(path))
     if kind is not None and result.kind != kind:
         raise StoreError(f"{path} holds a result of kind {result.kind!r}; expected {kind!r}")
+    _refuse_links(result)
     for name, entry in result.manifest["files"].items():
         _compare_size(result, name, entry["size"])
     if not lazy:
@@ -183,11 +184,24 @@ def verify(manifest_path: str | os.PathLike[str]) -> Result:
     return result
 
 
+def _refuse_links(result: Result) -> None:
+    """A link inside a result could lead to any file of this machine; the folders above it may be links."""
+    files = [result.file(name) for name in result.manifest["files"]]
+    inside = {folder for file in files for folder in file.parents if folder.is_relative_to(result.path)}
+    for path in sorted({result.path, *inside}) + files:
+        if path.is_symlink():
+            raise StoreError(f"{path} is a symbolic link; a result holds real files only")
+
+
 def _compare_size(result: Result, name: str, size: int) -> None:
     file = result.file(name)
     try:
         found = file.stat().st_size
     except FileNotFoundError:
+        if released_mark(result.manifest_path).exists() and not result.path.exists():
+            raise StoreError(
+                f"{result.path} was removed to save space (run.keep); compgraph run makes it again where it is needed"
+            ) from None
         missing = file if result.path.exists() else result.path
         raise StoreError(f"{missing} is missing, which {result.manifest_path} lists; {REMAKE}") from None
     except OSError as error:
@@ -325,6 +339,7 @@ def discard(result: Result) -> None:
     """Remove a result, its manifest first."""
     with lock(result.manifest_path.with_name(f".{result.manifest_path.name}.lock")), explained(result.manifest_path):
         result.manifest_path.unlink(missing_ok=True)
+        released_mark(result.manifest_path).unlink(missing_ok=True)
         flush(result.manifest_path.parent)
         remove(result.path)
 

@@ -369,3 +369,19 @@ def test_importing_needs_no_heavy_library():
     code = "import sys, compgraph.store; print({'torch', 'pandas', 'zarr', 'numpy'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("link", ["x.graph", "x.graph/deep", "x.graph/deep/a"])
+def test_a_result_that_leads_elsewhere_is_not_read(tmp_path, link):
+    with store.create(tmp_path / "in" / "x.json", "graph", "x.graph", Provenance("effective", versions={})) as draft:
+        (draft.path / "deep").mkdir(parents=True)
+        (draft.path / "deep" / "a").write_text("secret")
+    (tmp_path / "in" / link).rename(tmp_path / "elsewhere")
+    (tmp_path / "in" / link).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="is a symbolic link"):
+        store.open(tmp_path / "in" / "x.json", lazy=True)
+    (tmp_path / "in").rename(tmp_path / "moved")  # a folder above it may be a link
+    (tmp_path / "moved" / link).unlink()
+    (tmp_path / "elsewhere").rename(tmp_path / "moved" / link)
+    (tmp_path / "in").symlink_to(tmp_path / "moved")
+    store.open(tmp_path / "in" / "x.json")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from compgraph.catalogue import BASELINES, load, settings_of
 from compgraph.data.batches import Batch
+from compgraph.data.fit import check_data
 from compgraph.errors import DataError
 from compgraph.models.network import Network
 from compgraph.models.transformer import Transformer
@@ -45,7 +46,8 @@ class Baseline(Protocol):
     def units(self, net: Network, batch: Batch, sites: Collection[str]) -> Units:
         """Site -> its units in the baseline run: [batch, time, n_units], for images [batch, n_units]; patterns of
         attention (`attn.3.pattern`) [batch, heads, query, key]. A consistent baseline is also asked for what sites
-        write (`attn.3/write`, [batch, time, d_model]), which its run has at hand."""
+        write (`attn.3/write`, [batch, time, d_model]) and heads read (`attn.3/q`, [batch, time, heads, d_head], without
+        bias), which its run has at hand."""
         ...
 
     def about(self) -> dict[str, Any]:
@@ -95,7 +97,7 @@ class Zero:
                 return lead[0], heads, lead[1], lead[1]
             return *lead, net.architecture.site(name).n_units
 
-        return {name: torch.zeros(shape(name), dtype=net.dtype, device=net.device) for name in sites}
+        return {name: torch.zeros((), dtype=net.dtype, device=net.device).expand(shape(name)) for name in sites}
 
     def about(self) -> dict[str, Any]:
         """See `Baseline`."""
@@ -135,9 +137,10 @@ def make_baseline(
     Raises
     ------
     DataError
-        Unknown name; data that lack what the baseline needs; a reference for a baseline that has no use for one; an
-        option that it does not have; no partition where one is needed.
+        Data that the network cannot read; an unknown name; data that lack what the baseline needs; a reference for a
+        baseline that has no use for one; an option that it does not have; no partition where one is needed.
     """
+    check_data(net, pairs)
     if not isinstance(baseline, str):
         return baseline
     if baseline not in BASELINES:
@@ -153,6 +156,11 @@ def make_baseline(
         settings |= {"partition": partition, "cache": cache}
     made: Baseline = load(entry)(net, pairs, reference, seed, **settings)
     return made
+
+
+def one_row(units: Tensor) -> Tensor:
+    """Units [batch, time, n_units], or one row of them [1, 1, n_units] where they are an expanded constant."""
+    return units[:1, :1] if units.stride()[:2] == (0, 0) else units
 
 
 def check_nodes(baseline: Baseline, partition: Partition) -> None:

@@ -98,14 +98,21 @@ class CircuitMasks:
         return out
 
 
-def masks_for(net: Network, circuit: ComputationalGraph) -> CircuitMasks:
+def masks_for(net: Network, circuit: ComputationalGraph, *, same_model: bool = True) -> CircuitMasks:
     """The frame of a circuit.
+
+    Parameters
+    ----------
+    same_model
+        Whether a circuit that says of which model it is (attribute `model`, a digest) must be of this one.
 
     Raises
     ------
     GraphError
         The circuit is undirected, or was not made for this network.
     """
+    if same_model:
+        check_model(net, circuit)
     if not circuit.directed or circuit.partition is None:
         raise GraphError(
             f"a circuit must be a directed graph over a partition of the network; this {circuit.kind} graph is not"
@@ -113,3 +120,19 @@ def masks_for(net: Network, circuit: ComputationalGraph) -> CircuitMasks:
     units = [site for site in circuit.partition.sites if not site.endswith(SUFFIX)]
     partition = circuit.partition.restrict(units).check_causal(net)
     return CircuitMasks(net, partition, split_qkv="q" in circuit.channels)
+
+
+def check_model(net: Network, circuit: ComputationalGraph) -> None:
+    """Refuse a circuit that says that it is of another model.
+
+    Raises
+    ------
+    GraphError
+        Naming both digests.
+    """
+    model = circuit.attributes.get("model")
+    if model and net.digest and model != net.digest:
+        raise GraphError(
+            f"the circuit was made for the model {model}, and this is {net.digest}; to run it here all the same, take "
+            "`model` out of its attributes"
+        )

@@ -17,6 +17,8 @@ from compgraph.models.transformer import Transformer
 
 CHUNK = 2**18
 """Numbers in one block of changes gathered for the norms: few enough to stay in a processor's cache."""
+CANCELLED = 1e-3
+"""Squared lengths below this share of what they are summed from have lost too many digits, and are taken of streams."""
 PRODUCTS = 2**22
 """Numbers in one block of writers gathered for masked readers."""
 
@@ -58,6 +60,7 @@ class Anchors:
         self.net, self.base, self.writers, self.changes, self.frozen = net, stream, writers, changes, frozen
         self.stream = cache(self._stream)
         self.cross = cache(self._cross)
+        self.squares = cache(self._squares)
 
     def _stream(self, sign: int) -> Tensor:
         return self.base if sign == 1 else torch.addmm(self.base, self.changes.T, self.writers)
@@ -65,6 +68,10 @@ class Anchors:
     def _cross(self, sign: int) -> Tensor:
         """c_u <w_u, stream>: [units, tokens]."""
         return (self.writers @ self.stream(sign).T).mul_(self.changes)
+
+    def _squares(self) -> Tensor:
+        """|c_u w_u|²: [units, tokens]."""
+        return self.changes.square().mul_(self.writers.square().sum(-1, keepdim=True))
 
     def inverse(self, square: Tensor) -> Tensor:
         """Inverse scale from the squared length of streams [.., tokens]; rounding may have taken it below zero."""
@@ -155,10 +162,23 @@ def scales(rows: Sparse, anchors: Anchors) -> Tensor:
     if anchors.frozen is not None:
         return anchors.frozen
     pattern = csr(rows.bounds, rows.units, anchors.base.new_ones(len(rows.units)), (len(rows), len(anchors.writers)))
+    start = anchors.stream(rows.sign).square().sum(-1)
     square = (2 * rows.sign) * (pattern @ anchors.cross(rows.sign))
-    square += anchors.stream(rows.sign).square().sum(-1)
+    square += start
     _add_squares(rows, anchors, square)
+    summed = start + pattern @ anchors.squares()
+    floor = anchors.base.shape[-1] * anchors.net.spec.norm_eps
+    _replace(square, square + floor < CANCELLED * summed, rows, anchors)
     return anchors.inverse(square)
+
+
+def _replace(square: Tensor, lost: Tensor, rows: Sparse, anchors: Anchors) -> None:
+    """Squared lengths [rows, tokens] of the streams themselves, where so marked."""
+    for k in lost.any(1).nonzero().flatten().tolist():
+        tokens = lost[k].nonzero().flatten()
+        units = torch.from_numpy(rows.units[rows.bounds[k] : rows.bounds[k + 1]]).to(tokens.device)
+        moved = anchors.changes[units][:, tokens].T @ anchors.writers[units]
+        square[k, tokens] = anchors.stream(rows.sign)[tokens].add(moved, alpha=rows.sign).square().sum(-1)
 
 
 def _add_squares(rows: Sparse, anchors: Anchors, square: Tensor) -> None:

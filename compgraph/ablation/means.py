@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compgraph.ablation.baselines import Units, reference_about
+from compgraph.ablation.baselines import Units, one_row, reference_about
 from compgraph.data.batches import Batch, batches
 from compgraph.errors import DataError
 from compgraph.models.network import Network
@@ -42,7 +42,8 @@ class Mean:
     def units(self, net: Network, batch: Batch, sites: Collection[str]) -> Units:
         """See `Baseline`."""
         self._prepare(net, sites)
-        return {site: self._units(net, batch, site).to(net.dtype) for site in sites}
+        found = {site: self._units(net, batch, site) for site in sites}
+        return {site: one_row(units).to(net.dtype).expand_as(units) for site, units in found.items()}
 
     def about(self) -> dict[str, Any]:
         """See `Baseline`."""

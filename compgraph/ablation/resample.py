@@ -14,6 +14,7 @@ from compgraph.ablation.baselines import Units, reference_about
 from compgraph.data.batches import Batch
 from compgraph.errors import DataError
 from compgraph.models.network import Network
+from compgraph.models.transformer import Transformer
 
 
 class Resample:
@@ -65,6 +66,8 @@ class Resample:
         """See `Baseline`."""
         with torch.no_grad():
             inputs = self._inputs(batch)
+            if isinstance(net, Transformer) and "logits" not in sites:
+                return net.capture(inputs, batch.mask, sites)
             return net.run(inputs, batch.mask, capture=sites, positions=batch.positions).units
 
     def _inputs(self, batch: Batch) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from compgraph.ablation.baselines import Baseline, make_baseline
-from compgraph.ablation.circuits import CircuitMasks, masks_for
+from compgraph.ablation.circuits import CircuitMasks, check_model, masks_for
 from compgraph.ablation.per_example import node_runs
 from compgraph.ablation.sweeps import prepared_runs
 from compgraph.data.batches import Batch
@@ -220,5 +220,7 @@ def _node_runs(
 
 def _frame(net: Network, circuits: Sequence[ComputationalGraph]) -> CircuitMasks:
     if not circuits:
-        raise ValueError("no circuits to run")
+        raise GraphError("circuits is empty; at least one circuit is needed")
+    for circuit in circuits[1:]:
+        check_model(net, circuit)
     return masks_for(net, circuits[0])

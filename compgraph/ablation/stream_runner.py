@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name every torch user knows)
 from torch import Tensor
 
-from compgraph.ablation.baselines import Baseline, silent_sites
+from compgraph.ablation.baselines import Baseline, one_row, silent_sites
 from compgraph.ablation.feature_sites import fine_sites
 from compgraph.ablation.plan import Ints, Plan, Planner, Shape, SitePlan
 from compgraph.ablation.sites import Attention, Mlp, Units, pick, runs
@@ -120,6 +120,8 @@ class StreamRunner:
         wanted = [*self.sources, *(pattern_of(name) for name in self.fine)]
         if baseline.consistent:  # a run of the network: its writes are there for the asking
             wanted += [f"{name}/write" for name in self.sources[1:] if net.decoder(name)[2] is None]
+            attention = [] if self.frozen else [name for name in net.steps if name.startswith("attn.")]
+            wanted += [f"{name}/{channel}" for name in attention for channel in "qkv"]
         units = baseline.units(net, batch, wanted)
         context = net.context(batch.clean, batch.mask)
         embed = self._centred(self.parts["embed"].masked(net.embed_units(batch.clean) - units["embed"]))
@@ -141,9 +143,10 @@ class StreamRunner:
         units = base.units[name]
         if f"{name}/write" in base.units:
             return base.units.pop(f"{name}/write"), units
-        reading = Reading(units, None, {})
-        write = self.net.write(name, units, reading, silent=silent)
-        return write, units if reading.write_scale is None else units * reading.write_scale
+        row = one_row(units)
+        reading = Reading(row, None, {})
+        write = self.net.write(name, row, reading, silent=silent)
+        return write, units if reading.write_scale is None else (row * reading.write_scale).expand_as(units)
 
     def _centred(self, x: Tensor) -> Tensor:
         """Low precision is left to the norms, which centre in float32."""
@@ -308,7 +311,9 @@ class StreamRunner:
             if name.startswith("attn."):
                 y = self.net.gain(x, block.attn_norm)
                 readers = {"q": block.w_q, "k": block.w_k, "v": block.w_v}
-                pre = {c: self.net.per_query_head(self.net.project(y, w)) for c, w in readers.items()}
+                kept = {c: base.units[f"{name}/{c}"] for c in readers if f"{name}/{c}" in base.units}
+                raw = kept or {c: self.net.project(y, w) for c, w in readers.items()}
+                pre = {c: self.net.per_query_head(one) for c, one in raw.items()}
             else:
                 assert block.mlp_norm is not None and block.w_in is not None
                 y = self.net.gain(x, block.mlp_norm)

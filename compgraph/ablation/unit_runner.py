@@ -169,7 +169,7 @@ class UnitRunner(StreamRunner):
     def bytes_of(self, plan: list[UnitPlan], time: int) -> int:  # type: ignore[override]
         """Changes of all units, what the norms take of them, and units of the widest site."""
         widest = max(parts.n_units for parts in self.parts.values())
-        rows = 3 * len(self.writers.rows) + 8 * widest + (len(self.sites) + 8) * self.net.spec.d_model
+        rows = 4 * len(self.writers.rows) + 8 * widest + (len(self.sites) + 8) * self.net.spec.d_model
         return (rows * time + len(plan) * self.net.spec.vocabulary) * self.wide.itemsize
 
     # ------------------------------------------------------------ the circuits

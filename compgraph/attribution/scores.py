@@ -113,7 +113,7 @@ def _per_item(attributions: Attributed, partition: Partition) -> Iterator[Floats
     row, open_item, carried = 0, -1, np.zeros(partition.n_nodes)
     item = attributions.item
     for chunk in attributions.chunks(partition.sites):
-        nodes = np.concatenate([_by_part(values, partition, site) for site, values in chunk.items()], axis=1)
+        nodes = np.concatenate([sums_by_part(values, partition, site) for site, values in chunk.items()], axis=1)
         here = item[row : row + len(nodes)]
         row += len(nodes)
         starts = np.flatnonzero(np.diff(here, prepend=-1))
@@ -128,8 +128,20 @@ def _per_item(attributions: Attributed, partition: Partition) -> Iterator[Floats
     yield carried[None]
 
 
-def _by_part(values: NDArray[Any], partition: Partition, site: str) -> Floats:
-    """Sums [rows, parts] over the units of each part of a site; dead units belong to none."""
+def sums_by_part(values: NDArray[Any], partition: Partition, site: str) -> Floats:
+    """Sums over the units of each part of a site; dead units belong to none.
+
+    Parameters
+    ----------
+    values
+        float [rows, units of the site].
+    partition, site
+        Whose parts.
+
+    Returns
+    -------
+    float64 [rows, parts]
+    """
     labels = partition.labels[site]
     units = np.flatnonzero(labels != DEAD)
     units = units[np.argsort(labels[units], kind="stable")]

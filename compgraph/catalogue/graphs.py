@@ -33,6 +33,12 @@ ATTRIBUTIONS: Table = table(
 )
 
 _ROTATED = Option("rotated", 20, "Random rotations behind z and p where no formula gives them; 0: none.", minimum=0)
+_PERMUTED = Option(
+    "permuted",
+    0,
+    "Permutations of each layer's weights, which then are the null behind z and p; 0: rotations.",
+    minimum=0,
+)
 
 STRUCTURAL: Table = table(
     Entry(
@@ -57,7 +63,7 @@ STRUCTURAL: Table = table(
         "norm of the weights between two parts of neighbouring layers",
         "compute",
         serves=SEQUENTIAL,
-        options=(_ROTATED,),
+        options=(_ROTATED, _PERMUTED),
     ),
     Entry(
         "path-norm",
@@ -65,7 +71,7 @@ STRUCTURAL: Table = table(
         "share of the squared path norm that passes through an edge, its root",
         "compute",
         serves=SEQUENTIAL,
-        options=(_ROTATED,),
+        options=(_ROTATED, _PERMUTED),
     ),
     Entry(
         "subspace",

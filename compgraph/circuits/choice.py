@@ -44,6 +44,8 @@ def edge_budget(graph: ComputationalGraph, size: int | float) -> int:
         if not 0 < size <= 1:
             raise GraphError(f"n_edges {size} is out of range; a share of the edges lies in (0, 1]")
         return share_of(graph.n_edges, float(size))
+    if isinstance(size, bool):
+        raise GraphError(f"n_edges is {size}; it must be a number of edges or a share of them")
     count = operator.index(size)
     if not 0 <= count <= graph.n_edges:
         raise GraphError(f"n_edges {count} is out of range; this graph has {graph.n_edges} edges")

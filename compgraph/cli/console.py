@@ -12,13 +12,14 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from compgraph import catalogue
+from compgraph.cli.sharing import shared_or_made
 from compgraph.errors import CompgraphError
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class Call:
         The validated options of a stage.
     modules : tuple of str
         Modules that the result depends on beside the verb and what the entry names.
+    networks : bool
+        Whether it can run networks.
+    made : list of Path
+        Manifests of the results that it has written.
     """
 
     stage: str
@@ -61,6 +66,8 @@ class Call:
     threads: int = 1
     entry: Section | None = None
     modules: tuple[str, ...] = ()
+    networks: bool = False
+    made: list[Path] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         """Tell the user something, unless quiet; the log file gets it in any case."""
@@ -123,6 +130,7 @@ class Call:
             warnings = list(draft.warnings)
         for warning in warnings:
             self.say(f"note: {warning}")
+        self.made.append(output)
         self.say(f"{output}")
 
     def check_code(self, code: str) -> None:
@@ -148,6 +156,7 @@ SECTION_OF = {
     "import-model": "models",
     "data": "datasets",
     "functional-part": "functional",
+    "ground-truth": "ground_truth",
     "figure": "figures",
 }
 """Config section of the verbs that are not called like theirs."""
@@ -179,16 +188,19 @@ def verb(
             log_file: Path | None,
             threads: int | None = None,
             code: str | None = None,
-            device: str = "auto",
+            device: str | None = None,
             **values: Any,
         ) -> None:
             _set_threads(threads)
-            call = Call(stage, quiet, log_file, code, device, threads or 1)
+            call = Call(stage, quiet, log_file, code, device or "auto", threads or 1, networks=device is not None)
             with errors_in_one_sentence(call):
                 if section is not None:
                     values = _entry_from(call, section, only, values)
                 _start(call)
-                function(call, **values)
+                if stage in catalogue.STAGES:
+                    shared_or_made(call, values, lambda: function(call, **values))
+                else:
+                    function(call, **values)
 
         command: Command = called
         command = _shared_options(command, staged=stage in catalogue.STAGES, device=device)

@@ -78,6 +78,12 @@ def _tables(results: list[Result], entry: catalogue.Entry) -> tuple[list[Any], d
     return [store.read_table(result.file(f"{name}.parquet")) for name in entry.tables], {}
 
 
+def _task_circuit(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
+    """A graph, and how much of each node's attribution is of which task."""
+    tested = [result for result in results if result.kind != "graph"]
+    return [*_graph(results)[0], *_tables(tested, catalogue.FIGURES["task-circuit"])[0]], {}
+
+
 def _over_checkpoints(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
     """Agreement of the regions of neighbouring checkpoints, entry by entry, in the order of training."""
     import pandas as pd
@@ -123,9 +129,20 @@ def _against_heads(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _blocks(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
+    """The graph of a block model, or its graphs as channels of one, its levels and its summary."""
+    from compgraph.cli.sbm import layer_names
     from compgraph.communities.block_model import BlockModel
+    from compgraph.figures.block_panels import stacked
+    from compgraph.graph import ComputationalGraph
 
-    return _graph(results)[0], {"levels": BlockModel.load(_only(results, "sbm").path).levels}
+    model = BlockModel.load(_only(results, "sbm").path)
+    options = {"levels": model.levels, "fit": model.summary()}
+    graphs = [result for result in results if result.kind == "graph"]
+    if len(graphs) < 2:
+        return _graph(results)[0], options
+    names = layer_names([one.manifest_path for one in graphs])
+    layers = {name: ComputationalGraph.load(one.path) for name, one in zip(names, graphs, strict=True)}
+    return [stacked(layers, model.names)], options
 
 
 def _step(manifest: Path) -> int:
@@ -187,6 +204,7 @@ _READERS: dict[str, Callable[[list[Result]], tuple[list[Any], dict[str, Any]]]] 
     "statistics": _measured,
     "comparison": _compared,
     "roi-vs-heads": _against_heads,
+    "task-circuit": _task_circuit,
     "roi-stability": _over_checkpoints,
 }
 """How the arguments of a figure are read: by its name, else by the stage whose results it draws, else from tables."""

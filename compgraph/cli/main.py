@@ -16,6 +16,7 @@ START = {
 END = {
     "show": ("compgraph.cli.show", "Show a result: what it is, how it was made, whether it is whole."),
     "verify": ("compgraph.cli.verify", "Check a results folder: every byte, and what was made from what."),
+    "costs": ("compgraph.cli.costs", "Sum what a study's results took, and predict what a run would take."),
     "clean": ("compgraph.cli.clean", "Remove what no study asks for and what interrupted calls left."),
     "doctor": ("compgraph.cli.doctor", "Show versions, optional libraries, threads, disk and accelerator."),
     "convert-dictionary": ("compgraph.cli.convert_dictionary", "Turn published weights (.pt, .npz) into safetensors."),

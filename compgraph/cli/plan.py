@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from compgraph.cli.console import TO_BE_GIVEN, Call, fail, verb
+from compgraph.cli.console import TO_BE_GIVEN, Call, verb
 from compgraph.cli.run import expand_targets, find_config, find_damaged, load_study
 
 if TYPE_CHECKING:
@@ -27,24 +27,19 @@ def command(call: Call, config: Path | None, targets: tuple[str, ...]) -> None:
 
     TARGETS are stages (effective) or files below the results folder; everything if none is given.
     """
-    from compgraph.cli.workflow import snakemake, tail, workflow_root
+    from compgraph.cli.keeping import sorted_out
+    from compgraph.cli.workflow import dry_run, workflow_root
     from compgraph.config.metrics import own_code
 
     root = workflow_root()
     path = find_config(root, config)
     study = load_study(path)
-    arguments = ["--dry-run", "--nolock", "--cores", "1", *expand_targets(study, targets)]
-    events: list[Event] = []
-    with snakemake(root, path, arguments) as process:
-        events = [event for event in process if event is not None]
-        if process.code:
-            lines = [event["text"] for event in events if event["event"] in ("message", "error")]
-            log = Path(process.events.with_name("snakemake.log"))
-            fail("compgraph plan: " + "\n".join(lines or tail(log, 20)))
-    jobs = {event["jobid"]: event for event in events if event["event"] == "job_info" and event["rule_name"] != "all"}
-    click.echo("\n".join(describe(list(jobs.values()), len(study.results()) + len(study.all_parts()) + 1, str(path))))
-    for sentence in batches_in_words(list(jobs.values()), study.config.run.batch):
+    jobs, again = sorted_out(study, dry_run(root, path, expand_targets(study, targets)))
+    click.echo("\n".join(describe(jobs, len(study.results()) + len(study.all_parts()) + 1, str(path))))
+    for sentence in batches_in_words(jobs, study.config.run.batch):
         click.echo(f"\n{sentence}")
+    if again:
+        click.echo(f"\n{len(again)} of these are buffers that run.keep let go and that are needed again.")
     for reason in find_damaged(study).values():
         click.echo(f"\nnote: would be made again: {reason}")
     for sentence in [*own_code(study.config), *study.left_out()]:
@@ -74,7 +69,7 @@ def describe(jobs: list[Event], total: int, name: str) -> list[str]:
         return [f"{name}: nothing to do, all {total} results are up to date."]
     lines = [f"{name}: {made} of {total} results would be made.", ""]
     width = max(13, *(len(stage) + 1 for stage in stages))
-    for stage in sorted(stages, key=_order):
+    for stage in sorted(stages, key=stage_order):
         reasons = stages[stage]
         listed = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         lines.append(f"  {stage:<{width}}{sum(reasons.values()):>5}   {listed}")
@@ -173,7 +168,8 @@ def _difference(before: dict[str, str], now: dict[str, str]) -> list[str]:
     return details
 
 
-def _order(stage: str) -> int:
+def stage_order(stage: str) -> int:
+    """Where a stage stands in the pipeline."""
     from compgraph import catalogue
 
     order = [*catalogue.STAGES]

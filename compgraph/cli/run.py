@@ -45,8 +45,9 @@ def command(
     TARGETS are stages (effective) or files below the results folder; everything if none is given. A run that was
     stopped or killed is continued by running again.
     """
+    from compgraph.cli.keeping import Keeper, sorted_out
     from compgraph.cli.slurm import slurm_arguments
-    from compgraph.cli.workflow import claimed, results_held, snakemake, workflow_root
+    from compgraph.cli.workflow import claimed, dry_run, results_held, snakemake, workflow_root
     from compgraph.config.metrics import own_code
     from compgraph.verification import settle_dates
 
@@ -72,12 +73,27 @@ def command(
             manifest.unlink()
         if settled := settle_dates([*study.paths(), *study.payloads()]):
             call.say(f"note: {settled} files of the results were dated in the future; they now have the date of today")
+        keeper = None
+        if study.passing_buffers():
+            planned, again = sorted_out(study, dry_run(root, path, targets and expand_targets(study, targets)))
+            if again:
+                call.say(f"note: {len(again)} buffers that run.keep let go are needed again, and made first")
+                with snakemake(root, path, [*how, *again], log, [held], profile) as process:
+                    claim(process.process.pid)
+                    for _ in process:
+                        pass
+            # What a part of the study does not make may still be read by the rest.
+            keeper = None if targets else Keeper(study, planned, again, call.say)
         with snakemake(root, path, arguments, log, [held], profile) as process:
             claim(process.process.pid)
             with watch.shown():
                 for event in process:
                     watch.see(event)
+                    if keeper is not None:
+                        keeper.see(event)
         code = process.code
+        if keeper is not None and not code:
+            keeper.end()
     watch.conclude(call, code, log)
     if code:
         fail(f"compgraph run: stopped; everything that is finished is kept, run again to go on. Full log: {log}")

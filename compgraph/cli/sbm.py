@@ -46,6 +46,7 @@ def command(call: Call, graphs: tuple[Path, ...], output: Path, entry: Any) -> N
         odds=entry.odds,
         effort=entry.effort,
         engine=entry.engine,
+        moves=entry.moves,
     )
     made = {name: result for name, (_, result) in zip(names, opened, strict=True)}
     with call.result(output, "sbm", ".blocks", inputs=made) as draft:

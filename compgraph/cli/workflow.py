@@ -155,6 +155,23 @@ def snakemake(
                 _stop(process)
 
 
+def dry_run(root: Path, config: Path, targets: Sequence[str] = ()) -> list[Event]:
+    """The jobs that a run would do, without the last one, which only gathers all others.
+
+    Raises
+    ------
+    CompgraphError
+        With what Snakemake says, if it cannot plan.
+    """
+    with snakemake(root, config, ["--dry-run", "--nolock", "--cores", "1", *targets]) as process:
+        events = [event for event in process if event is not None]
+        if process.code:
+            lines = [event["text"] for event in events if event["event"] in ("message", "error")]
+            raise CompgraphError("\n".join(lines or tail(process.events.with_name("snakemake.log"), 20)))
+    found = {event["jobid"]: event for event in events if event["event"] == "job_info" and event["rule_name"] != "all"}
+    return list(found.values())
+
+
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Let Snakemake and its jobs end: a Ctrl-C reaches them by itself, any other reason to stop is passed on.
 

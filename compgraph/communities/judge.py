@@ -44,7 +44,9 @@ class Judge:
     large: Factored | Signed | None = None
 
 
-def judge(graph: ComputationalGraph, resolution: float = 1.0, signed: bool = False, allowed: bool = True) -> Judge:
+def judge(
+    graph: ComputationalGraph, resolution: float = 1.0, signed: bool = False, allowed: bool = True, most: int = DENSE
+) -> Judge:
     """The modularity of a graph.
 
     Parameters
@@ -57,6 +59,8 @@ def judge(graph: ComputationalGraph, resolution: float = 1.0, signed: bool = Fal
         Whether negative weights of an undirected graph count as such; else |w|.
     allowed
         Whether a layered graph is compared with what its architecture allows; else as any directed graph.
+    most
+        Nodes up to which the graph is held as a matrix.
     """
     pairs = node_pairs(graph)
     idle = np.bincount(pairs.source, pairs.magnitude, minlength=graph.n_nodes) == 0
@@ -64,7 +68,7 @@ def judge(graph: ComputationalGraph, resolution: float = 1.0, signed: bool = Fal
     with_sign = signed and not graph.directed and bool((pairs.weight < 0).any())
     layered = is_layered(graph) and allowed
     name = "signed" if with_sign else "allowed pairs" if layered else "directed" if graph.directed else "ordinary"
-    if graph.n_nodes > DENSE:
+    if graph.n_nodes > most:
         if with_sign:
             large: Factored | Signed = signed_factored(
                 pairs.source, pairs.target, pairs.weight, graph.n_nodes, resolution

@@ -8,7 +8,10 @@ modularity that is asked for is kept.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
+import numpy.typing as npt
 
 from compgraph.communities.agreement import Labels, canonical
 from compgraph.communities.factored import Factored, Signed
@@ -34,18 +37,59 @@ SWEEPS = 20
 """Of moves after the start; fewer if hardly a node moves any more."""
 
 
+class Modularity(Protocol):
+    """A modularity that is never made as a matrix: `Factored`, `Signed` or `slices.Slices`."""
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes."""
+        ...
+
+    @property
+    def total(self) -> float:
+        """What the quality is a share of."""
+        ...
+
+    @property
+    def strength(self) -> Floats:
+        """Row and column sums of the weights together, float64 [n]."""
+        ...
+
+    @property
+    def self_expected(self) -> Floats:
+        """What each node is expected to give to itself, as a share of `total` and counted twice, float64 [n]."""
+        ...
+
+    def quality(self, labels: npt.ArrayLike) -> float:
+        """Modularity of a partition."""
+        ...
+
+    def excess(self, x: Floats) -> Floats:
+        """(B + B^T) x for columns x, float64 [n, k]."""
+        ...
+
+
 def search_large(modularity: Factored | Signed, seed: int) -> Labels:
     """Partition of large modularity, int32 [n]."""
     n = modularity.n_nodes
     if modularity.total == 0 or n < 3:
         return np.zeros(n, np.int32)
+    if isinstance(modularity, Signed):
+        return search_spectral(modularity, seed)
     start = moved(modularity, groups_of(*leading(modularity, MOST_GROUPS, seed), seed), seed)
-    if isinstance(modularity, Signed):  # no library searches it without a matrix
-        return start
     return max((start, _leiden(modularity, start, seed)), key=modularity.quality)
 
 
-def moved(modularity: Factored | Signed, labels: Labels, seed: int) -> Labels:
+def search_spectral(modularity: Modularity, seed: int) -> Labels:
+    """The best of moves from k-means of one, two, ... eigenvectors above noise; for what no library searches."""
+    values, vectors, least = leading(modularity, MOST_GROUPS, seed)
+    above = int((values > ABOVE_NOISE * least).sum())
+    starts = [np.zeros(modularity.n_nodes, np.int32)]
+    starts += [kmeans(vectors[:, :k], k + 1, seed) for k in range(1, above + 1)]
+    return max((moved(modularity, start, seed) for start in starts), key=modularity.quality)
+
+
+def moved(modularity: Modularity, labels: Labels, seed: int) -> Labels:
     """Move nodes to the community that raises the modularity most, until hardly any moves.
 
     All gains are found at once; a random half of the nodes that gain moves, since neighbours that change places
@@ -73,7 +117,7 @@ def moved(modularity: Factored | Signed, labels: Labels, seed: int) -> Labels:
     return canonical(best[0])
 
 
-def leading(modularity: Factored | Signed, k: int, seed: int) -> tuple[Floats, Floats, float]:
+def leading(modularity: Modularity, k: int, seed: int) -> tuple[Floats, Floats, float]:
     """Largest eigenvalues of D^-1/2 (B + B^T) D^-1/2, D the total strengths, descending; their vectors; the noise.
 
     Divided by the strengths, a node of large strength is no eigenvector of its own. Returns at most k - 1

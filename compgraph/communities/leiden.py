@@ -13,6 +13,7 @@ from compgraph.communities.louvain import DEPTH, check_runs
 from compgraph.communities.modularity import potts_matrix, quality
 from compgraph.communities.optimise import leiden, leiden_sparse, leidenalg_search, run_seeds
 from compgraph.communities.pairs import allowed_pairs, is_layered, node_pairs
+from compgraph.communities.potts import Potts
 from compgraph.communities.result import Communities, best_of_runs
 from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
@@ -47,7 +48,7 @@ def find(
     negative
         As for `louvain`.
     library
-        `igraph` or `leidenalg`, for graphs of up to 3,000 nodes.
+        `igraph`, or `leidenalg` for graphs of up to 3,000 nodes. Larger ones are searched without a matrix.
 
     Returns
     -------
@@ -57,10 +58,12 @@ def find(
     Raises
     ------
     GraphError
-        If the objective keeps matrices and the graph has more than 3,000 nodes.
+        If the library is leidenalg and the graph has more than 3,000 nodes.
     """
     check_runs(n_runs, resolution)
     _check(objective, negative, library)
+    if library == "leidenalg" and graph.n_nodes > DENSE:
+        raise GraphError(f"leiden: library leidenalg is for at most {DENSE:,} nodes, not {graph.n_nodes:,}; use igraph")
     signed = negative == "signed" or (negative == "auto" and not graph.directed)
     if objective == "constant-potts":
         name, score, idle, search = _potts(graph, resolution, signed, library)
@@ -98,7 +101,8 @@ def _modularity(graph: ComputationalGraph, resolution: float, signed: bool, libr
 
 def _potts(graph: ComputationalGraph, resolution: float, signed: bool, library: str) -> Parts:
     if graph.n_nodes > DENSE:
-        raise GraphError(f"leiden: constant-potts is for at most {DENSE} nodes, not {graph.n_nodes}")
+        large = Potts.of(graph, resolution, signed)
+        return "constant Potts", large.quality, large.idle, large.search
     weights = node_pairs(graph).matrix(signed)
     matrix = potts_matrix(weights, allowed_pairs(graph), resolution)
     idle = ~(weights.any(axis=0) | weights.any(axis=1))

@@ -24,6 +24,7 @@ from compgraph.communities.judge import DENSE, Judge, judge
 from compgraph.communities.optimise import igraph_seed, run_seeds
 from compgraph.communities.pairs import Floats, Integers
 from compgraph.communities.result import Chance
+from compgraph.communities.slices import Slices
 from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
 from compgraph.graph_import import as_graph
@@ -31,8 +32,8 @@ from compgraph.graph_import import as_graph
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_NODES = 20_000
-"""Nodes times graphs, each with a matrix."""
+MOST_PAIRS = 20_000_000
+"""Pairs of nodes, in all graphs, up to which matrices are made."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,9 @@ def communities_over_time(
 ) -> CommunitiesOverTime:
     """Communities of a sequence of graphs, by igraph's Leiden on all graphs at once.
 
+    Graphs of more than 3,000 nodes, or with more than 20 million pairs of nodes in all, are searched without matrices:
+    from eigenvectors of all graphs at once, and from the communities of the last, nodes move while the quality rises.
+
     Parameters
     ----------
     graphs
@@ -113,7 +117,7 @@ def communities_over_time(
     Raises
     ------
     GraphError
-        If there is no graph, nodes differ, or a graph has more than 3,000 nodes (all together 20,000).
+        If there is no graph, or nodes differ.
     """
     if coupling < 0 or not np.isfinite(coupling):
         raise ValueError(f"coupling must be a number of at least 0, not {coupling}")
@@ -121,7 +125,9 @@ def communities_over_time(
         raise ValueError(f"n_runs must be at least 1 and n_nulls at least 0, not {n_runs} and {n_nulls}")
     given = [as_graph(graph) for graph in graphs]
     _check(given)
-    problem = _Problem([judge(graph, resolution, signed=True) for graph in given], coupling)
+    n = given[0].n_nodes
+    most = DENSE if n * n * len(given) <= 2 * MOST_PAIRS else 0
+    problem = _Problem([judge(graph, resolution, signed=True, most=most) for graph in given], coupling)
     found = [problem.search(run_seed) for run_seed in run_seeds(seed, n_runs)]
     qualities = [problem.quality(labels) for labels in found]
     best = found[int(np.argmax(qualities))]
@@ -139,15 +145,15 @@ def communities_over_time(
     if not any(graph.weight.any() for graph in given):
         return replace(result, chance=Chance(null, value, np.zeros(0), np.zeros(0, np.int64), "no graph has weight"))
     samplers = [sampler(graph, null) for graph in given]
-    nulls, n = [], []
+    nulls, numbers = [], []
     first = run_seeds(seed, 1)[0]
     for null_seed in run_seeds(seed + 1, n_nulls):
         drawn = [sample(np.random.default_rng(null_seed)) for sample in samplers]
-        other = _Problem([judge(graph, resolution, signed=True) for graph in drawn], coupling)
+        other = _Problem([judge(graph, resolution, signed=True, most=most) for graph in drawn], coupling)
         labels = other.search(first)
         nulls.append(other.mean_within(labels))
-        n.append(int(labels.max()) + 1)
-    return replace(result, chance=Chance(null, value, np.array(nulls), np.array(n, np.int64)))
+        numbers.append(int(labels.max()) + 1)
+    return replace(result, chance=Chance(null, value, np.array(nulls), np.array(numbers, np.int64)))
 
 
 class _Problem:
@@ -177,6 +183,9 @@ class _Problem:
 
     def search(self, seed: int) -> Labels:
         """Labels of one run, int32 [T, n]."""
+        large = tuple(one.large for one in self._judges if one.large is not None)
+        if large:
+            return Slices(large, self._live, 2 * self._coupling).search(seed)
         import igraph
 
         u, v, weight = self.edges()
@@ -210,9 +219,3 @@ def _check(graphs: list[ComputationalGraph]) -> None:
     for step, graph in enumerate(graphs):
         if graph.node_names != graphs[0].node_names:
             raise GraphError(f"communities_over_time: graph {step} has other nodes than graph 0, or another order")
-    n = graphs[0].n_nodes
-    if n > DENSE or n * len(graphs) > MOST_NODES:
-        raise GraphError(
-            f"communities_over_time is for at most {DENSE} nodes, and {MOST_NODES} over all graphs, "
-            f"not {n} in each of {len(graphs)}"
-        )

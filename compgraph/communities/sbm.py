@@ -40,6 +40,7 @@ def fit_sbm(
     odds: float = 100.0,
     effort: int = 1,
     engine: str = "auto",
+    moves: str = "greedy",
 ) -> BlockModel:
     """Partition a graph's nodes into blocks that describe it shortest.
 
@@ -50,8 +51,9 @@ def fit_sbm(
     Parameters
     ----------
     graph
-        Any graph; or several, by name or in a row, as layers of one (multiplex): all have the same blocks, and each
-        edge counts, weights and degrees of its own. Nodes are matched by name.
+        Any graph: a `ComputationalGraph`, a networkx or igraph graph, or a square array; or several, by name or
+        in a row, as layers of one (multiplex): all have the same blocks, and each edge counts, weights and
+        degrees of its own. Nodes are matched by name.
     nested
         True: fit flat and nested models and keep the shorter description, so that a hierarchy has to pay for
         itself; False: flat only; "always": the nested model whatever it costs.
@@ -79,7 +81,8 @@ def fit_sbm(
     layers
         `channels`: the channels of one graph (q, k, v, and direct reads) are layers; `none`: they are added up.
     structure
-        `any`: the general model. `assortative`, `ordered`, `overlapping`: that model alone, of the presence of edges.
+        `any`: the general model. `assortative`, `core-periphery`, `ordered`, `overlapping`: that model alone, of the
+        presence of edges.
         `select`: all of these that serve the graph, and the shortest description is kept.
     n_blocks
         Fit exactly this many blocks (flat; `odds` is not asked).
@@ -97,6 +100,10 @@ def fit_sbm(
         where every pair of nodes has an edge, or where graph-tool is missing. Presence among allowed pairs is searched
         in closed form always. Which one it was is in `parameters["engine"]`, and who computed the description length
         in `parameters["judge"]`.
+    moves
+        Of the dense engine. `greedy`: nodes move where that gains. `annealed`: from the best partition found so, a
+        fifth of the nodes at a time draw their blocks at a temperature that falls geometrically in 60 rounds, from the
+        mean size of what a node's best move changes to 0.1 nats; the result is kept if it is shorter.
 
     Raises
     ------
@@ -115,6 +122,7 @@ def fit_sbm(
         odds=odds,
         effort=effort,
         engine=engine,
+        moves=moves,
         structure=structure,
     )
     problem = describe(graph, weights=weights, standardise=standardise, constraint=constraint, layers=layers)
@@ -144,6 +152,7 @@ def _parameters(problem: Problem, question: Question) -> dict[str, Any]:
         "odds": question.odds,
         "effort": question.effort,
         "engine": engine,
+        "moves": question.moves,
         "judge": judge(engine),
         "transform": seen.transform if len(problem.layers) == 1 else {n: one.transform for n, one in problem.layers},
         "pairs": problem.n_pairs,

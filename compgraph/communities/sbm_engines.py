@@ -14,6 +14,7 @@ from compgraph.communities.blocks.library import INSTALL, reproducible
 from compgraph.communities.blocks.masked_search import MaskedEngine
 from compgraph.communities.blocks.observed import Observed
 from compgraph.communities.blocks.problem import Problem
+from compgraph.communities.dense.annealing import GREEDY
 from compgraph.communities.dense.graph import DenseGraph
 from compgraph.communities.dense.search import DenseSearch
 from compgraph.communities.sbm_search import Search
@@ -76,10 +77,14 @@ class DenseEngine:
         own lengths are reported, of flat models.
     effort
         Multiplies rounds.
+    moves
+        See `DenseSearch`.
     """
 
-    def __init__(self, graph: DenseGraph, judge: Callable[[], Search] | None, effort: int) -> None:
-        self._graph, self._make_judge, self._effort = graph, judge, effort
+    def __init__(
+        self, graph: DenseGraph, judge: Callable[[], Search] | None, effort: int, moves: str = GREEDY
+    ) -> None:
+        self._graph, self._make_judge, self._effort, self._moves = graph, judge, effort, moves
         self._judge: Search | None = None
         self._searches: dict[bool, DenseSearch] = {}
         self._judgements: dict[tuple[bool, bytes], float] = {}
@@ -115,7 +120,9 @@ class DenseEngine:
         for choice in task.choices:
             search = self._search(choice)
             if choice != first and self._graph.present is None and task.n_blocks is None:
-                results = [search.polished(run[first].levels[0]) for run in runs]
+                results = [
+                    search.polished(run[first].levels[0], seed) for run, seed in zip(runs, task.seeds, strict=True)
+                ]
             else:
                 results = search.runs(task.seeds, task.n_blocks)
             for run, found in zip(runs, results, strict=True):
@@ -147,7 +154,7 @@ class DenseEngine:
 
     def _search(self, degree_corrected: bool) -> DenseSearch:
         if degree_corrected not in self._searches:
-            self._searches[degree_corrected] = DenseSearch(self._graph, degree_corrected, self._effort)
+            self._searches[degree_corrected] = DenseSearch(self._graph, degree_corrected, self._effort, self._moves)
         return self._searches[degree_corrected]
 
     def _as_judged(self, fit: Fit) -> Fit:
@@ -235,7 +242,7 @@ def _obstacle(problem: Problem) -> str | None:
     return "each pair has several weights" if len(seen.covariates) > 1 else None
 
 
-def make_engine(engine: str, problem: Problem, effort: int) -> Engine:
+def make_engine(engine: str, problem: Problem, effort: int, moves: str = GREEDY) -> Engine:
     """The engine of a name for a problem."""
     if engine == MASKED:
         return MaskedEngine(problem.masked, effort)
@@ -243,7 +250,7 @@ def make_engine(engine: str, problem: Problem, effort: int) -> Engine:
     if engine == "graph-tool":
         return GraphToolEngine(Search(seen, effort))
     judge = (lambda: Search(seen, effort)) if has_graph_tool() else None
-    return DenseEngine(_dense(seen), judge, effort)
+    return DenseEngine(_dense(seen), judge, effort, moves)
 
 
 def _dense(seen: Observed) -> DenseGraph:

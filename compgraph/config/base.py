@@ -58,6 +58,7 @@ RESERVED = frozenset(
         "attributions",
         "dictionaries",
         "datasets",
+        "ground_truth",
         "figures",
         "report",
         "logs",

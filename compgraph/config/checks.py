@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import Field, fields
@@ -14,12 +13,14 @@ from compgraph.config.base import describe_unknown
 from compgraph.config.config import Config
 from compgraph.config.datasets import ImageData, PairsData, TaskData, TextData
 from compgraph.config.dictionary_checks import features_apply, named_dictionaries
+from compgraph.config.disk_use import too_little_space
 from compgraph.config.facts import facts_of
 from compgraph.config.fan_out import ON_EFFECTIVE
 from compgraph.config.followed import problems_of_followed
 from compgraph.config.metrics import user_metrics
 from compgraph.config.null_graphs import without
 from compgraph.config.problems import Problem
+from compgraph.config.recorded_checks import checks_of_recordings
 from compgraph.config.results import GRAPH_READERS, GRAPH_STAGES
 from compgraph.config.roi_checks import checks_of_rois
 from compgraph.config.rois import WEIGHTS, signals_of
@@ -29,8 +30,6 @@ from compgraph.errors import DataError
 from compgraph.importing import is_import_path, source_of
 
 DATA_STAGES = ("attributions", "dictionaries", "functional", "effective", "rois")
-PROMPT_TOKENS = 32
-"""Tokens a task's prompt has at most, for the estimate of the disk needed."""
 
 
 def cross_check(config: Config) -> list[Problem]:
@@ -40,6 +39,8 @@ def cross_check(config: Config) -> list[Problem]:
         for section in ("models", "datasets")
         if not getattr(config, section) and (section == "models" or _reads_data(config))
     ]
+    if misread := [*_paths(config)]:
+        return [*problems, *misread]
     problems += _models(config)
     problems += [*_datasets(config), *_task_options(config), *_user_functions(config)]
     if problems:
@@ -51,8 +52,20 @@ def cross_check(config: Config) -> list[Problem]:
         return problems
     problems += [*_compared(config)]
     problems += [*_dataset_models(study), *_services(study), *_checkpoints(study), *_sites(study)]
-    problems += problems or [*applies(study), *without(study), *problems_of_followed(study)]
-    return problems or [*_disk(study)]
+    problems += problems or [*checks_of_recordings(study), *applies(study), *without(study)]
+    problems += problems or [*problems_of_followed(study)]
+    return problems or [*too_little_space(study)]
+
+
+def _paths(config: Config) -> Iterator[Problem]:
+    """Paths that Snakemake would read as something else: it replaces what stands in angle brackets or braces."""
+    for section in ("models", "datasets", "dictionaries"):
+        for name, entry in getattr(config, section).items():
+            path = getattr(entry, "path", None) or ""
+            plain = path.replace("{site}", "") if section == "dictionaries" else path
+            if set("<>{}") & set(plain) or not plain.isprintable():
+                words = "a path holds none of < > { } and no line breaks; rename the folder or the file"
+                yield Problem((section, name, "path"), f"{words}; it is {path!r}")
 
 
 def _reads_data(config: Config) -> bool:
@@ -360,44 +373,3 @@ def _kind(site: str) -> str:
 
 def _is_glob(pattern: str) -> bool:
     return bool(set("*?[") & set(pattern))
-
-
-def disk_needed(study: Study) -> int:
-    """Bytes that the buffers of a study take, as far as sizes are known before loading.
-
-    Models that are only known by a name on the hub count as nothing: the stage itself checks again before it writes.
-    """
-    total = 0
-    for result in study.results():
-        if result.stage not in ("activations", "attributions"):
-            continue
-        recorded = study.entry(result.stage, result.name)
-        width = {"float32": 4, "float16": 2, "bfloat16": 2}[recorded.dtype]
-        facts, data = study.facts[result.model], study.config.datasets[result.dataset]
-        units = sum((facts.sites or {})[site] for site in facts.matching(list(recorded.sites)))
-        tokens = getattr(data, "length", PROMPT_TOKENS) if facts.kind == "transformer" else 1
-        rows = (data.n or 0) * (tokens if recorded.positions == "all" else 1)
-        total += rows * units * width
-    return total
-
-
-def _disk(study: Study) -> Iterator[Problem]:
-    needed, free = disk_needed(study), free_bytes(study.root)
-    if needed > free:
-        yield Problem(
-            ("activations",),
-            f"the buffers would take about {_gigabytes(needed)}, but only {_gigabytes(free)} are free for "
-            f"'{study.root}'; record fewer sites, items or checkpoints, or set dtype: float16",
-        )
-
-
-def free_bytes(path: Path) -> int:
-    """Free space on the disk that holds a path, or would hold it."""
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return shutil.disk_usage(path).free
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"

@@ -18,6 +18,7 @@ _NAMED_BY: dict[str, catalogue.Table] = {
     "tasks": catalogue.TASKS,
     "baseline": catalogue.BASELINES,
     "measures": catalogue.STATISTICS,
+    "methods": catalogue.EFFECTIVE,
     "null_model": catalogue.NULLS,
 }
 

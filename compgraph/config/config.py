@@ -26,6 +26,7 @@ from compgraph.config.datasets import DATASET_KINDS, Data
 from compgraph.config.evaluation import Evaluation
 from compgraph.config.expansion import Expansion, expand
 from compgraph.config.figures import Figures
+from compgraph.config.ground_truth import GroundTruth
 from compgraph.config.models import MODEL_KINDS, Model
 from compgraph.config.problems import Problem, Problems, from_pydantic
 from compgraph.config.reading import Document, read
@@ -79,6 +80,9 @@ class Config(Section):
     comparison: dict[Name, Comparison] = Field({}, description="Kinds of connectivity against each other.")
     tracking: dict[Name, Tracking] = Field({}, description="What changes over the checkpoints of a training.")
     scale: dict[Name, Scale] = Field({}, description="Structure against the size of models.")
+    ground_truth: GroundTruth = Field(
+        GroundTruth(), description="Effective methods on networks whose true edges are known."
+    )
     figures: Figures = Field(Figures(), description="Which results are drawn.")
     report: Report = Field(Report(), description="One page for the whole study.")
     run: Run = Field(Run(), description="Where and with what; changes no result.")
@@ -110,6 +114,7 @@ ENTRY_MODELS: dict[str, Mapping[str, type[Section]]] = {
 
 SINGLE_MODELS: dict[str, type[Section]] = {
     "activations": Activations,
+    "ground_truth": GroundTruth,
     "figures": Figures,
     "report": Report,
     "run": Run,

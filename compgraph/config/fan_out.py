@@ -8,9 +8,11 @@ from functools import cached_property
 from typing import Any
 
 from compgraph import catalogue
+from compgraph.config import of_no_model
 from compgraph.config.followed import results_of_scale, results_of_tracking
 from compgraph.config.models import step_of
 from compgraph.config.null_graphs import nulls_of
+from compgraph.config.pages import results_of_pages
 from compgraph.config.results import BUFFER_READERS, GRAPH_READERS, GRAPH_STAGES, Result, figure_of
 from compgraph.config.rois import WEIGHTS, signals_of
 from compgraph.config.serving import Serving, datasets_besides, lacking, rois_in
@@ -22,12 +24,9 @@ ON_EFFECTIVE = ("ablation", "tests")
 OVER_SEVERAL = ("tracking", "scale")
 """Stages whose results are of several checkpoints."""
 
-OF_NO_MODEL = Result("structures", "structures", "all", "examples")
-"""What is found in generated graphs; the place is no model's."""
-
 DRAWN = (
     "dictionaries", "rois", *GRAPH_STAGES, *GRAPH_READERS, "evaluation", "tests", "comparison", *OVER_SEVERAL,
-    OF_NO_MODEL.stage,
+    *of_no_model.STAGES,
 )  # fmt: skip
 """Stages whose results figures show."""
 
@@ -103,7 +102,8 @@ class FanOut(Serving):
         made = [*activations, *dictionaries, *attributions, *rois, *graphs, *nulls, *readers]
         made += results_of_tracking(self, list(dict.fromkeys(made)))
         made += results_of_scale(self, list(dict.fromkeys(made)))
-        made += [OF_NO_MODEL] if self._draws_structures() else []
+        made += of_no_model.results_of_no_model(self.config)
+        pages = results_of_pages(self, made)
         datasets = {
             (result.model, result.dataset): None for result in made if result.dataset and result.stage != "scale"
         }
@@ -115,7 +115,8 @@ class FanOut(Serving):
         # The data that baselines are taken from are made even where nothing else reads them.
         datasets |= {(result.model, other): None for result in made if (other := self.baseline_data_of(result))}
         data = [Result("data", dataset, model, dataset=dataset) for model, dataset in datasets]
-        return dict.fromkeys([*models, *data, *made, *self._figures([one for one in made if one.stage in DRAWN])])
+        figures = self._figures([one for one in made if one.stage in DRAWN])
+        return dict.fromkeys([*models, *data, *made, *pages, *figures])
 
     def _graphs(self, stage: str) -> Iterator[Result]:
         for name, entry in self.entries(stage).items():
@@ -264,12 +265,6 @@ class FanOut(Serving):
             return False
         return graph.checkpoint in self.checkpoints_for(entry, graph.model)
 
-    def _draws_structures(self) -> bool:
-        """Whether generated graphs are looked at: on request, and beside a study's own block models."""
-        draw = self.config.figures.draw
-        asked = bool(self.config.sbm) if draw == "all" else "sbm-structures" in draw
-        return asked and not catalogue.missing(catalogue.STAGES[OF_NO_MODEL.stage])
-
     def _figures(self, made: list[Result]) -> Iterator[Result]:
         for name in self.config.figures.names:
             for inputs in self._drawn(name, made):
@@ -279,15 +274,13 @@ class FanOut(Serving):
         """Results that one figure shows together, for every figure of that name."""
         entry = catalogue.FIGURES[figure]
         results = [result for result in made if result.stage == entry.stage and self._shows(entry, result)]
-        if entry.reads == ("graph",):
-            results = [result for result in results if result.graph]
         if entry.per == "model":
             together = [_followed(group) for group in _grouped(results, lambda result: (result.model, result.dataset))]
             return [group for group in together if len({step_of(result.checkpoint) for result in group} - {None}) > 1]
         shown = [
             result
             for result in results
-            if result.stage in (*OVER_SEVERAL, OF_NO_MODEL.stage)
+            if result.stage in (*OVER_SEVERAL, *of_no_model.STAGES)
             or result.checkpoint in self.checkpoints_for(self.config.figures, result.model)
         ]
         keys = {"place": lambda result: result.place, "entry": lambda result: (result.place, result.name)}
@@ -361,6 +354,8 @@ class FanOut(Serving):
         first, reads = group[0], catalogue.FIGURES[figure].reads
         if reads == ("graphs",):
             return self.compared(first)
+        if reads == ("graph",) and not first.graph:
+            return self.layers_of(first)
         if reads == ("graph",):
             stage, _, name = first.graph.partition(".")
             return [Result(stage, name, first.model, first.checkpoint, "" if stage == "structural" else first.dataset)]

@@ -11,3 +11,4 @@ class Report(Section):
     """The page that a run ends with."""
 
     title: str = Field("Computational graphs", min_length=1, description="Headline of the page.")
+    explore: bool = Field(True, description="An interactive page for every effective graph whose circuits were run.")

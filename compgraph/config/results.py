@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from compgraph import catalogue
 
 GRAPH_STAGES = ("structural", "functional", "effective")
+BUFFER_STAGES = ("activations", "attributions")
+"""Stages whose results are buffers."""
 BUFFER_READERS = ("dictionaries", "functional", "rois", "tests")
 """Stages of which some entries read a buffer of activations or attributions."""
 GRAPH_READERS = ("ablation", "communities", "sbm", "statistics")
@@ -34,6 +36,9 @@ PAYLOADS = {
     "tracking": ".tables",
     "scale": ".tables",
     "structures": ".tables",
+    "wiring": ".tables",
+    "ground-truth": ".tables",
+    "explore": ".html",
     "figure": ".figure",
 }
 """Ending of the payload beside the manifest of each stage's results."""

@@ -30,7 +30,7 @@ class Sbm(GraphEntry):
         description="What shares its blocks as layers: the channels of a graph (channels), all its graphs at a place "
         "(graphs), or at a checkpoint (datasets).",
     )
-    structure: Literal["any", "assortative", "ordered", "overlapping", "select"] = Field(
+    structure: Literal["any", "assortative", "core-periphery", "ordered", "overlapping", "select"] = Field(
         "any", description="Blocks of any structure, of one, or of the one with the shortest description (select)."
     )
     degree_corrected: bool | Literal["auto"] = Field(
@@ -52,6 +52,9 @@ class Sbm(GraphEntry):
     effort: Positive = Field(1, description="Multiplies sweeps and starts.")
     engine: Literal["auto", "dense", "graph-tool"] = Field(
         "auto", description="Search by matrices, refined by graph-tool (dense), by graph-tool alone, or what fits."
+    )
+    moves: Literal["greedy", "annealed"] = Field(
+        "greedy", description="Nodes move where it gains, or uphill too at a falling temperature (engine: dense)."
     )
     n_samples: Annotated[int, Field(ge=0)] = Field(
         0, description="Partitions drawn from the posterior, of each of two chains, for marginals; 0: none."

@@ -26,8 +26,7 @@ class Statistics(GraphEntry):
     measures: Literal["all"] | list[Measure] = Field("all", description="What to measure: all, or a list of names.")
     null_model: Literal["auto"] | NullModel = Field(
         "auto",
-        description="What chance is: auto (effects for directed graphs, strength for undirected ones, swap-effects "
-        "above 2,000 nodes), or a name.",
+        description="What chance is: auto (effects; above 2,000 nodes swap-effects), or a name.",
     )
     randomised: Randomised = Field("shuffled", description=RANDOMISED)
     n_nulls: Annotated[int, Field(ge=0)] = Field(99, description="Random graphs to compare with.")

@@ -18,9 +18,10 @@ class StructuralEntry(Entry):
     seed: Seed = Field(0, description="Seed, where the method draws.")
 
     @model_validator(mode="after")
-    def _check_rotated(self) -> StructuralEntry:
-        if getattr(self, "rotated", 0) == 1:
-            raise PydanticCustomError("rule", "rotated is 1; it must be 0, or at least 2 for a variance")
+    def _check_draws(self) -> StructuralEntry:
+        for name in ("rotated", "permuted"):
+            if getattr(self, name, 0) == 1:
+                raise PydanticCustomError("rule", f"{name} is 1; it must be 0, or at least 2 for a variance")
         return self
 
     @model_validator(mode="after")

@@ -21,10 +21,12 @@ from compgraph.config.followed import Followed, scaled, tracked
 from compgraph.config.functional import PART_FIELDS
 from compgraph.config.models import Pretrained, revision_name
 from compgraph.config.null_graphs import Making, nulls_of
-from compgraph.config.results import PAYLOADS, Result
+from compgraph.config.pages import NAME, STAGE, shown_beside
+from compgraph.config.results import BUFFER_READERS, BUFFER_STAGES, PAYLOADS, Result
 from compgraph.config.tested import inputs_of
 
-SECTION_OF = {"train": "models", "import-model": "models", "data": "datasets", "functional-part": "functional"}
+SECTION_OF = {"train": "models", "import-model": "models", "data": "datasets", "functional-part": "functional",
+              "ground-truth": "ground_truth"}  # fmt: skip
 """Config section of the stages that are not called like theirs."""
 
 
@@ -213,6 +215,19 @@ class Study(FanOut):
         """Payloads of all results."""
         return [self.payload(result) for result in self.results()]
 
+    def passing_buffers(self) -> list[Result]:
+        """Buffers that ``run.keep`` lets go when all that reads them is made; none if everything is kept."""
+        if self.config.run.keep == "all":
+            return []
+        readers = [result for result in self.results() if result.stage in BUFFER_READERS]
+        read = dict.fromkeys(one for reader in readers for one in self._read_signals(reader))
+        return [result for result in read if result.stage in BUFFER_STAGES]
+
+    def lasting_payloads(self) -> list[str]:
+        """Payloads of all results but these."""
+        passing = set(self.passing_buffers())
+        return [self.payload(result) for result in self.results() if result not in passing]
+
     def figure_paths(self, place: str, name: str) -> list[str]:
         """Manifests of the results that a figure shows."""
         return [self.path(result) for result in self.figure_inputs[(place, name)]]
@@ -220,6 +235,16 @@ class Study(FanOut):
     def figure_payloads(self, place: str, name: str) -> list[str]:
         """Their payloads."""
         return [self.payload(result) for result in self.figure_inputs[(place, name)]]
+
+    def page_paths(self, model: str, checkpoint: str, dataset: str, graph: str) -> list[str]:
+        """Manifests of what the interactive page of a graph (`stage.name`) shows beside it."""
+        page = Result(STAGE, NAME, model, checkpoint, dataset, graph)
+        return [self.path(one) for one in shown_beside(self, page)]
+
+    def page_payloads(self, model: str, checkpoint: str, dataset: str, graph: str) -> list[str]:
+        """What lies beside these manifests."""
+        page = Result(STAGE, NAME, model, checkpoint, dataset, graph)
+        return [self.payload(one) for one in shown_beside(self, page)]
 
     def payload(self, result: Result) -> str:
         """What lies beside a result's manifest."""

@@ -7,6 +7,7 @@ error, never numbers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from compgraph import store
 from compgraph.architecture import Architecture
 from compgraph.data.buffer_layout import LAYOUT, QUANTITIES, decode
 from compgraph.errors import DataError, StoreError
+from compgraph.memory import require_memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,6 +92,21 @@ class ActivationBuffer:
         self.dtype: str = self.attributes["dtype"]
         self.chunk_rows: int = self.attributes["chunk_rows"]
         self._names: list[str] = [entry["name"] for entry in self.attributes["sites"]]
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        """Refuse rows that the files cannot hold, and chunks that do not fit into memory."""
+        rows, step = self.n_rows, self.chunk_rows
+        if not (isinstance(rows, int) and isinstance(step, int) and rows >= 0 and step > 0):
+            raise StoreError(f"{self.result.path} claims {rows!r} rows in chunks of {step!r}: {_AGAIN}")
+        chunks, files = -(-self.n_rows // self.chunk_rows), len(self.result.manifest["files"])
+        if chunks > files:
+            raise StoreError(f"{self.result.path} claims {chunks} chunks of rows and has {files} files: {_AGAIN}")
+        for name in self._names:
+            shape, chunk = self._array(name).shape, self._array(name).chunks
+            if shape[0] != self.n_rows or chunk[0] != min(self.chunk_rows, max(self.n_rows, 1)):
+                raise StoreError(f"{self.result.path} does not hold the rows at {name} that it claims: {_AGAIN}")
+            require_memory(self.result.path, 4 * math.prod(chunk))
 
     def __repr__(self) -> str:
         size = f"{self.n_rows:,} rows at {len(self._names)} sites"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compgraph.errors import DataError, MissingDependency
+from compgraph.memory import require_memory
 
 CIFAR_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -120,25 +122,31 @@ def read_idx(path: Path, n_dims: int) -> NDArray[np.uint8]:
     DataError
         If it is damaged, of another kind or empty.
     """
-    data = _bytes(path)
     start = 4 + 4 * n_dims
-    if len(data) < start or data[:4] != bytes([0, 0, 8, n_dims]):
-        raise DataError(f"{path}: not an idx file of {n_dims} dimension(s) of unsigned bytes")
-    shape = tuple(int(x) for x in np.frombuffer(data, ">i4", n_dims, 4))
-    expected = int(np.prod(shape, dtype=np.int64))
-    if expected <= 0:
-        raise DataError(f"{path}: shape {list(shape)} holds nothing")
-    if len(data) - start != expected:
-        raise DataError(f"{path}: truncated or too long: {len(data) - start} bytes of values instead of {expected}")
-    return np.frombuffer(data, np.uint8, expected, start).reshape(shape)
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            header = file.read(start)
+            if len(header) < start or header[:4] != bytes([0, 0, 8, n_dims]):
+                raise DataError(f"{path}: not an idx file of {n_dims} dimension(s) of unsigned bytes")
+            shape = tuple(int(x) for x in np.frombuffer(header, ">i4", n_dims, 4))
+            expected = math.prod(shape)
+            if min(shape) <= 0:
+                raise DataError(f"{path}: shape {list(shape)} holds nothing")
+            require_memory(path, expected)
+            data = file.read(expected + 1)  # no more, as a small file can unpack to any size
+    except (EOFError, zlib.error, OSError) as error:
+        raise DataError(f"{path}: cannot be read, or is truncated ({error})") from error
+    if len(data) != expected:
+        found = "more" if len(data) > expected else str(len(data))
+        raise DataError(f"{path}: truncated or too long: {found} bytes of values instead of {expected}")
+    return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def _bytes(path: Path) -> bytes:
     try:
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if path.suffix == ".gz" else raw
-    except (EOFError, zlib.error, OSError) as error:
-        raise DataError(f"{path}: cannot be read, or is truncated ({error})") from error
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
 
 
 def read_cifar10(folder: Path) -> ImageSet:

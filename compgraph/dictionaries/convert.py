@@ -46,7 +46,7 @@ def convert(source: str | Path, target: str | Path | None = None) -> Path:
         raise ModelError(f"{out}: the file to write must end in .safetensors")
     if not source.is_file():
         raise ModelError(f"there is no file {source}")
-    readers = {".pt": _read_torch, ".pth": _read_torch, ".npz": _read_numpy}
+    readers = {".pt": read_torch_tensors, ".pth": read_torch_tensors, ".npz": _read_numpy}
     if source.suffix not in readers:
         raise ModelError(f"{source}: only files ending in {', '.join(readers)} can be converted")
     tensors = readers[source.suffix](source)
@@ -60,7 +60,14 @@ def convert(source: str | Path, target: str | Path | None = None) -> Path:
     return out
 
 
-def _read_torch(source: Path) -> dict[str, Tensor]:
+def read_torch_tensors(source: Path) -> dict[str, Tensor]:
+    """The tensors of a `torch.save` file by name; the loader knows plain tensors alone, so that a file runs no code.
+
+    Raises
+    ------
+    ModelError
+        If the file holds anything else.
+    """
     try:
         found: Any = torch.load(source, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:

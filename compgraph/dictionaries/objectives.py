@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compgraph.dictionaries.largest import KthLargest
+from compgraph.dictionaries.active import Active
+from compgraph.dictionaries.largest import Largest
 
 Parameters = dict[str, Tensor]
 
@@ -58,10 +59,12 @@ class Objective:
     """Parameters [n_features] beside the encoder's."""
     revival_scale: ClassVar[float] = 0.2
     """Length of a revived feature's encoder as a share of the others': a large one would undo what they learned."""
+    matrices: ClassVar[int] = 2
+    """[features, rows] matrices that a step goes through."""
 
     def __init__(self, k: int = 8, bandwidth: float = 0.1) -> None:
         self.k, self.bandwidth = k, bandwidth
-        self.memory, self._largest = Memory(), KthLargest(k)
+        self.memory, self._largest = Memory(), Largest(k)
 
     def start(self, rows: Tensor) -> Parameters:
         """Parameters to start from: the encoder is the decoder's transpose, all biases are 0.
@@ -88,10 +91,11 @@ class Objective:
         """
         features = self.features(p, x)
         error = self._decode(p, x, features, into)
-        by_feature = self.memory("spare", features.shape, x)
-        self._by_feature(p, error, by_feature, into, pressure)
-        _where_positive(by_feature, features, 0, grad_input=by_feature)
-        self._encode(x, by_feature, into)
+        by_pre = torch.addmm(
+            x.new_tensor(pressure / 2), p["rows"], error.T, out=self.memory("spare", features.shape, x)
+        )
+        _where_positive(by_pre, features, 0, grad_input=by_pre)
+        self._encode(x, by_pre, into)
         return _squared(error)
 
     def penalty(self, p: Parameters, x: Tensor) -> float:
@@ -104,10 +108,6 @@ class Objective:
         into["rows"].addmm_(features, error)
         into["bias"] += error.sum(0)
         return error
-
-    def _by_feature(self, p: Parameters, error: Tensor, out: Tensor, into: Parameters, pressure: float) -> None:
-        """Half the gradient of the features, whether active or not."""
-        torch.addmm(out.new_tensor(pressure / 2), p["rows"], error.T, out=out)
 
     @staticmethod
     def _encode(x: Tensor, by_pre: Tensor, into: Parameters) -> None:
@@ -127,17 +127,11 @@ class Objective:
 
     def features(self, p: Parameters, x: Tensor) -> Tensor:
         """Features [n_features, n] of rows x [n, width]; valid until the next call."""
-        features = self._pre(p, x)
-        self._activate(p, features, self.memory("spare", features.shape, x))
-        return features
+        return self._pre(p, x).clamp_(min=0)
 
     def errors(self, p: Parameters, x: Tensor) -> Tensor:
         """x̂ - x of rows x [n, width]; valid until the next call."""
         return self._error(p, x, self.features(p, x))
-
-    def _activate(self, p: Parameters, pre: Tensor, spare: Tensor) -> None:
-        """Pre-activations to features, in place."""
-        pre.clamp_(min=0)
 
     def encoder(self, p: Parameters) -> tuple[Tensor, Tensor, Tensor | None]:
         """(weights [n_features, width], bias, threshold or None) of the trained encoder."""
@@ -145,19 +139,37 @@ class Objective:
 
 
 class TopK(Objective):
-    """The k largest features of every row; no penalty (Gao et al. 2024, arXiv 2406.04093)."""
+    """The k largest features of every row; no penalty (Gao et al. 2024, arXiv 2406.04093).
+
+    Two of the five products are of matrices, the others sums over the active features.
+    """
 
     revival_scale = 1.0  # a small one would never be among the largest
+    matrices = 1
 
     def penalty(self, p: Parameters, x: Tensor) -> float:
         return 0.0
 
-    def _by_feature(self, p: Parameters, error: Tensor, out: Tensor, into: Parameters, pressure: float) -> None:
-        torch.mm(p["rows"], error.T, out=out)
+    def gradients(self, p: Parameters, x: Tensor, into: Parameters, pressure: float) -> float:
+        pre = self._pre(p, x)
+        active = self._active(pre)
+        features = active.taken(pre)
+        error = active.decoded(features, p["rows"]).add_(p["bias"]).sub_(x)
+        into["rows"] += active.gathered(features, error)
+        into["bias"] += error.sum(0)
+        slopes = active.taken(torch.mm(p["rows"], error.T, out=pre))
+        into["encoder"] += active.gathered(slopes, x)
+        into["encoder_bias"] += active.summed(slopes)
+        return _squared(error)
 
-    def _activate(self, p: Parameters, pre: Tensor, spare: Tensor) -> None:
-        least = torch.from_numpy(self._largest(pre.numpy()))
-        _where_positive(pre, torch.sub(pre, _below(least), out=spare), 0, grad_input=pre)
+    def features(self, p: Parameters, x: Tensor) -> Tensor:
+        pre = self._pre(p, x)
+        active = self._active(pre)
+        active.put(active.taken(pre), pre)
+        return pre
+
+    def _active(self, pre: Tensor) -> Active:
+        return self._largest(pre.numpy())
 
 
 class BatchTopK(TopK):
@@ -169,29 +181,31 @@ class BatchTopK(TopK):
     memory_of_threshold: ClassVar[float] = 0.99
     search_from: ClassVar[float] = 0.8
 
+    def __init__(self, k: int = 8, bandwidth: float = 0.1) -> None:
+        super().__init__(k, bandwidth)
+        self._least = 0.0
+
     def start(self, rows: Tensor) -> Parameters:
         return super().start(rows) | {"threshold": rows.new_zeros(())}
 
-    def _activate(self, p: Parameters, pre: Tensor, spare: Tensor) -> None:
-        self._found = self._least(pre, float(p["threshold"]))
-        torch.threshold_(pre, float(_below(self._found)), 0.0)
-
-    def _least(self, pre: Tensor, near: float) -> Tensor:
-        """The (k · rows)-th largest feature. Those well below the last ones found are left out of the search."""
-        wanted = self.k * pre.shape[1]
-        values = pre.view(-1).numpy()
-        if wanted >= len(values):
-            return pre.new_zeros(())
-        candidates = values[values > self.search_from * near]
-        if len(candidates) < wanted:
-            candidates = values
-        place = len(candidates) - wanted
-        return pre.new_tensor(np.partition(candidates, place)[place]).clamp_(min=0)
-
-    def _by_feature(self, p: Parameters, error: Tensor, out: Tensor, into: Parameters, pressure: float) -> None:
-        super()._by_feature(p, error, out, into, pressure)
+    def gradients(self, p: Parameters, x: Tensor, into: Parameters, pressure: float) -> float:
+        squared = super().gradients(p, x, into, pressure)
         share = self.memory_of_threshold if float(p["threshold"]) else 0.0
-        p["threshold"].mul_(share).add_(self._found, alpha=1 - share)
+        p["threshold"].mul_(share).add_(self._least, alpha=1 - share)
+        return squared
+
+    def _active(self, pre: Tensor) -> Active:
+        """The k · rows largest. What is well below the least of the last ones is left out of the search."""
+        wanted, values = self.k * pre.shape[1], pre.view(-1).numpy()
+        places = np.flatnonzero(values > self.search_from * self._least)
+        if len(places) < wanted:
+            places = np.flatnonzero(values > 0)
+        self._least = 0.0
+        if len(places) > wanted:
+            candidates = values[places]
+            least = np.partition(candidates, -wanted)[-wanted]
+            places, self._least = places[candidates >= least], float(least)
+        return Active(places, (pre.shape[0], pre.shape[1]))
 
     def encoder(self, p: Parameters) -> tuple[Tensor, Tensor, Tensor | None]:
         weights, bias, _ = super().encoder(p)
@@ -206,6 +220,7 @@ class JumpRelu(Objective):
     """
 
     feature_parameters = ("log_threshold",)
+    matrices = 3
     first_threshold: ClassVar[float] = 0.1
 
     def start(self, rows: Tensor) -> Parameters:
@@ -214,20 +229,26 @@ class JumpRelu(Objective):
         return made
 
     def penalty(self, p: Parameters, x: Tensor) -> float:
-        return float(self.features(p, x).count_nonzero())
+        return float(np.count_nonzero(self.features(p, x).numpy()))
 
-    def _activate(self, p: Parameters, pre: Tensor, spare: Tensor) -> None:
-        above = self.memory("above", pre.shape, pre)
-        torch.sub(pre, p["log_threshold"].exp()[:, None], out=above)
-        _where_positive(pre, above, 0, grad_input=pre)
+    def gradients(self, p: Parameters, x: Tensor, into: Parameters, pressure: float) -> float:
+        features = self.features(p, x)
+        error = self._decode(p, x, features, into)
+        by_pre, above = (self.memory(name, features.shape, x) for name in ("spare", "above"))
+        torch.mm(p["rows"], error.T, out=by_pre)
+        threshold = p["log_threshold"].exp()
+        # A sum and not a product with the threshold: that is taken of the sums, and one pass is saved.
+        gain = torch.add(by_pre, (pressure / 2 / threshold)[:, None], out=features)
+        _where_within(gain, above, -self.bandwidth / 2, self.bandwidth / 2, grad_input=gain)
+        into["log_threshold"].sub_(gain.sum(1) * threshold.square() / self.bandwidth)
+        _where_positive(by_pre, above, 0, grad_input=by_pre)
+        self._encode(x, by_pre, into)
+        return _squared(error)
 
-    def _by_feature(self, p: Parameters, error: Tensor, out: Tensor, into: Parameters, pressure: float) -> None:
-        torch.mm(p["rows"], error.T, out=out)
-        threshold, window = p["log_threshold"].exp(), self.memory("above", out.shape, out)
-        gain = self.memory("gain", out.shape, out)
-        torch.addcmul(out.new_tensor(pressure / 2), out, threshold[:, None], out=gain)
-        _where_within(gain, window, -self.bandwidth / 2, self.bandwidth / 2, grad_input=gain)
-        into["log_threshold"].sub_(gain.sum(1) * threshold / self.bandwidth)
+    def features(self, p: Parameters, x: Tensor) -> Tensor:
+        pre = self._pre(p, x)
+        above = torch.sub(pre, p["log_threshold"].exp()[:, None], out=self.memory("above", pre.shape, x))
+        return _where_positive(pre, above, 0, grad_input=pre)
 
     def encoder(self, p: Parameters) -> tuple[Tensor, Tensor, Tensor | None]:
         weights, bias, _ = super().encoder(p)
@@ -242,6 +263,7 @@ class Gated(Objective):
     """
 
     feature_parameters = ("log_scale", "offset")
+    matrices = 3
 
     def gradients(self, p: Parameters, x: Tensor, into: Parameters, pressure: float) -> float:
         features = self.features(p, x)
@@ -266,8 +288,8 @@ class Gated(Objective):
     def features(self, p: Parameters, x: Tensor) -> Tensor:
         gate = self._pre(p, x, "gate")
         features = self.memory("features", gate.shape, x)
-        torch.addcmul(p["offset"][:, None], gate, p["log_scale"].exp()[:, None], out=features)
-        features.clamp_(min=0)
+        # Not addcmul: it is slow where an operand is broadcast.
+        torch.mul(gate, p["log_scale"].exp()[:, None], out=features).add_(p["offset"][:, None]).clamp_(min=0)
         return _where_positive(features, gate, 0, grad_input=features)
 
     def encoder(self, p: Parameters) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -284,11 +306,6 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "jumprelu": JumpRelu,
     "gated": Gated,
 }
-
-
-def _below(least: Tensor) -> Tensor:
-    """The next number below, and at least 0: what is larger is kept, so that of equal ones all stay."""
-    return torch.nextafter(least, least.new_tensor(-1.0)).clamp_(min=0)
 
 
 def _squared(error: Tensor) -> float:

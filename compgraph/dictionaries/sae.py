@@ -30,8 +30,8 @@ from compgraph.provenance import json_digest
 if TYPE_CHECKING:
     import pandas as pd
 
-CACHE = 3 << 15
-"""Numbers of a [features, rows] matrix that stay in the cache."""
+CACHE = 3 << 16
+"""Numbers of [features, rows] matrices that stay in the cache."""
 EVEN = 16
 """Blocks of rows are multiples of the width of a vector."""
 CHECKPOINT_ROWS = 1 << 18
@@ -146,7 +146,7 @@ class _Training:
         self.mean = torch.from_numpy(moments.mean)
         self.scale = math.sqrt(width / spread)
         self.objective: Objective = OBJECTIVES[settings.activation](k=settings.k)
-        self.block = max(64, CACHE // n_features)
+        self.block = max(64, CACHE // (self.objective.matrices * n_features))
         first = torch.randn(n_features, width, generator=self._torch_generator(0))
         self.state = State.start(self.objective.start(first / first.norm(dim=1, keepdim=True)))
         about = {"settings": asdict(settings), "site": rows.site, "space": rows.space, "model": rows.net.digest}
@@ -216,7 +216,7 @@ class _Training:
         for block in self._blocks(x):
             squared += self.objective.gradients(state.parameters, block, state.gradients, pressure)
         # A feature that fires moves its row, and no other does.
-        state.silent.add_(len(x)).masked_fill_(state.gradients["rows"].any(1), 0)
+        state.silent.add_(len(x)).masked_fill_(state.gradients["rows"].abs().amax(1) > 0, 0)
         state.step(2 / len(x), settings.learning_rate * min(1.0, done / WARM_UP, (1 - done) / COOL_DOWN + 1e-3))
         state.add(len(x), squared)
         every = settings.revive_every
@@ -227,7 +227,7 @@ class _Training:
 
     def _record(self, x: Tensor, pressure: float, bar: Updater) -> None:
         block, p = x[:RECORDED], self.state.parameters
-        l0 = float(self.objective.features(p, block).count_nonzero()) / len(block)
+        l0 = np.count_nonzero(self.objective.features(p, block).numpy()) / len(block)
         penalty = self.objective.penalty(p, block) / len(block)
         dead = float((self.state.silent >= self._dead_after).float().mean())
         line = self.state.record(l0, penalty, pressure, dead, self.rows.width)
@@ -288,7 +288,6 @@ class _Training:
             site=self.rows.site,
             model=net.digest or None,
         )
-
 
 
 def _moments(values: Tensor) -> Moments:

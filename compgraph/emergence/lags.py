@@ -4,7 +4,8 @@ The time of a curve is where it has done half of its way from its first value to
 step. The lag is the time of the structure less that of the skill, in factors of ten of the step: below 0 the structure
 comes first. Its interval is over independent training runs (Student's t over seeds). From a single run there is only a
 bootstrap of the noise about the course of each curve (a logistic curve in the logarithm of the step, with first-order
-autoregressive noise), which knows nothing of how runs differ.
+autoregressive noise), which knows nothing of how runs differ; half the distance of two checkpoints is added at both
+ends, without which it is too short where noise remembers itself.
 """
 
 from __future__ import annotations
@@ -103,6 +104,7 @@ def lead_lag(
         why = f"one run of {n} checkpoints has no interval: take several seeds, or at least {LEAST} checkpoints"
         return Lag(mean, math.nan, math.nan, "undecided", 1, "none", why)
     low, high = _within_run(structure[run], skill[run], n_bootstrap, seed)
+    low, high = low - spacing / 2, high + spacing / 2
     return Lag(mean, low, high, _order(low, high, spacing), 1, "bootstrap", "")
 
 

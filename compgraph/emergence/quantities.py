@@ -50,7 +50,9 @@ def row(quantity: str, series: str, value: float, reason: str = "", **numbers: f
 
 
 def against(null: Mapping[str, Any]) -> dict[str, float]:
-    """The null of a table's row whose band is named low and high."""
+    """The null of a table's row whose band is named low and high; none where it keeps the number as it is."""
+    if null.get("null_sd") == 0:
+        return {}
     return {"null_mean": null["null_mean"], "null_low": null["low"], "null_high": null["high"]}
 
 

@@ -4,6 +4,8 @@ Regions of interest are sorted by how much they support the right output, for ea
 and a growing share of them is ablated, the strongest first (`removed`), or everything but that share is (`kept`).
 Accuracy, overall and per class, says how many of them matter; the same with random parts of equal sizes says whether
 it matters how units were grouped. After the study that the project was created from (figures T5, T6).
+
+The error of a dictionary is no region: it stays as the network has it, is not counted, and is shuffled with nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from compgraph.evaluation.profiles import attributed_nodes, node_profiles
 from compgraph.metrics import get_metric
 from compgraph.models.network import Network
 from compgraph.partition import DEAD, Partition
+from compgraph.rois.signals import n_regions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,22 +88,22 @@ def random_partition(partition: Partition, sites: Collection[str] | None = None,
     Parameters
     ----------
     sites
-        Whose units are shuffled; None for all with more than one part.
+        Whose units are shuffled; None for all with more than one region.
     seed
         Of the shuffles.
 
     Returns
     -------
     Partition
-        Parts of the same names, sizes and sites; dead units stay dead.
+        Parts of the same names, sizes and sites; dead units stay dead, and a dictionary's error its own part.
     """
-    chosen = [site for site in partition.sites if partition.n_parts(site) > 1] if sites is None else list(sites)
+    chosen = [site for site in partition.sites if n_regions(partition, site) > 1] if sites is None else list(sites)
     rng = np.random.default_rng(seed)
     labels = {site: np.array(values) for site, values in partition.labels.items()}
     for site in chosen:
         if site not in labels:
             raise GraphError(f"site {site!r} is not one of this partition's ({', '.join(partition.sites)})")
-        live = np.flatnonzero(labels[site] != DEAD)
+        live = np.flatnonzero((labels[site] != DEAD) & (labels[site] < n_regions(partition, site)))
         labels[site][live] = rng.permutation(labels[site][live])
     return Partition(labels, partition.names, "random", partition.reasons, partition.empty)
 
@@ -217,9 +220,9 @@ def divided_sites(
     possible = [site.name for site in net.architecture.node_sites[:-1]]
     scored = set(attributions.sites["site"])
     if sites is None:
-        found = [s for s in possible if s in scored and any(one.n_parts(s) > 1 for one in partitions)]
+        found = [s for s in possible if s in scored and any(n_regions(one, s) > 1 for one in partitions)]
         if not found:
-            raise GraphError("class ablation: no site with attributions has more than one part; name the sites")
+            raise GraphError("class ablation: no site with attributions has more than one region; name the sites")
         return found
     for site in sites:
         if site not in possible:
@@ -256,7 +259,10 @@ class _Runs:
         nodes = partition.nodes(net)
         scored = np.zeros(partition.n_nodes, bool)
         scored[attributed_nodes(attributions, partition)] = True
-        self.regions = np.flatnonzero(np.isin(nodes["site"].astype(str), sites) & scored)
+        own = np.zeros(partition.n_nodes, bool)
+        for site in sites:
+            own[partition.node_slice(site)][: n_regions(partition, site)] = True
+        self.regions = np.flatnonzero(own & scored)
         self.sizes = nodes["size"][self.regions].astype(float)
         self.counts = [int(np.floor(share * len(self.regions) + 0.5)) for share in shares]
         self.partition = partition

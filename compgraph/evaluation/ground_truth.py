@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from compgraph import progress
 from compgraph.circuits.greedy import greedy
 from compgraph.connectivity.effective.attribution import effective_connectivity
 from compgraph.data.prompts import PromptPairs
-from compgraph.errors import GraphError
+from compgraph.errors import CompgraphError, GraphError
 from compgraph.evaluation.planning import FRACTIONS
 from compgraph.graph import ComputationalGraph
 from compgraph.graph_select import Order, strength
@@ -27,6 +28,7 @@ from compgraph.partition import Partition
 if TYPE_CHECKING:
     import pandas as pd
 
+AREAS = ("auroc", "auprc", "interpbench_auroc", "n_true", "n_edges")
 Edges = Iterable[tuple[str, str, str]] | ComputationalGraph | npt.NDArray[np.bool_]
 
 
@@ -205,28 +207,76 @@ def compare_methods(
     Returns
     -------
     DataFrame
-        One row per case and method: `case`, `method`, `auroc`, `auprc`, `interpbench_auroc`, `n_true`, `n_edges`.
+        One row per case and method: `case`, `method`, `auroc`, `auprc`, `interpbench_auroc`, `n_true`, `n_edges`,
+        `reason` (empty).
+    """
+    return recover_known(
+        names, cases, n=n, seed=seed, metric=metric, baseline=baseline, tolerance=tolerance, options=options
+    ).areas
+
+
+@dataclass(frozen=True)
+class KnownEdges:
+    """How well methods find the true edges of several networks.
+
+    Attributes
+    ----------
+    areas
+        One row a case and method, as of `compare_methods`, and `reason`: why a method refused (its areas are NaN).
+    curves
+        One row a case, method and threshold: `case`, `method`, `fpr`, `tpr`, `precision`, `n_edges`.
+    """
+
+    areas: pd.DataFrame
+    curves: pd.DataFrame
+
+
+def recover_known(
+    names: Sequence[str],
+    cases: Iterable[CompiledCase],
+    *,
+    n: int = 64,
+    seed: int = 0,
+    metric: str | None = None,
+    baseline: str = "counterfactual",
+    tolerance: float = 1e-12,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    refusals: bool = False,
+) -> KnownEdges:
+    """ROC and precision-recall curves of effective methods on networks whose edges are known.
+
+    Parameters
+    ----------
+    names, cases, n, seed, metric, baseline, tolerance, options
+        As for `compare_methods`.
+    refusals
+        Whether a method that refuses a case (Granger causality with too few examples, say) has a row that says so; by
+        default its error is raised.
     """
     import pandas as pd
 
-    rows = []
-    for case in cases:
+    areas, curves = [], []
+    rounds = [(case, name) for case in cases for name in names]
+    for case, name in progress.track(rounds, "known edges"):
+        row: dict[str, Any] = {"case": case.name, "method": name}
         pairs = PromptPairs(**case.examples(n, seed), task=case.name)
-        partition = Partition.heads(case.net)
-        for name in names:
-            arguments: dict[str, Any] = {"metric": metric, "baseline": baseline, "seed": seed}
-            arguments |= (options or {}).get(name, {})
-            graph = effective_connectivity(case.net, pairs, partition, name, **arguments)
-            found = edge_recovery(graph, case.true_edges, tolerance=tolerance)
-            rows.append(
-                {
-                    "case": case.name,
-                    "method": name,
-                    "auroc": found.auroc,
-                    "auprc": found.auprc,
-                    "interpbench_auroc": interpbench_auroc(graph, case.true_edges),
-                    "n_true": found.n_true,
-                    "n_edges": found.n_edges,
-                }
-            )
-    return pd.DataFrame(rows)
+        arguments: dict[str, Any] = {"metric": metric, "baseline": baseline, "seed": seed}
+        arguments |= (options or {}).get(name, {})
+        try:
+            graph = effective_connectivity(case.net, pairs, Partition.heads(case.net), name, **arguments)
+        except CompgraphError as error:
+            if not refusals:
+                raise
+            areas.append(row | dict.fromkeys(AREAS, float("nan")) | {"reason": str(error)})
+            continue
+        found = edge_recovery(graph, case.true_edges, tolerance=tolerance)
+        areas.append(row | _areas(found, graph, case) | {"reason": ""})
+        curves.append(found.table[["fpr", "tpr", "precision", "n_edges"]].assign(**row))
+    columns = ["case", "method", "fpr", "tpr", "precision", "n_edges"]
+    joined = pd.concat(curves, ignore_index=True)[columns] if curves else pd.DataFrame(columns=columns)
+    return KnownEdges(pd.DataFrame(areas, columns=["case", "method", *AREAS, "reason"]), joined)
+
+
+def _areas(found: EdgeRecovery, graph: ComputationalGraph, case: CompiledCase) -> dict[str, float]:
+    numbers = (found.auroc, found.auprc, interpbench_auroc(graph, case.true_edges), found.n_true, found.n_edges)
+    return dict(zip(AREAS, numbers, strict=True))

@@ -88,6 +88,8 @@ def plan_circuits(
     GraphError
         Sizes out of range, an unknown rule, option or kind, a graph that is no circuit of this network.
     """
+    if len(sizes) == 0:
+        raise GraphError("sizes is empty; it must hold at least one share or number of edges")
     if random not in KINDS:
         raise GraphError(f"random {random!r} is not known; valid are {', '.join(KINDS)}")
     frame = masks_for(net, graph)

@@ -135,7 +135,7 @@ def spread_of_areas(
     for source, named in replicates.items():
         graphs = [graph for graph, _ in named.values()]
         for graph in graphs:
-            masks_for(net, graph)
+            masks_for(net, graph, same_model=False)
         check_same_edges(graphs)
         for data, tested, seen in _tested(named):
             fresh = not seen.all()

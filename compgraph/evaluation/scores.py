@@ -13,6 +13,7 @@ import torch
 from compgraph.ablation.baselines import Baseline, make_baseline
 from compgraph.ablation.circuits import CircuitMasks
 from compgraph.ablation.run import run_masks
+from compgraph.data.fit import check_metric
 from compgraph.errors import DataError
 from compgraph.metrics import get_metric
 from compgraph.models.network import Network
@@ -65,6 +66,8 @@ def circuit_scores(
     DataError
         A metric or baseline the data cannot serve, or a metric that is not finite.
     """
+    for name in metrics:
+        check_metric(net, pairs, name)
     measures = [get_metric(name) for name in metrics]
     made = make_baseline(baseline, net, pairs, seed=seed, partition=frame.partition)
     values = np.empty((1 + len(masks), len(metrics), pairs.n))

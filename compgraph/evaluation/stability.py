@@ -158,7 +158,7 @@ def cpr_stability(
     if len(shares) < 2 or (np.diff(shares) <= 0).any():
         raise GraphError(f"sizes {list(sizes)} must be at least 2 ascending shares of the edges")
     counts = [edge_budget(first, float(size)) for size in shares]
-    frame = masks_for(net, first)
+    frame = masks_for(net, first, same_model=False)
     masks = [frame.mask(graph.top(n, select)) for graph in graphs for n in counts]
     everything = np.stack([np.zeros(frame.n_edges, bool), *masks])
     means = circuit_scores(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -42,6 +42,8 @@ def draw_sketch(
     width: style.Width = "double",
     heading: str = "",
     empty: str = "",
+    paint: Mapping[str, str] | None = None,
+    key: Mapping[str, str] | None = None,
 ) -> Figure:
     """Draw a sketch: edges run upwards, as wide as their absolute weight, coloured by sign or channel.
 
@@ -57,6 +59,10 @@ def draw_sketch(
         One line above the drawing: what is shown of how much.
     empty
         The sentence to show if there is no edge.
+    paint
+        Name of a node -> its colour, instead of that of its kind of site; nodes that it does not name are grey.
+    key
+        What these colours mean: word -> colour.
     """
     if shown.edges.empty:
         return style.message(style.new_figure(width, 1.6), empty or "No edge to draw.")
@@ -71,7 +77,7 @@ def draw_sketch(
     placed = layered(row, box, *ends, line / 72, total=total, gap=BOX_GAP)
     n_rows = int(row.max()) + 1
     pitch = float(np.clip(8.2 / max(1, n_rows), 0.25, 0.52))
-    handles = _handles(edges, colour, line)
+    handles = [*_marks(key or {}), *_handles(edges, colour, line)]
     lines = [text for text in (heading, *shown.omissions) if text]
     beside = (
         _legend_width(handles) + max((style.text_width(text, style.SMALL) for text in lines[:1]), default=0)
@@ -87,7 +93,10 @@ def draw_sketch(
     y = bottom + (np.arange(n_rows) + 0.5) * pitch
     _bands(axes, nodes, row, y, pitch, left, inches)
     _edges(axes, edges, placed.routes, y, left, colour, line)
-    _nodes(axes, nodes, left + placed.x, y[placed.row], box)
+    shades = [style.site_colour(site) for site in nodes["site"]]
+    if paint is not None:
+        shades = [paint.get(name, style.MUTED) for name in nodes["name"]]
+    _nodes(axes, nodes, left + placed.x, y[placed.row], box, shades)
     for number, text in enumerate(lines):
         at = height - 0.05 - LINE_HEIGHT * (number + 0.5)
         axes.text(0.1, at, text, va="center", ha="left", fontsize=style.SMALL, color=style.MUTED)
@@ -206,9 +215,10 @@ def _path(route: Sequence[tuple[float, int]], y: NDArray[Any], left: float) -> P
     return Path(vertices, codes)
 
 
-def _nodes(axes: Axes, nodes: pd.DataFrame, x: NDArray[Any], y: NDArray[Any], box: NDArray[Any]) -> None:
-    for (_, node), cx, cy, wide in zip(nodes.iterrows(), x, y, box, strict=True):
-        shade = style.site_colour(str(node["site"]))
+def _nodes(
+    axes: Axes, nodes: pd.DataFrame, x: NDArray[Any], y: NDArray[Any], box: NDArray[Any], shades: Sequence[str]
+) -> None:
+    for (_, node), cx, cy, wide, shade in zip(nodes.iterrows(), x, y, box, shades, strict=True):
         several = node["members"] > 1
         axes.add_patch(
             FancyBboxPatch(
@@ -234,6 +244,15 @@ def _nodes(axes: Axes, nodes: pd.DataFrame, x: NDArray[Any], y: NDArray[Any], bo
             zorder=3,
         )
         label.set_gid("node-label")
+
+
+def _marks(key: Mapping[str, str]) -> list[Line2D]:
+    """A box in the legend for each colour of nodes."""
+    return [
+        Line2D([], [], linestyle="none", marker="s", markersize=5.5, markerfacecolor=style.tint(colour, 0.8),
+               markeredgecolor=colour, label=word)
+        for word, colour in key.items()
+    ]  # fmt: skip
 
 
 def _handles(edges: pd.DataFrame, colour: Colour, line: NDArray[Any]) -> list[Line2D]:

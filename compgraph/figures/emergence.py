@@ -32,6 +32,12 @@ PANELS: dict[str, str] = {
 }
 """Quantities in the order of their panels, with their axis labels; others follow under their own names."""
 MAX_NAMES = 11
+MANY_STEPS = 12
+"""From more checkpoints than this on, round steps are named and not their own."""
+TICK_GAP = 0.06
+"""Inches between the names of two steps."""
+OVERHANG = 0.1
+"""Inches that the name of a step may reach to the right of its panel, where the names of the curves are."""
 SHARES = ("accuracy", "faithfulness")
 BANDS: dict[tuple[str, str], Callable[[str], dict[str, Any]]] = {
     ("low", "high"): lambda colour: {"color": colour, "alpha": 0.16, "zorder": 2},
@@ -146,13 +152,30 @@ def _steps(axes: Axes, steps: NDArray[Any]) -> None:
     axes.set_xscale("symlog", linthresh=first, linscale=0.6)
     start = 0.0 if (steps <= 0).any() else first
     axes.set_xlim(start - 0.12 * first if start == 0 else first / 1.15, last * 1.18)
-    decades = 10.0 ** np.arange(np.ceil(np.log10(first)), np.floor(np.log10(last)) + 1)
-    if len(decades) < 2:
-        decades = np.array([first, last]) if last > 2 * first else np.array([last])
-    ticks = np.concatenate([[0.0] if start == 0 else [], decades[:: max(1, int(np.ceil(len(decades) / 4)))]])
-    axes.xaxis.set_major_locator(FixedLocator(ticks.tolist()))
+    axes.xaxis.set_major_locator(FixedLocator(_ticks(axes, start, positive)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: step_name(value)))
+
+
+def _ticks(axes: Axes, start: float, positive: NDArray[Any]) -> list[float]:
+    """Steps that are named: the checkpoints' own, round ones where they are many; as many as have room, ends first."""
+    first, last = float(positive[0]), float(positive[-1])
+    decades = 10.0 ** np.arange(np.floor(np.log10(first)), np.ceil(np.log10(last)) + 1)
+    if len(positive) > MANY_STEPS:
+        inner = np.concatenate([decades, 2 * decades, 5 * decades])
+        inner = np.concatenate([decades, np.sort(inner)])
+        inner = inner[(inner > first) & (inner < last)]
+    else:
+        inner = positive[1:-1]
+    at = axes.transData.transform
+    edge = float(axes.bbox.x1) / axes.figure.dpi + OVERHANG
+    kept: dict[float, tuple[float, float]] = {}
+    for step in [start, last, first, *inner]:
+        middle = float(at((step, 0))[0]) / axes.figure.dpi
+        half = style.text_width(step_name(step), style.TEXT) / 2 + TICK_GAP / 2
+        if middle + half <= edge and all(abs(middle - other) >= half + width for other, width in kept.values()):
+            kept[float(step)] = middle, half
+    return sorted(kept)
 
 
 def step_name(step: float) -> str:
@@ -173,9 +196,10 @@ def _names(axes: Axes, part: pd.DataFrame, colours: dict[str, str], room: float)
         return
     low, high = axes.get_ylim()
     inches = axes.bbox.height / axes.figure.dpi
-    if len(last) * style.SMALL * 1.2 / 72 > inches + 0.3:
+    lines = sum(1 + in_lines(str(name), room).count("\n") for name in last.index)
+    if lines * style.SMALL * 1.2 / 72 > inches + 0.3:
         names = list(last.index)
-        handles = [Line2D([], [], color=colours[n], label=shortened(str(n), room)) for n in names[:MAX_NAMES]]
+        handles = [Line2D([], [], color=colours[n], label=in_lines(str(n), room)) for n in names[:MAX_NAMES]]
         if len(names) > MAX_NAMES:
             handles.append(Line2D([], [], linestyle="none", label=f"and {len(names) - MAX_NAMES} more"))
         axes.legend(
@@ -188,9 +212,11 @@ def _names(axes: Axes, part: pd.DataFrame, colours: dict[str, str], room: float)
         return
     order = last.sort_values(kind="stable")
     heights = (order.to_numpy(dtype=float) - low) / (high - low)
-    for (name, value), y in zip(order.items(), spaced(heights, style.SMALL * 1.2 / 72 / inches), strict=True):
+    labels = [in_lines(str(name).replace("_", " "), room) for name in order.index]
+    line = style.SMALL * 1.2 / 72 / inches * max(1 + label.count("\n") for label in labels)
+    for (name, value), label, y in zip(order.items(), labels, spaced(heights, line), strict=True):
         axes.annotate(
-            shortened(str(name).replace("_", " "), room),
+            label,
             (1.02, y),
             xycoords="axes fraction",
             va="center",
@@ -199,6 +225,14 @@ def _names(axes: Axes, part: pd.DataFrame, colours: dict[str, str], room: float)
             color=colours[str(name)],
             annotation_clip=False,
         ).set_gid(f"name:{value}")
+
+
+def in_lines(text: str, inches: float) -> str:
+    """A name that is wider than its room, broken behind its `@`; what is too wide even then is cut."""
+    if style.text_width(text, style.SMALL) <= inches or "@" not in text:
+        return shortened(text, inches)
+    entry, _, graph = text.partition("@")
+    return f"{shortened(entry + '@', inches)}\n{shortened(graph, inches)}"
 
 
 def shortened(text: str, inches: float) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from compgraph.figures import style
 
@@ -15,6 +17,10 @@ NEEDED = ("model", "n_parameters", "matched", "level", "quantity", "series", "va
 MOST = 16
 """Panels that are drawn, the first ones; the table holds the others."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
+LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
+"""Of depths, in order."""
+APART = 4.0
+"""Factor between two sizes whose names do not touch."""
 
 
 def _panels(table: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
@@ -30,6 +36,8 @@ def _panels(table: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
 @style.styled
 def draw(table: pd.DataFrame, slopes: pd.DataFrame, *, width: style.Width = "double") -> Figure:
     """One panel for each quantity and way of matching, a point a model, a line through the means of each size.
+
+    Models of different depths are joined apart, where the table has depths.
 
     Parameters
     ----------
@@ -67,27 +75,45 @@ def _title(matched: str, quantity: str) -> str:
 def _points(axes: Axes, part: pd.DataFrame) -> None:
     colours = style.series_colours(part["series"].astype(str).unique())
     levels = sorted(part["level"].dropna().unique())
+    depths = sorted(part["depth"].unique()) if "depth" in part else [None]
     for (series, level), rows in part.groupby(["series", "level"], sort=True, dropna=False):
         kind = levels.index(level) % len(MARKERS) if level in levels else 0
         look: dict[str, Any] = {"color": colours[str(series)], "marker": MARKERS[kind]}
         axes.plot(rows["n_parameters"], rows["value"], linestyle="none", markersize=2.6, alpha=0.55, **look)
-        means = rows.groupby("n_parameters")["value"].mean()
         said = str(series) if len(colours) > 1 else ""
         label = ", ".join(word for word in (said, f"{level:g}" if level == level else "") if word)
-        axes.plot(means.index, means, linewidth=1.0, markersize=3.4, label=label or None, **look)
-        if {"null_low", "null_high"} <= set(rows) and rows["null_low"].notna().any():
-            null = rows.groupby("n_parameters")[["null_low", "null_high"]].mean()
-            band = (null["null_low"], null["null_high"])
-            axes.fill_between(null.index, *band, color=style.FAINT, alpha=0.3, linewidth=0)
+        for k, depth in enumerate(depths):
+            own = rows if depth is None else rows[rows["depth"] == depth]
+            _means(axes, own, (label or None) if k == 0 else None, linestyle=LINES[k % len(LINES)], **look)
     axes.set_xscale("log")
-    sizes = np.unique(part["n_parameters"].to_numpy(float))
-    shown = [sizes[0], sizes[-1]] if len(sizes) > 1 else list(sizes)
+    shown = _sizes(np.unique(part["n_parameters"].to_numpy(float)))
     axes.set_xticks(shown, [_short(size) for size in shown])
     axes.minorticks_off()
     handles, labels = axes.get_legend_handles_labels()
+    if len(depths) > 1:
+        handles += [Line2D([], [], color=style.MUTED, linestyle=LINES[k % len(LINES)]) for k in range(len(depths))]
+        labels += [f"depth {depth:g}" for depth in depths]
     if labels:
         axes.legend(handles[:8], [label[:24] for label in labels[:8]], loc="upper left", bbox_to_anchor=(1.02, 1.05),
-                    fontsize=style.SMALL - 1.5, handlelength=1.2)  # fmt: skip
+                    fontsize=style.SMALL - 1.5, handlelength=1.8)  # fmt: skip
+
+
+def _means(axes: Axes, rows: pd.DataFrame, label: str | None, **look: Any) -> None:
+    """A line through the means of each size, and what chance gives there."""
+    means = rows.groupby("n_parameters")["value"].mean()
+    axes.plot(means.index, means, linewidth=1.0, markersize=3.4, label=label, **look)
+    if {"null_low", "null_high"} <= set(rows) and rows["null_low"].notna().any():
+        null = rows.groupby("n_parameters")[["null_low", "null_high"]].mean()
+        axes.fill_between(null.index, null["null_low"], null["null_high"], color=style.FAINT, alpha=0.3, linewidth=0)
+
+
+def _sizes(sizes: NDArray[Any]) -> list[float]:
+    """Sizes that are named: the ends, and powers of ten that are not near them."""
+    first, last = float(sizes[0]), float(sizes[-1])
+    if last < APART * first:
+        return [last]
+    powers = 10.0 ** np.arange(np.ceil(np.log10(first)), np.floor(np.log10(last)) + 1)
+    return [first, *(float(one) for one in powers if first * APART <= one <= last / APART), last]
 
 
 def _short(size: float) -> str:
@@ -116,8 +142,8 @@ def caption(table: pd.DataFrame, slopes: pd.DataFrame, *, subject: str = "") -> 
     models, sizes = table["model"].nunique(), table["n_parameters"].nunique()
     opening = (
         f"Structure against size{': ' + subject if subject else ''}. {style.count(models, 'model')} of"
-        f" {style.count(sizes, 'size')}, a point each; lines join the means. Grey shades are what chance gives."
-        " Circuits are compared at the same share of the edges and at the same faithfulness."
+        f" {style.count(sizes, 'size')}, a point each; lines join the means of one depth. Grey shades are what chance"
+        " gives. Circuits are compared at the same share of the edges and at the same faithfulness."
     )
     plain = slopes[(slopes["axis"] == "log10_parameters") & ~slopes["adjusted"].astype(bool)]
     tested = plain[np.isfinite(plain["p"].astype(float))]

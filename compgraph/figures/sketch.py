@@ -26,7 +26,8 @@ class Sketch:
     Attributes
     ----------
     nodes
-        Columns label, title (row label), site (of its colour), level, members (graph nodes it stands for).
+        Columns name (of the graph node; empty where it stands for several), label, title (row label), site (of its
+        colour), level, members (graph nodes it stands for).
     edges
         Columns source, target (positions in `nodes`), channel, weight.
     merged
@@ -116,6 +117,7 @@ def sketch(
     table["strength"] = strength[used]
     table["box"] = _boxes(table, node_limit)
     boxes = table.groupby("box", sort=False).agg(
+        name=("name", lambda names: str(names.iloc[0]) if len(names) == 1 else ""),
         label=("name", lambda names: node_label(str(names.iloc[0])) if len(names) == 1 else f"+{len(names)}"),
         title=("title", "first"),
         site=("site", "first"),

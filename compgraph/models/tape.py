@@ -72,6 +72,9 @@ class Hooks:
         return x if self.tape is None else self.tape.stream(site, x)
 
     def keep(self, site: str, reading: Reading, per_head: int = 0) -> Reading:
+        for channel, pre in reading.pre.items():
+            if f"{site}/{channel}" in self.kept:
+                self.units[f"{site}/{channel}"] = pre
         if self.tape is not None:
             self.tape.add(site, reading, per_head)
         return reading

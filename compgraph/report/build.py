@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import base64
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from compgraph.report.items import Cell, Cost, FigureItem, Finding, Item, Notice, Origin, TableItem
+from compgraph.report.costs import StageCost, by_stage
+from compgraph.report.items import Cell, Cost, FigureItem, Finding, Item, Notice, Origin, PageItem, TableItem
 
 TEMPLATES = Path(__file__).parent / "templates"
 GROUPS: dict[str, str] = {
@@ -25,6 +27,8 @@ GROUPS: dict[str, str] = {
     "communities": "Communities",
     "sbm": "Blocks",
     "structures": "Graphs of known structure",
+    "ground-truth": "Networks of known edges",
+    "wiring": "What ablations run",
     "tests": "Tests of circuits, blocks and regions",
     "statistics": "Network statistics",
     "tracking": "Emergence during training",
@@ -97,12 +101,13 @@ def build_report(
         findings=_of(everything, Finding),
         sections=_sections(figures),
         figures=figures,
+        pages=[(page.title, relative_link(page.file, output.parent)) for page in _of(everything, PageItem)],
         tables={
             group: [t for t in tables if t.group == group]
             for group in ("models", "data", "methods", "numbers")
         },
         notices=_grouped_notices(_of(everything, Notice)),
-        costs=_cost_table(_of(everything, Cost)),
+        costs=_cost_table(_of(everything, Cost), origins.values()),
         total=sum(cost.seconds for cost in _of(everything, Cost)),
         origins=list(origins.values()),
         versions=_versions(origins.values()),
@@ -187,26 +192,11 @@ def _grouped_notices(notices: Sequence[Notice]) -> list[tuple[str, list[str]]]:
     return list(places.items())
 
 
-def _cost_table(costs: Sequence[Cost]) -> list[dict[str, Any]]:
-    """One row per stage: jobs, time summed, memory at its largest."""
-    rows = []
-    for stage in dict.fromkeys(cost.stage for cost in costs):
-        jobs = [cost for cost in costs if cost.stage == stage]
-        cpu = [cost.cpu_seconds for cost in jobs if cost.cpu_seconds is not None]
-        peak = [cost.peak_bytes for cost in jobs if cost.peak_bytes is not None]
-        slowest = max(jobs, key=lambda cost: cost.seconds)
-        rows.append(
-            {
-                "stage": stage,
-                "jobs": len(jobs),
-                "seconds": sum(cost.seconds for cost in jobs),
-                "cpu": sum(cpu) if cpu else None,
-                "peak": max(peak) if peak else None,
-                "slowest": slowest.name,
-                "slowest_seconds": slowest.seconds,
-            }
-        )
-    return rows
+def _cost_table(costs: Sequence[Cost], origins: Iterable[Origin]) -> list[StageCost]:
+    sizes: Counter[str] = Counter()
+    for origin in origins:
+        sizes[origin.stage] += origin.size
+    return by_stage(costs, sizes)
 
 
 def _versions(origins: Iterable[Origin]) -> list[tuple[str, str]]:

@@ -10,12 +10,14 @@ from typing import Any
 
 from compgraph import catalogue, store
 from compgraph.errors import CompgraphError, StoreError
+from compgraph.released import describe, is_released
 from compgraph.report import findings, overview
 from compgraph.report.costs import read_costs
-from compgraph.report.items import FigureItem, Item, Notice, Origin
+from compgraph.report.items import FigureItem, Item, Notice, Origin, PageItem
 from compgraph.report.places import Place, place_of
 
 FIGURES = "figures"
+PAGE = "page"
 NOT_RESULTS = ("logs", "benchmarks", "report", "cache")
 FILES = {"PDF": "figure.pdf", "SVG": "figure.svg", "CSV": "data.csv"}
 ALL = "all"
@@ -59,12 +61,13 @@ def collect(results_dir: str | Path, manifests: Iterable[str | Path] | None = No
     if not found:
         raise StoreError(f"{root} holds no result, so there is nothing to report")
     figures, more = _figures(root, found)
-    results = [one for one in found if one.result.kind != "figure"]
+    results = [one for one in found if one.result.kind not in ("figure", PAGE)]
     pairs = [(one.place, one.result) for one in results]
     return [
         *findings.findings(pairs, figures),
         *overview.tables(pairs),
         *figures,
+        *(_page(one) for one in found if one.result.kind == PAGE),
         *notices,
         *more,
         *_warnings(found),
@@ -114,7 +117,7 @@ def _open_all(root: Path, paths: Iterable[Path]) -> tuple[list[Found], list[Noti
     for path in paths:
         place = place_of(path, root)
         try:
-            result = store.open(path, lazy=True)
+            result = describe(path) if is_released(path) else store.open(path, lazy=True)
             _ = result.provenance
         except StoreError as error:
             notices.append(Notice(place.name, f"This result could not be read: {error}"))
@@ -148,6 +151,11 @@ def _origin(one: Found) -> Origin:
 def in_words(value: Any) -> str:
     """A parameter as text: words and numbers bare, everything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _page(one: Found) -> PageItem:
+    place = one.place
+    return PageItem(f"{place.about}, {place.graph.replace('.', ' ', 1)}", one.result.path)
 
 
 def _figures(root: Path, found: Iterable[Found]) -> tuple[list[FigureItem], list[Notice]]:

@@ -96,6 +96,22 @@ class FigureItem:
 
 
 @dataclass(frozen=True)
+class PageItem:
+    """An interactive page beside the report.
+
+    Attributes
+    ----------
+    title
+        What it is about.
+    file
+        The page.
+    """
+
+    title: str
+    file: Path
+
+
+@dataclass(frozen=True)
 class TableItem:
     """One table.
 
@@ -158,4 +174,4 @@ class Cost:
     peak_bytes: float | None = None
 
 
-Item = Finding | Origin | FigureItem | TableItem | Notice | Cost
+Item = Finding | Origin | FigureItem | PageItem | TableItem | Notice | Cost

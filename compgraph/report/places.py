@@ -23,6 +23,9 @@ READERS = (
     "tracking",
     "scale",
     "structures",
+    "wiring",
+    "ground-truth",
+    "explore",
 )
 
 

@@ -120,10 +120,8 @@ def network_statistics(
 
 
 def automatic_null(graph: ComputationalGraph) -> str:
-    """Name of the null that `auto` means: the one that keeps its level on graphs of this direction and size."""
-    if graph.n_nodes > DENSE_NODES:
-        return "swap-effects"
-    return "effects" if graph.directed else "strength"
+    """Name of the null that `auto` means: the one that keeps its level on graphs of this size."""
+    return "swap-effects" if graph.n_nodes > DENSE_NODES else "effects"
 
 
 def unfit_null(graph: ComputationalGraph, null: str) -> str:

@@ -49,7 +49,7 @@ def test_constants_of_a_linear_chain_are_weighted_means():
     weight = torch.from_numpy(1.0 + classes)
     expected = (weight * units).sum(0) / weight.sum()
     expected[3] = units[:, 3].mean()  # dead: the mean
-    np.testing.assert_allclose(found.numpy(), expected.expand(12, -1).numpy(), atol=1e-4)
+    np.testing.assert_allclose(found.numpy(), expected.expand(12, -1).numpy(), rtol=0, atol=1e-4)
     assert (expected - units.mean(0))[:3].abs().min() > 0.01
 
 
@@ -82,9 +82,8 @@ def test_losses_of_single_nodes_and_their_gradients_are_those_of_explicit_passes
     single = SingleNodes(net, partition, kl)
     for site, parts, losses in single.losses(batch, sites, lambda name: held[name]):
         seen[site] += len(losses)
-        np.testing.assert_allclose(
-            losses.detach(), [explicit(site, p, value[site]) for p in range(parts.start, parts.stop)], atol=1e-12
-        )
+        expected = [explicit(site, p, value[site]) for p in range(parts.start, parts.stop)]
+        np.testing.assert_allclose(losses.detach(), expected, rtol=0, atol=1e-12)
         losses.sum().backward()
     assert seen == {site: partition.n_parts(site) for site in sites}
     for site in sites:

@@ -57,7 +57,8 @@ def test_parts_that_cut_through_heads_and_dead_units(variant):
     keep = masks(partition, pairs.n)
     for baseline in ("counterfactual", "zero"):
         logits = ablate_nodes_by_example(net, partition, keep, pairs, baseline=baseline)
-        np.testing.assert_allclose(logits.numpy(), one_by_one(net, partition, keep, pairs, baseline), atol=1e-10)
+        expected = one_by_one(net, partition, keep, pairs, baseline)
+        np.testing.assert_allclose(logits.numpy(), expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("baseline", ["counterfactual", "zero", "mean"])
@@ -85,8 +86,8 @@ def test_batches_and_ends(size):
     clean, corrupted = (
         net.run(torch.from_numpy(x), mask, positions=positions).logits.detach() for x in (pairs.clean, pairs.corrupted)
     )
-    np.testing.assert_allclose(logits[1], clean, atol=1e-12)
-    np.testing.assert_allclose(logits[2], corrupted, atol=1e-10)
+    np.testing.assert_allclose(logits[1], clean, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(logits[2], corrupted, rtol=0, atol=1e-10)
 
 
 def test_a_whole_mlp_that_is_kept_keeps_its_output_bias_though_some_units_are_dead():

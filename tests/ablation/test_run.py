@@ -11,6 +11,8 @@ import torch
 from compgraph.ablation.baselines import make_baseline
 from compgraph.ablation.run import ablate_nodes, run_circuits, run_graph
 from compgraph.architectural import architectural_edges
+from compgraph.catalogue import BASELINES
+from compgraph.connectivity.effective import effective_connectivity
 from compgraph.data.batches import batch_of
 from compgraph.data.prompts import PromptPairs
 from compgraph.errors import DataError, GraphError
@@ -98,7 +100,7 @@ def test_units_as_nodes_and_dead_units_at_their_baseline():
     net, pairs = tiny_network("llama", dtype=torch.float64), make_pairs(n=2, t=4)
     full = ComputationalGraph.from_architecture(net, Partition.units(net))
     clean = net.run(torch.from_numpy(pairs.clean), positions=torch.from_numpy(pairs.positions)).logits
-    np.testing.assert_allclose(run_graph(net, full, pairs).numpy(), clean.numpy(), atol=1e-10)
+    np.testing.assert_allclose(run_graph(net, full, pairs).numpy(), clean.numpy(), rtol=0, atol=1e-10)
     alive = cutting(net)
     dead = ComputationalGraph.from_architecture(net, alive)
     units = {s: np.append(alive.labels[s], 0)[:-1] < 0 for s in alive.sites}
@@ -106,7 +108,7 @@ def test_units_as_nodes_and_dead_units_at_their_baseline():
         base = net.run(torch.from_numpy(pairs.corrupted), capture=[s for s in units if units[s].any()]).units
         edit = {s: lambda x, b=b, s=s: torch.where(torch.from_numpy(units[s]), b, x) for s, b in base.items()}
         held = net.run(torch.from_numpy(pairs.clean), positions=torch.from_numpy(pairs.positions), edit=edit).logits
-    np.testing.assert_allclose(run_graph(net, dead, pairs).numpy(), held.numpy(), atol=1e-10)
+    np.testing.assert_allclose(run_graph(net, dead, pairs).numpy(), held.numpy(), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("variant", SPLITTABLE)
@@ -119,9 +121,9 @@ def test_full_graph_is_the_model_and_empty_graph_the_baseline_run(variant):
         clean = net.run(torch.from_numpy(pairs.clean), mask, positions=positions).logits
         corrupted = net.run(torch.from_numpy(pairs.corrupted), mask, positions=positions).logits
     both = run_circuits(net, [full, empty], pairs)
-    np.testing.assert_allclose(both[0].numpy(), clean.numpy(), atol=1e-10)
-    np.testing.assert_allclose(both[1].numpy(), corrupted.numpy(), atol=1e-10)
-    np.testing.assert_allclose(run_graph(net, full, pairs, baseline="zero").numpy(), clean.numpy(), atol=1e-10)
+    np.testing.assert_allclose(both[0].numpy(), clean.numpy(), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(both[1].numpy(), corrupted.numpy(), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(run_graph(net, full, pairs, baseline="zero").numpy(), clean.numpy(), rtol=0, atol=1e-10)
 
 
 def test_batch_size_and_company_do_not_matter():
@@ -132,7 +134,7 @@ def test_batch_size_and_company_do_not_matter():
     for k, circuit in enumerate(circuits):
         for size in (1, 3):
             alone = run_graph(net, circuit, pairs, batch_size=size)
-            np.testing.assert_allclose(alone.numpy(), together[k].numpy(), atol=1e-12)
+            np.testing.assert_allclose(alone.numpy(), together[k].numpy(), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("variant", ["gpt2", "neox", "llama"])
@@ -147,7 +149,8 @@ def test_node_ablation_is_the_complete_graph_without_the_node(variant, baseline)
         keep = rng.random(partition.n_nodes) < 0.6
         logits = ablate_nodes(net, partition, [keep], pairs, baseline=baseline)[0]
         cut = full.subgraph(keep[full.source])
-        np.testing.assert_allclose(logits.numpy(), run_graph(net, cut, pairs, baseline=baseline).numpy(), atol=1e-10)
+        expected = run_graph(net, cut, pairs, baseline=baseline)
+        np.testing.assert_allclose(logits.numpy(), expected.numpy(), rtol=0, atol=1e-10)
 
 
 def test_node_ablation_of_a_circuit_keeps_the_nodes_with_an_edge():
@@ -162,15 +165,13 @@ def test_node_ablation_of_a_circuit_keeps_the_nodes_with_an_edge():
     assert torch.equal(a, b)
 
 
-def chain_by_brute_force(net, partition, pairs, mask, zero):
+def chain_by_brute_force(net, partition, pairs, mask, baseline):
     """Explicit dense matrices, one block per edge."""
     source, target, _ = architectural_edges(net, partition)
     edge = {(int(s), int(t)): m for s, t, m in zip(source, target, mask, strict=True)}
     sites = [s.name for s in net.architecture.node_sites]
     with torch.no_grad():
-        base = net.run(torch.from_numpy(pairs.corrupted), capture=sites[:-1]).units
-        if zero:
-            base = {name: torch.zeros_like(value) for name, value in base.items()}
+        base = baseline.units(net, batch_of(net, pairs, np.arange(pairs.n)), sites[:-1])
         x = net.input_units(torch.from_numpy(pairs.clean))
         for u, v in itertools.pairwise(sites):
             matrix = net.reader(v).matrix().clone()
@@ -188,8 +189,8 @@ def chain_by_brute_force(net, partition, pairs, mask, zero):
 
 
 @pytest.mark.parametrize("granularity", ["modules", "channels", "stripes"])
-@pytest.mark.parametrize("zero", [False, True])
-def test_chain_equals_brute_force(granularity, zero):
+@pytest.mark.parametrize("baseline", list(BASELINES))
+def test_chain_equals_brute_force(granularity, baseline):
     net, pairs = chain(), Images(n=2)
     if granularity == "stripes":  # parts that cut through channels
         labels = {
@@ -199,11 +200,13 @@ def test_chain_equals_brute_force(granularity, zero):
         partition = Partition.from_labels(labels)
     else:
         partition = getattr(Partition, granularity)(net)
+    options = {"steps": 2} if baseline == "optimal" else {}
+    made = make_baseline(baseline, net, pairs, partition=partition, options=options)
     for density in (0.0, 0.3, 1.0):
         _, mask, circuit = random_circuit(net, partition, density, 1)
-        expected = chain_by_brute_force(net, partition, pairs, mask, zero)
-        logits = run_graph(net, circuit, pairs, baseline="zero" if zero else "counterfactual")
-        np.testing.assert_allclose(logits.numpy(), expected.numpy(), atol=1e-12)
+        expected = chain_by_brute_force(net, partition, pairs, mask, made)
+        logits = run_graph(net, circuit, pairs, baseline=made)
+        np.testing.assert_allclose(logits.numpy(), expected.numpy(), rtol=0, atol=1e-12)
 
 
 def test_refuses_foreign_circuits():
@@ -221,6 +224,23 @@ def test_refuses_foreign_circuits():
     alone = PromptPairs(pairs.clean, None, pairs.answers, pairs.distractors)
     with pytest.raises(DataError, match="counterfactual"):
         run_graph(net, own, alone)
+    strange = PromptPairs(pairs.clean + 10**4, pairs.corrupted, pairs.answers, pairs.distractors)
+    with pytest.raises(DataError, match=r"clean holds 100\d+; this network's ids are 0 to"):
+        run_graph(net, own, strange)
+    with pytest.raises(GraphError, match="circuits is empty"):
+        run_circuits(net, [], pairs)
+
+
+def test_refuses_circuits_of_another_model(monkeypatch):
+    net, pairs = tiny_network("gpt2", dtype=torch.float64), make_pairs()
+    monkeypatch.setattr(net, "digest", "sha256:one")
+    graph = effective_connectivity(net, pairs, Partition.heads(net), "eap")
+    run_circuits(net, [graph, graph.top(3)], pairs)
+    monkeypatch.setattr(net, "digest", "sha256:two")
+    with pytest.raises(GraphError, match="made for the model sha256:one, and this is sha256:two"):
+        run_graph(net, graph.top(3), pairs)
+    with pytest.raises(GraphError, match="made for the model sha256:one"):
+        run_circuits(net, [ComputationalGraph.from_architecture(net, Partition.heads(net)), graph], pairs)
 
 
 @pytest.mark.parametrize("variant", ["gpt2", "neox"])
@@ -231,7 +251,7 @@ def test_a_kept_mlp_with_dead_units_keeps_its_bias_under_zero(variant):
     partition = Partition.from_labels(labels)
     full = ComputationalGraph.from_architecture(net, partition)
     nodes = ablate_nodes(net, partition, [np.ones(partition.n_nodes, bool)], pairs, baseline="zero")[0]
-    np.testing.assert_allclose(nodes.numpy(), run_graph(net, full, pairs, baseline="zero").numpy(), atol=1e-10)
+    np.testing.assert_allclose(nodes.numpy(), run_graph(net, full, pairs, baseline="zero").numpy(), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("baseline", ["counterfactual", "zero", "mean"])
@@ -248,10 +268,10 @@ def test_node_ablation_where_patterns_are_nodes(variant, baseline):
         cut = full.subgraph(full.source != node)
         found = run_graph(net, alone, pairs, ablation="node", baseline=baseline)
         expected = run_graph(net, cut, pairs, baseline=baseline)
-        np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-9, err_msg=full.nodes["name"][node])
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=0, atol=1e-9, err_msg=full.nodes["name"][node])
 
 
-@pytest.mark.parametrize("baseline", ["counterfactual", "zero", "mean"])
+@pytest.mark.parametrize("baseline", list(BASELINES))
 @pytest.mark.parametrize("variant", [*ONE_PER_FAMILY, "chain"])
 def test_directions_and_complements_of_node_ablation_are_explicit_passes(variant, baseline):
     """Which nodes hold their baseline value, in a pass whose units are replaced site by site."""
@@ -270,7 +290,9 @@ def test_directions_and_complements_of_node_ablation_are_explicit_passes(variant
     assert not inside.all() and not outside.all()
     batch = batch_of(net, pairs, np.arange(3))
     sites = [site.name for site in net.architecture.node_sites[:-1]]
-    base = make_baseline(baseline, net, pairs).units(net, batch, sites)
+    options = {"steps": 2} if baseline == "optimal" else {}
+    made = make_baseline(baseline, net, pairs, partition=partition, options=options)
+    base = made.units(net, batch, sites)
 
     def explicit(keep):
         edit = {}
@@ -284,6 +306,6 @@ def test_directions_and_complements_of_node_ablation_are_explicit_passes(variant
     for direction in ("denoise", "noise"):
         for complement in (False, True):
             options = {"ablation": "node", "direction": direction, "complement": complement}
-            found = run_graph(net, circuit, pairs, baseline=baseline, **options)
+            found = run_graph(net, circuit, pairs, baseline=made, **options)
             expected = explicit(outside if (direction == "noise") != complement else inside)
             np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=0, atol=1e-10)

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from compgraph.config import checks
 from compgraph.config.study import Study
 from compgraph.errors import ConfigError
-from tests.config.studies import SMALL, small
+from tests.config.studies import small
 
 MODELS = """
 models:
@@ -53,6 +52,13 @@ datasets:
          "effective.a.dictionaries (line 8): there is no entry of dictionaries 'dd' (did you mean 'd'?); valid: d"),
         (MODELS + DATA + "effective: {a: {dictionaries: d, models: [net]}}\ndictionaries: {d: {}}",
          "effective.a.models[0] (line 8): the dictionaries 'd' are not made for 'net': the method 'sae'"),
+        (MODELS + DATA + "activations: {sites: ['attn.*']}\nfunctional: {a: {sites: [attn.0, mlp.1]}}",
+         "functional.a.sites[1] (line 9): site 'mlp.1' of 'tf' is not recorded; add it to activations.sites"),
+        (MODELS + DATA + "activations: {sites: ['attn.*', 'conv.*']}\nfunctional: {a: {sites: ['mlp.*', 'conv.*']}}",
+         "functional.a.sites (line 9): none of its sites of 'tf' is recorded; add some of them to activations.sites"),
+        (MODELS + DATA + "attributions: {b: {sites: ['mlp.*']}}\n"
+         "functional: {a: {buffer: attributions.b, sites: [attn.0], datasets: [mix]}}",
+         "functional.a.sites[0] (line 9): site 'attn.0' of 'tf' is not recorded; add it to attributions.b.sites"),
         (MODELS + DATA + "functional: {a: {pool: [digit]}}",
          "functional.a.pool[0] (line 8): there is no dataset 'digit' (did you mean 'digits'?)"),
         (MODELS + DATA + "functional: {a: {datasets: [digits], pool: [digits]}}",
@@ -212,24 +218,3 @@ def test_a_saved_model_tells_its_sites(tmp_path: Path) -> None:
     assert study.facts["m"].sites == {
         "embed": 8, "attn.0": 8, "mlp.0": 16, "resid.0": 8, "attn.1": 8, "mlp.1": 16, "resid.1": 8, "logits": 50,
     }  # fmt: skip
-
-
-def test_the_disk_that_buffers_need() -> None:
-    study = Study(small(SMALL.replace("n: 32", "n: 1000")))
-    conv = 8 * 4 * 4 + 16 * 2 * 2 + 32
-    net = study.config.models["tf"]
-    tokens = checks.PROMPT_TOKENS * net.layers * (net.width + net.neurons)  # type: ignore[union-attr]
-    activations = 2 * (conv + tokens)
-    # Patched: one checkpoint of tf; product: one position at all three of tf and both of net.
-    attributions = 4 * (tokens + 3 * tokens // checks.PROMPT_TOKENS + 2 * conv)
-    assert checks.disk_needed(study) == 1000 * (activations + attributions)
-
-
-def test_too_small_a_disk_is_an_error_before_any_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "free_bytes", lambda path: 10_000)
-    with pytest.raises(ConfigError, match=r"the buffers would take about .* GB, but only 0.0 GB are free"):
-        small()
-
-
-def test_free_space_of_a_folder_that_does_not_exist_yet(tmp_path: Path) -> None:
-    assert checks.free_bytes(tmp_path / "a" / "b") > 0

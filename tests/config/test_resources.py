@@ -7,7 +7,7 @@ import pytest
 
 from compgraph.config.config import from_mapping
 from compgraph.config.facts import Facts, transformer_sites
-from compgraph.config.resources import STAGES, Estimate, estimate, parameters, stage_of_rule
+from compgraph.config.resources import STAGES, Estimate, estimate, parameters, products, stage_of_rule
 from compgraph.config.study import Study
 from compgraph.errors import ConfigError
 
@@ -72,3 +72,14 @@ def test_the_config_has_the_last_word_and_changes_no_result() -> None:
 def test_what_is_wrong_is_named(run: dict[str, object], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         from_mapping({"run": run}, check=False)
+
+
+def test_products_of_a_pass() -> None:
+    shape = (1, 28, 28)
+    sites = {"input": 784, "conv.0": 16 * 14 * 14, "conv.1": 32 * 7 * 7, "linear.0": 64, "logits": 10}
+    expected = 28 * 28 * 16 * 9 + 14 * 14 * 32 * 9 * 16 + 32 * 7 * 7 * 64 + 640
+    assert products(Facts("sequential", ("main",), sites, image_shape=shape)) == expected
+    dense = Facts("sequential", ("main",), {"input": 64, "linear.0": 10, "logits": 3}, image_shape=(1, 8, 8))
+    assert products(dense) == parameters(dense) == 670
+    gpt2 = Facts("transformer", ("main",), transformer_sites(12, 768, 768, 3072, 50257))
+    assert products(gpt2) == 32 * parameters(gpt2)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from compgraph import store
+from compgraph.checksums import scan
 from compgraph.data.buffer_layout import estimate_bytes
 from compgraph.data.buffers import open_buffer
 from compgraph.data.prompts import PromptPairs
@@ -273,3 +274,28 @@ print(open_buffer(sys.argv[1]).read("mlp.0").shape, "torch" in sys.modules)
     command = [sys.executable, "-c", code, tmp_path / "b.json"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.stdout == "(138, 12) False\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("claim", "said"),
+    [
+        ({"rows": 10**18}, "claims .* chunks of rows and has"),
+        ({"rows": 10**18, "chunk_rows": 10**17}, "does not hold the rows at embed that it claims"),
+        ({"chunk_rows": 0}, "claims .* in chunks of 0"),
+        ({"rows": -1}, "claims -1 rows"),
+    ],
+)
+def test_rows_that_the_files_cannot_hold(tmp_path, claim, said):
+    save(tmp_path, TokenNetwork(), prompts())
+    manifest, group = tmp_path / "b.json", tmp_path / "b.zarr" / "zarr.json"
+    node = json.loads(group.read_text())
+    node["attributes"] |= claim
+    group.write_text(json.dumps(node))
+    # Sealed anew, as somebody would who means harm.
+    content = json.loads(manifest.read_text())
+    found = scan(group)
+    content["files"]["zarr.json"] = {"size": found.size, "crc32c": found.crc32c}
+    del content["seal"]
+    manifest.write_text(json.dumps(content | {"seal": seal_of(content)}))
+    with pytest.raises(StoreError, match=said):
+        open_buffer(manifest)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from compgraph.data.image_sources import read_folder
+from compgraph.data.image_sources import read_folder, read_idx
 from compgraph.data.images import load_images
-from compgraph.errors import DataError
+from compgraph.errors import DataError, StoreError
 
 # ---------------------------------------------------------------- MNIST
 
@@ -168,3 +169,16 @@ def test_unknown_class_folder(tmp_path):
     write_images(tmp_path, {"a": 10, "zebra": 20}, mode="L")
     with pytest.raises(DataError, match="unknown class folder 'zebra'; the classes are a, b"):
         read_folder(tmp_path, classes=("a", "b"))
+
+
+def test_a_file_that_unpacks_to_more_than_it_says_is_not_unpacked(tmp_path):
+    bomb = tmp_path / "train-labels-idx1-ubyte.gz"
+    bomb.write_bytes(gzip.compress(idx(np.zeros(20)) + bytes(50_000_000)))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="more bytes of values instead of 20"):
+        read_idx(bomb, 1)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+    bomb.write_bytes(gzip.compress(bytes([0, 0, 8, 3]) + 3 * (2**31 - 1).to_bytes(4, "big")))
+    with pytest.raises(StoreError, match="GB of memory"):
+        read_idx(bomb, 3)

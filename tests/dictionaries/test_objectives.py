@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from compgraph.dictionaries.largest import KthLargest
+from compgraph.dictionaries.active import Active
+from compgraph.dictionaries.largest import KthLargest, Largest
 from compgraph.dictionaries.objectives import OBJECTIVES
 
 WIDTH, FEATURES, ROWS, K, PRESSURE = 6, 15, 40, 3, 0.7
@@ -123,3 +124,29 @@ def test_kth_largest(rows, k):
     for _ in range(2):  # the second time in used memory
         np.testing.assert_array_equal(largest(values), expected)
     np.testing.assert_array_equal(largest(values[:, :4]), expected[:4])
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64, 100])
+@pytest.mark.parametrize("k", [1, 3, 8, 16])
+def test_largest_of_columns(rows, k):
+    values = np.random.default_rng(k).normal(size=(rows, 9))
+    values[0] = values[-1]  # ties
+    values[:, 0] = 1 - np.arange(rows)  # few or none are positive
+    least = np.sort(values, 0)[::-1][k - 1] if k <= rows else np.zeros(9)
+    active = Largest(k)(values)
+    np.testing.assert_array_equal(active.features * 9 + active.rows, np.flatnonzero((values >= least) & (values > 0)))
+
+
+def test_sums_over_active_features():
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(5, 7, generator=generator, dtype=torch.float64).clamp_(min=0)
+    matrix[2] = matrix[:, 3] = 0  # a feature and a row without any
+    by_feature, by_row = (torch.randn(n, 4, generator=generator, dtype=torch.float64) for n in matrix.shape)
+    active = Active(np.flatnonzero(matrix), (5, 7))
+    values = active.taken(matrix)
+    torch.testing.assert_close(active.decoded(values, by_feature), matrix.T @ by_feature)
+    torch.testing.assert_close(active.gathered(values, by_row), matrix @ by_row)
+    torch.testing.assert_close(active.summed(values), matrix.sum(1))
+    filled = torch.full_like(matrix, torch.nan)
+    active.put(values, filled)
+    assert torch.equal(filled, matrix)

@@ -58,6 +58,15 @@ def test_one_run_has_a_bootstrap_or_a_reason() -> None:
     assert "several seeds" in lead_lag(short[:1], short[1:]).reason
 
 
+def test_the_interval_of_one_run_is_not_too_short() -> None:
+    covered = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        found = lead_lag([curve(2.2, 0.05, rng)], [curve(2.5, 0.05, rng)], n_bootstrap=99)
+        covered.append(found.low <= -0.3 <= found.high)
+    assert np.mean(covered) >= 0.9
+
+
 def test_step_0_stands_before_the_first_step() -> None:
     assert log_steps([0, 10, 100]).tolist() == pytest.approx([np.log10(5), 1, 2])
 

@@ -13,6 +13,7 @@ from compgraph.errors import DataError, GraphError
 from compgraph.evaluation.class_ablation import class_ablation, random_partition
 from compgraph.evaluation.confusion import confusion_table
 from compgraph.partition import Partition
+from tests.connectivity.effective.feature_brute import with_features
 from tests.connectivity.effective.test_eap import chain, cutting, make_pairs
 from tests.models.tiny import tiny_network
 
@@ -132,6 +133,27 @@ def test_transformers_and_streamed_attributions(tmp_path):
     assert a.attributes["sites"] == ["attn.0", "attn.1"] and (a.table["chance"] == 1 / 41).all()
 
 
+def test_the_error_of_a_dictionary_is_no_region():
+    """With all regions removed it is all that is left of the site, whichever way they were drawn."""
+    net = with_features(tiny_network("gpt2", dtype=torch.float64), {"mlp.0": "write"}, n_features=6)
+    pairs = make_pairs(n=5)
+    labels = np.append(np.arange(6) % 3, np.full(net.architecture.site("mlp.0").n_units - 6, 3))
+    names = {"mlp.0": ["roi.0", "roi.1", "roi.2", "error"]}
+    rois = Partition.mixed(net, {"mlp.0": Partition.from_labels({"mlp.0": labels}, names=names)})
+    drawn = random_partition(rois, seed=1).check_causal(net)
+    assert (drawn.labels["mlp.0"][:6] != labels[:6]).any() and (drawn.labels["mlp.0"][6:] == 3).all()
+    found = cg.node_attributions(net, pairs, baseline="zero")
+    result = class_ablation(net, {"rois": rois, "random": drawn}, pairs, found, shares=(0.0, 0.34, 1.0))
+    assert result.table["n_rois"].unique().tolist() == [0, 1, 3]
+    assert set(result.table.query("share == 1")["unit_share"]) == {1.0}
+    keep = np.ones(rois.n_nodes, bool)
+    keep[rois.node_slice("mlp.0")][:3] = False
+    expected = ablate_nodes(net, rois, [keep], pairs, baseline="zero")[0].argmax(-1)
+    for partition in ("rois", "random"):
+        run = result.curves.index((partition, "removed", 1.0))
+        np.testing.assert_array_equal(result.predicted[run, 0], expected)
+
+
 def test_what_does_not_fit(setting):
     net, pairs, found = setting
     units = {"units": Partition.units(net)}
@@ -145,7 +167,7 @@ def test_what_does_not_fit(setting):
         class_ablation(net, units, pairs, found, sites=["logits"])
     with pytest.raises(DataError, match="order 'task'"):
         class_ablation(net, units, pairs, found, order="task")
-    with pytest.raises(GraphError, match="no site with attributions has more than one part"):
+    with pytest.raises(GraphError, match="no site with attributions has more than one region"):
         class_ablation(net, {"modules": Partition.modules(net)}, pairs, found)
     with pytest.raises(GraphError, match="must have as many"):
         class_ablation(net, {"own": [Partition.units(net), Partition.channels(net)]}, pairs, found)

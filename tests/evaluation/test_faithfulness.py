@@ -8,9 +8,11 @@ import torch
 
 from compgraph.ablation.run import run_graph
 from compgraph.connectivity.effective import effective_connectivity
+from compgraph.data.prompts import PromptPairs
 from compgraph.errors import DataError, GraphError
 from compgraph.evaluation.faithfulness import FRACTIONS, faithfulness
 from compgraph.metrics import Targets, kl, logit_difference
+from compgraph.models.counting import count_passes
 from compgraph.partition import Partition
 from tests.connectivity.effective.test_eap import Images, chain, make_pairs
 from tests.models.tiny import tiny_network
@@ -110,10 +112,20 @@ def test_chain_and_node_ablation():
         np.testing.assert_allclose(full["value"], full["model"], atol=1e-12)
 
 
-def test_unknown_metric(setting):
+def test_refuses_before_any_pass(setting):
     net, pairs, graph = setting
-    with pytest.raises(DataError, match="logit_diff'"):
-        faithfulness(net, graph, pairs, [0.5], metrics=["logit_diff"])
+    alone = PromptPairs(pairs.clean, pairs.corrupted, pairs.answers)
+    with count_passes() as made:
+        with pytest.raises(DataError, match="logit_diff'"):
+            faithfulness(net, graph, pairs, [0.5], metrics=["logit_diff"])
+        with pytest.raises(DataError, match="this metric needs distractors"):
+            faithfulness(net, graph, alone, [0.5])
+        with pytest.raises(GraphError, match="sizes is empty"):
+            faithfulness(net, graph, pairs, [])
+        for size in (True, 0.0, 1.5, -1, 10**6):
+            with pytest.raises(GraphError, match="n_edges"):
+                faithfulness(net, graph, pairs, [size])
+    assert (made.forward, made.backward) == (0, 0)
 
 
 def test_completeness_is_the_faithfulness_of_what_is_left(setting):

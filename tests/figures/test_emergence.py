@@ -100,3 +100,24 @@ def test_changes_are_lines_and_chance_a_grey_band():
     assert added == [0, 0, 0, 1] and len(figure.axes[3].collections) == 1
     assert figure.axes[3].lines[-1].get_xdata()[0] == 80  # the middle of the two checkpoints, in the logarithm
     assert "1 in 2 curves" in emergence.caption(table, changes)
+
+
+def test_names_of_entries_and_graphs_are_whole():
+    table = emergence_table()
+    table = table.assign(series="nested@effective.heads")
+    table = table.drop_duplicates(["step", "quantity"])
+    figure = emergence.draw(table)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["nested@\neffective.heads"]
+    assert overlapping_texts(figure) == [] and texts_outside(figure) == []
+
+
+@pytest.mark.parametrize("width", ["single", "double"])
+def test_steps_are_named_as_far_as_there_is_room(width):
+    few = [0, 24, 71, 207, 412, 600]
+    many = [0, *(2**k for k in range(10)), *range(1000, 144_000, 1000)]
+    for steps, least in ((few, 5), (many, 6)):
+        table = pd.DataFrame({"step": steps, "quantity": "accuracy", "value": np.linspace(0, 1, len(steps))})
+        figure = emergence.draw(table, width=width)
+        named = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+        assert len(named) >= least and named[0] == "0"
+        assert overlapping_texts(figure) == [] and texts_outside(figure) == []

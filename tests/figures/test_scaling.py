@@ -32,9 +32,20 @@ def test_panels(width: str) -> None:
     figure = scaling.draw(table(), slopes_of(table()), width=width)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["faithfulness, same share", "gini"]
     assert all(axes.get_xscale() == "log" for axes in figure.axes)
-    assert [one.get_text() for one in figure.axes[0].get_xticklabels()] == ["1k", "3M"]
+    assert [one.get_text() for one in figure.axes[0].get_xticklabels()] == ["1k", "10k", "100k", "3M"]
     points, means = figure.axes[0].lines[:2]
     assert len(points.get_xdata()) == 6 and len(means.get_xdata()) == 3
+    assert overlapping_texts(figure) == [] and texts_outside(figure) == []
+
+
+def test_depths_are_joined_apart() -> None:
+    deep = table()
+    deep = deep.assign(depth=5, n_parameters=2 * deep["n_parameters"], model=deep["model"] + "-deep")
+    figure = scaling.draw(pd.concat([table(), deep]), slopes_of(table()))
+    axes = figure.axes[1]
+    assert [line.get_linestyle() for line in axes.lines[1:]] == ["-", "--"]
+    assert all(len(line.get_xdata()) == 3 for line in axes.lines[1:])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["depth 2", "depth 5"]
     assert overlapping_texts(figure) == [] and texts_outside(figure) == []
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgba
 
 from compgraph.evaluation.separability import separability_of
-from compgraph.figures import block_ablation, class_ablation, separability
+from compgraph.figures import block_ablation, class_ablation, separability, style, task_circuit
 from compgraph.figures.heat import column_labels
 
-from .examples import overlapping_texts, texts_outside
+from .examples import overlapping_texts, texts_outside, transformer_graph
 
 NAMES = ["docstring", "gendered_pronoun", "greater_than", "induction", "ioi"]
 WIDTHS = ["single", "double"]
@@ -171,3 +172,45 @@ def test_column_names_break_and_stand_upright():
     assert column_labels(["greater_than", "ioi"], 2.0) == (["greater than", "ioi"], False)
     assert column_labels(["greater_than", "ioi"], 0.5) == (["greater\nthan", "ioi"], False)
     assert column_labels(["greater_than", "ioi"], 0.2) == (["greater than", "ioi"], True)
+
+
+def by_node(graph, tasks, named=1.0, seed=0):
+    """Tables of separability in which every node is a block; a share of the nodes has no attribution."""
+    found = separated(graph.n_nodes, tasks, seed)
+    names = dict(enumerate(graph.node_names))
+    blocks = found.blocks.assign(name=found.blocks["block"].map(names))
+    blocks.loc[blocks["block"] >= named * graph.n_nodes, "weight"] = 0.0
+    return found.shares, blocks
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("tasks", [NAMES, NAMES[:2]])
+def test_nodes_of_a_circuit_have_the_colour_of_their_task(tasks, width):
+    graph = transformer_graph(3, 4)
+    shares, blocks = by_node(graph, tasks)
+    figure = task_circuit.draw(graph, shares, blocks, edges=60, width=width)
+    assert tidy(figure)
+    colours = style.series_colours(tasks)
+    table = task_circuit.data(graph, shares, blocks, edges=60)
+    best = shares.sort_values("share").groupby("block").last()
+    expected = {name: best.loc[k, "task"] for k, name in enumerate(graph.node_names)}
+    assert all(expected[row.source] == row.source_task for row in table.itertuples())
+    certain = {row.source: row.source_task for row in table.itertuples() if row.source_q <= 0.05}
+    certain |= {row.target: row.target_task for row in table.itertuples() if row.target_q <= 0.05}
+    labels = {text.get_text(): text for text in figure.axes[0].texts if text.get_gid() == "node-label"}
+    boxes = {tuple(np.round(box.get_edgecolor(), 3)) for box in figure.axes[0].patches if hasattr(box, "get_boxstyle")}
+    assert len(labels) == len(set(table["source"].astype(str)) | set(table["target"].astype(str)))
+    assert certain and {tuple(np.round(to_rgba(colours[task]), 3)) for task in certain.values()} <= boxes
+    said = task_circuit.caption(graph, shares, blocks, edges=60, subject="toy")
+    assert said.startswith("Circuit of a mixture of tasks, toy.") and f"{len(set(certain)):,} of " in said
+
+
+def test_a_circuit_without_attribution_is_grey_and_an_empty_one_says_so():
+    graph = transformer_graph(2, 2)
+    shares, blocks = by_node(graph, NAMES[:2], named=0.0)
+    figure = task_circuit.draw(graph, shares, blocks)
+    edges = {tuple(np.round(box.get_edgecolor(), 3)) for box in figure.axes[0].patches if hasattr(box, "get_boxstyle")}
+    assert edges == {tuple(np.round(to_rgba(style.MUTED), 3))}
+    assert "0 of" in task_circuit.caption(graph, shares, blocks)
+    assert "hold no path" in task_circuit.caption(graph, shares, blocks, edges=0)
+    assert tidy(task_circuit.draw(graph, shares, blocks, edges=0))

@@ -211,10 +211,12 @@ def test_effective_number_of_dependent_nulls() -> None:
 def unstructured(kind: str, seed: int) -> ComputationalGraph:
     """Graphs that the null of their test draws from."""
     rng = np.random.default_rng(seed)
-    if kind == "lognormal":
+    if kind in ("lognormal", "exponential"):
         architecture = transformer(n_layers=2, n_heads=4)
         empty = layered(architecture, 0, split_qkv=False)[0]
-        weight = rng.lognormal(sigma=1.5, size=empty.n_edges) * 10.0 ** rng.integers(-6, 7)
+        n = empty.n_edges
+        drawn = rng.lognormal(sigma=1.5, size=n) if kind == "lognormal" else rng.exponential(size=n)
+        weight = drawn * 10.0 ** rng.integers(-6, 7)
         return ComputationalGraph(empty.partition, empty.source, empty.target, None, weight, architecture=architecture)
     if kind == "layered":
         graph = layered(transformer(n_layers=2, n_heads=4), seed=seed, split_qkv=False)[0]
@@ -238,6 +240,8 @@ def unstructured(kind: str, seed: int) -> ComputationalGraph:
         ("undirected", "weights"),
         ("undirected", "swap"),
         ("undirected", "strength"),
+        ("undirected", "effects"),
+        ("exponential", "effects"),
         ("undirected", "swap-effects"),
         ("layered", "swap-effects"),
         ("hubs", "swap-effects"),
@@ -260,8 +264,8 @@ def test_structureless_graphs_are_rejected_at_the_nominal_rate(kind: str, null: 
     assert np.mean(list(rates.values())) < 0.09
 
 
-def test_auto_chooses_by_direction() -> None:
-    for graph, null in ((layered(transformer(), 0)[0], "effects"), (undirected(9, 1, 0.0, seed=0), "strength")):
+def test_auto_is_effects() -> None:
+    for graph in (layered(transformer(), 0)[0], undirected(9, 1, 0.0, seed=0)):
         table = network_statistics(graph, ["modularity"], n_nulls=3)
-        assert table["null"][0] == null
-        assert table.equals(network_statistics(graph, ["modularity"], null=null, n_nulls=3))
+        assert table["null"][0] == "effects"
+        assert table.equals(network_statistics(graph, ["modularity"], null="effects", n_nulls=3))

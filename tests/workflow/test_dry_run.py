@@ -45,9 +45,12 @@ def test_plan(config: str, place: Path, call: Run, workflow_copy: Path) -> None:
     head = re.search(r"(\d+) of (\d+) results would be made", done.stdout)
     assert head and head[1] == head[2]
     stages = re.findall(r"^  ([a-z-]+) +\d+   \d+ new$", done.stdout, re.MULTILINE)
-    source = "train" if "train" in stages else "import-model"
     values = yaml.safe_load((ROOT / config).read_text())
-    always = {source, "data", "activations", "figure", "report"}
+    sources = {model["source"] for model in values["models"].values()}
+    always = {"train" if source == "trained" else "import-model" for source in sources}
+    always |= {"data", "activations", "figure", "report"}
+    if any((entry or {}).get("parts", 1) > 1 for entry in (values.get("functional") or {}).values()):
+        always.add("functional-part")
     draw = (values.get("figures") or {}).get("draw", "all")
     if values.get("sbm") and draw == "all" and not missing(STAGES["structures"]):
         always.add("structures")

@@ -140,6 +140,24 @@ def test_a_batch_needs_the_time_of_all_and_the_memory_of_one(cluster: ModuleType
     assert dict(batch.resources.items()) == {"_cores": 2, "mem_mb": 900, "runtime": 12, "slurm_account": "lab"}
 
 
+def test_jobs_are_not_forgotten_while_slurm_is_silent(cluster: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+    from types import SimpleNamespace
+
+    async def check(self: Any, active_jobs: list[Any]) -> Any:
+        self._reported.add("1")
+        yield active_jobs[1]
+
+    async def asked_again() -> list[str]:
+        return [job.external_jobid async for job in executor.check_active_jobs(active)]
+
+    monkeypatch.setattr(cluster.slurm.Executor, "check_active_jobs", check)
+    executor = cluster.Executor.__new__(cluster.Executor)
+    executor._reported = set()
+    active = [SimpleNamespace(external_jobid=number) for number in ("1", "2", "3")]
+    assert asyncio.run(asked_again()) == ["2", "3"]
+
+
 def test_what_is_whole_when_a_cluster_job_fails_is_made(cluster: ModuleType, tmp_path: Path) -> None:
     from types import SimpleNamespace
 
@@ -153,3 +171,21 @@ def test_what_is_whole_when_a_cluster_job_fails_is_made(cluster: ModuleType, tmp
     paths[1].with_suffix(".new").write_text("2")
     paths[1].with_suffix(".new").rename(paths[1])
     assert [cluster.Executor._is_made(executor, job) for job in jobs] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("last", "left"), [("compgraph.errors.DataError: no items\n\ncompgraph data: no items\n", 0), ("MemoryError\n", 2)]
+)
+def test_a_refused_input_is_not_tried_again(
+    last: str, left: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    slurm = plugin("snakemake_executor_plugin_compgraph_slurm", "cluster", monkeypatch)
+    monkeypatch.setattr(slurm.slurm.Executor, "handle_job_error", lambda executor, job: None)
+    executor = object.__new__(slurm.Executor)
+    job = Job([])
+    job.restart_times, job._attempt = 2, 1  # type: ignore[attr-defined]
+    log = tmp_path / "job.log"
+    executor._logs = {job: {str(log): slurm.state(log)}}
+    log.write_text(f"$ compgraph data\nTraceback (most recent call last):\n{last}")
+    executor.handle_job_error(job)
+    assert job.restart_times - (job._attempt - 1) == left  # type: ignore[attr-defined]

@@ -128,6 +128,11 @@ def nulls_flag(stage):
     return lambda wildcards: "".join(f"--null-graphs {path}" for path in nulls(stage)(wildcards))
 
 
+def page_of(wildcards):
+    """Where the graph of an interactive page lies, and its name."""
+    return wildcards.model, wildcards.checkpoint, wildcards.dataset, f"{wildcards.stage}.{wildcards.graph}"
+
+
 def payload(path, ending):
     """What lies beside a manifest, as an input whose date means nothing."""
     return ancient(path.removesuffix(".json") + ending)

@@ -14,5 +14,5 @@ rule report:
     benchmark:
         "<results>/benchmarks/report.tsv"
     shell:
-        "compgraph report --config {CONFIG} --output {output} {params.flags} "
+        "compgraph report --config {CONFIG:q} --output {output} {params.flags} "
         "--code {params.code} --threads {threads} --log-file {log} --quiet"

@@ -89,8 +89,14 @@ class Found:
 
 def find_blocks(problem: Problem, question: Question) -> Found:
     """Search for the blocks of shortest description."""
+    found = _searched(problem, question)
+    # The engine is gone by now: its state of a large graph and that of the parts would be the peak of memory.
+    return found if found.parts else replace(found, parts=_parts(problem, found))
+
+
+def _searched(problem: Problem, question: Question) -> Found:
     engine = chosen_engine(question.engine, problem, question.nested)
-    made, task = make_engine(engine, problem, question.effort), question.task(problem)
+    made, task = make_engine(engine, problem, question.effort, question.moves), question.task(problem)
     runs = made.runs(task)
     whole = [made.one_block(choice) for choice in task.choices]
     one = min(whole, key=lambda fit: fit.length)
@@ -105,7 +111,7 @@ def find_blocks(problem: Problem, question: Question) -> Found:
     found = Found(best, one, corrected, fits, kept, rivals, {}, engine=engine, n_layers=len(problem.layers))
     if question.structure != ANY:
         found = _structured(problem, question, found)
-    return found if found.parts else replace(found, parts=_parts(problem, found))
+    return found
 
 
 def worth(fit: Fit, one: Fit, bar: float) -> bool:
@@ -138,7 +144,7 @@ def _unweighted(problem: Problem, question: Question, whole: list[Fit]) -> list[
         return []
     bare = replace(problem, layers=tuple((name, without_values(seen)) for name, seen in problem.layers))
     engine = chosen_engine(question.engine, bare, question.nested)
-    made = make_engine(engine, bare, question.effort)
+    made = make_engine(engine, bare, question.effort, question.moves)
     found = made.runs(replace(question.task(problem), nested=False, n_runs=1))[0].flat
     fits = []
     for one in whole:
@@ -173,9 +179,7 @@ def _structured(problem: Problem, question: Question, general: Found) -> Found:
     fits = {
         name: _of_structure(name, problem, question, general.runs) for name, reason in reasons.items() if not reason
     }
-    rivals = [
-        Rival(name, False, fits[name].fit if name in fits else None, reasons[name] or "") for name in asked
-    ]
+    rivals = [Rival(name, False, fits[name].fit if name in fits else None, reasons[name] or "") for name in asked]
     rivals = general.rivals + rivals
     worthy = {name: one for name, one in fits.items() if worth(one.fit, general.one, math.log(question.odds))}
     name = min(worthy, key=lambda name: worthy[name].fit.length, default=None)

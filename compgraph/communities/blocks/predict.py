@@ -118,7 +118,7 @@ def predict_edges(graph: Graphs, fit: BlockModel, *, n_folds: int = 5, seed: int
 
 def _question(fit: BlockModel, seed: int) -> Question:
     told = fit.parameters
-    names = ("nested", "degree_corrected", "n_blocks", "odds", "effort")
+    names = ("nested", "degree_corrected", "n_blocks", "odds", "effort", "moves")
     return Question(**{name: told[name] for name in names}, n_runs=1, seed=seed, structure=ANY)
 
 

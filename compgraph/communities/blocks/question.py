@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from compgraph.communities.blocks.engine import ALWAYS, Task
 from compgraph.communities.blocks.problem import Problem
 from compgraph.communities.blocks.structures import STRUCTURES
-from compgraph.communities.sbm_engines import ENGINES
+from compgraph.communities.dense.annealing import GREEDY, MOVES
+from compgraph.communities.sbm_engines import ENGINES, chosen_engine
 from compgraph.errors import GraphError
 
 ANY, SELECT = "any", "select"
@@ -26,11 +27,14 @@ class Question:
     odds: float = 100.0
     effort: int = 1
     engine: str = "auto"
+    moves: str = GREEDY
     structure: str = ANY
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}")
+        if self.moves not in MOVES:
+            raise ValueError(f"moves must be one of {', '.join(MOVES)}, not {self.moves!r}")
         if self.nested not in (True, False, ALWAYS):
             raise ValueError(f"nested must be True, False or {ALWAYS!r}, not {self.nested!r}")
         if self.degree_corrected not in (True, False, None):
@@ -71,6 +75,11 @@ class Question:
             )
         if self.n_blocks is not None and problem.observed.kinds is not None:
             raise GraphError(f"sbm: n_blocks and constraint {constraint!r} cannot be met together")
+        if self.moves != GREEDY and (found := chosen_engine(self.engine, problem, self.nested)) != "dense":
+            raise GraphError(
+                f"sbm: moves {self.moves!r} are of the dense engine, and this graph is searched by {found!r}; use "
+                f"moves={GREEDY!r} or, where it serves, engine='dense'"
+            )
         if self.structure in STRUCTURES and (reason := STRUCTURES[self.structure].refusal(problem)):
             raise GraphError(f"sbm: structure {self.structure!r} does not serve this graph: {reason}")
 

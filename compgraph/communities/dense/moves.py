@@ -37,19 +37,42 @@ class Moves:
 
     def best(self, vacate: bool = True) -> tuple[Floats, Integers]:
         """The best other block of each node, and what moving there changes; nats [n], blocks [n]."""
-        labels, n_blocks = self._partition.labels, self._partition.n_blocks
+        labels = self._partition.labels
         n = len(labels)
-        if n_blocks == 1:
+        if self._partition.n_blocks == 1:
             return np.full(n, np.inf), np.zeros(n, np.int64)
-        width = min(n_blocks - 1, PROMISING if n * n_blocks * n_blocks > EVALUATED else n_blocks)
-        nodes = np.repeat(np.arange(n), width)
-        blocks = self._candidates(width).ravel()
-        changes = self.of_nodes(nodes, blocks).reshape(n, width)
+        rows = np.arange(n)
+        changes, blocks = self._tried(rows)
         if not vacate:
             changes[self._sizes[labels] == 1] = np.inf
         at = changes.argmin(axis=1)
-        rows = np.arange(n)
-        return changes[rows, at], blocks.reshape(n, width)[rows, at]
+        return changes[rows, at], blocks[rows, at]
+
+    def drawn(self, nodes: Integers, temperature: float, rng: np.random.Generator) -> Integers:
+        """A block for each of some nodes by a heat bath, int64 [nodes]; of several blocks.
+
+        Parameters
+        ----------
+        nodes
+            Which nodes, int64.
+        temperature
+            Nats: a block that changes the length by d, its own by 0, has weight exp(-d / temperature).
+        """
+        changes, blocks = self._tried(nodes)
+        own = self._partition.labels[nodes]
+        changes = np.concatenate([np.zeros((len(nodes), 1)), changes], axis=1)
+        blocks = np.concatenate([own[:, None], blocks], axis=1)
+        # The largest of logarithms of weights with Gumbel noise is drawn by the weights.
+        at = (rng.gumbel(size=changes.shape) - changes / temperature).argmax(axis=1)
+        found: Integers = blocks[np.arange(len(nodes)), at]
+        return found
+
+    def _tried(self, nodes: Integers) -> tuple[Floats, Integers]:
+        """Other blocks worth a try for some nodes, and what moving there changes, [nodes, width] each."""
+        n, n_blocks = len(self._partition.labels), self._partition.n_blocks
+        width = min(n_blocks - 1, PROMISING if n * n_blocks * n_blocks > EVALUATED else n_blocks)
+        blocks = self._candidates(width)[nodes]
+        return self.of_nodes(np.repeat(nodes, width), blocks.ravel()).reshape(-1, width), blocks
 
     def _candidates(self, width: int) -> Integers:
         """Blocks worth a try, int64 [n, width]: all others, or those that the linearised length prefers."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compgraph.communities.agreement import canonical
+from compgraph.communities.dense.annealing import ANNEALED, GREEDY, ROUNDS, annealed
 from compgraph.communities.dense.description import Description, Partitioned
 from compgraph.communities.dense.graph import DenseGraph, Labels
 from compgraph.communities.dense.moves import Moves
@@ -54,12 +55,15 @@ class DenseSearch:
         Whether nodes have degrees of their own.
     effort
         Multiplies rounds of moves.
+    moves
+        `greedy`: nodes move where it gains. `annealed`: from the best partition found so, they move uphill too
+        (`annealing.annealed`), and greedily again; the shorter of the two is kept.
     """
 
-    def __init__(self, graph: DenseGraph, degree_corrected: bool, effort: int = 1) -> None:
+    def __init__(self, graph: DenseGraph, degree_corrected: bool, effort: int = 1, moves: str = GREEDY) -> None:
         self.graph = graph
         self.description = Description(graph, degree_corrected)
-        self._effort = effort
+        self._effort, self._moves = effort, moves
 
     def length(self, labels: Labels) -> float:
         """Description length to report, nats."""
@@ -82,8 +86,8 @@ class DenseSearch:
         starts = [clustered(points, self._start_blocks(n_blocks, seed, k), seed) for k, seed in enumerate(seeds)]
         partitions = Partitioned.of_all(self.graph, starts)
         if n_blocks is not None:
-            return [self._fixed(partitions.pop(0), n_blocks) for _ in seeds]
-        return [self._run(partitions.pop(0), self._few(points, seed)) for seed in seeds]
+            return [self._fixed(partitions.pop(0), n_blocks, seed) for seed in seeds]
+        return [self._run(partitions.pop(0), self._few(points, seed), seed) for seed in seeds]
 
     def _few(self, points: Floats, seed: int) -> list[Labels]:
         """Starts with few blocks, for small graphs: there, merging down from many often ends in a poor partition."""
@@ -98,19 +102,26 @@ class DenseSearch:
         factor = (1.0, 0.7, 1.4)[run % 3]
         return min(max(int(usual * factor), n_blocks or 2, 2), n)
 
-    def _run(self, start: Partitioned, others: list[Labels]) -> Found:
+    def _run(self, start: Partitioned, others: list[Labels], seed: int) -> Found:
         whole = np.zeros(self.graph.n_nodes, np.int32)
         ends = [self._polished(self._descend(self.moved(start)))]
         ends += [self._polished(Partitioned.of(self.graph, labels)) for labels in others]
         best = min([Partitioned.of(self.graph, whole), *ends], key=self._nats)
-        labels = canonical(best.labels)
+        labels = canonical(self._reheated(best, seed).labels)
         return Found(labels, self.length(labels))
 
-    def polished(self, labels: Labels) -> Found:
-        """From a partition found elsewhere, downhill by moves, merges and splits."""
-        partition = self._polished(Partitioned.of(self.graph, canonical(labels)))
+    def polished(self, labels: Labels, seed: int = 0) -> Found:
+        """From a partition found elsewhere, by moves, merges and splits; the seed is that of annealed moves."""
+        partition = self._reheated(self._polished(Partitioned.of(self.graph, canonical(labels))), seed)
         found = canonical(partition.labels)
         return Found(found, self.length(found))
+
+    def _reheated(self, best: Partitioned, seed: int) -> Partitioned:
+        """The better of a partition and what annealing and then downhill steps make of it, if moves are annealed."""
+        if self._moves != ANNEALED:
+            return best
+        other = self._polished(annealed(self.description, best, seed, ROUNDS * self._effort))
+        return min(best, other, key=self._nats)
 
     # ---- moves of nodes ------------------------------------------------------------------------------------
 
@@ -267,7 +278,7 @@ class DenseSearch:
 
     # ---- a given number of blocks --------------------------------------------------------------------------
 
-    def _fixed(self, start: Partitioned, n_blocks: int) -> Found:
+    def _fixed(self, start: Partitioned, n_blocks: int, seed: int) -> Found:
         partition = start
         while partition.n_blocks > n_blocks:
             merges = partition.n_blocks - max(n_blocks, int(partition.n_blocks * SHRINK))
@@ -276,6 +287,9 @@ class DenseSearch:
         while partition.n_blocks < n_blocks:
             partition = self._halves_of_largest(partition)
         partition = self.moved(partition, vacate=False)
+        if self._moves == ANNEALED:
+            other = annealed(self.description, partition, seed, ROUNDS * self._effort, vacate=False)
+            partition = min(partition, self.moved(other, vacate=False), key=self._nats)
         labels = canonical(partition.labels)
         return Found(labels, self.length(labels))
 

@@ -109,7 +109,8 @@ def effective_connectivity(
         Every edge the architecture allows, weight in units of the metric, with the column `stderr`: the
         standard error of the mean over examples. With `keep`, `keep_overall` or `matrix` the strongest edges only
         (`compgraph.connectivity.effective.large`). The attribute `passes` counts the forward and backward passes of
-        each example that were really made, parts of passes as fractions.
+        each example that were really made, parts of passes as fractions; `model` is the digest of the network, where it
+        has one.
 
     Raises
     ------
@@ -153,6 +154,8 @@ def effective_connectivity(
     with measured(method, setting) as passes:
         graph: ComputationalGraph = load(entry)(setting, **options)
     graph.attributes.setdefault("passes", passes.per_example(int(pairs.n)))
+    if net.digest:
+        graph.attributes["model"] = net.digest
     return graph
 
 

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from compgraph.catalogue import EFFECTIVE, Entry, only_clean
 from compgraph.connectivity.effective.setting import Setting
-from compgraph.data.batches import Batch, batch_of
+from compgraph.data.batches import Batch
+from compgraph.data.fit import check_data, check_metric
 from compgraph.errors import DataError, ModelError
-from compgraph.metrics import describe, get_metric, needs_reference
+from compgraph.metrics import get_metric, needs_reference
 from compgraph.models.network import Network
 from compgraph.models.transformer import Transformer
 
@@ -68,63 +68,9 @@ def check_question(setting: Setting, entry: Entry) -> None:
         the network does not have; prompts longer than it can read; a metric without what it compares with, or one that
         does not give a number an example.
     """
-    net, pairs = setting.net, setting.pairs
-    _check_inputs(net, pairs)
-    _check_ids(net, pairs)
+    check_data(setting.net, setting.pairs)
     if entry.reads_metric:
-        _check_metric(setting, entry)
-
-
-def _check_inputs(net: Network, pairs: Any) -> None:
-    tokens = pairs.clean.ndim == 2 and np.issubdtype(pairs.clean.dtype, np.integer)
-    if tokens != (net.kind == "transformer"):
-        wanted = "token ids [n, t]" if net.kind == "transformer" else "images"
-        raise DataError(f"a {net.kind} network reads {wanted}; the data are {pairs.clean.dtype} {pairs.clean.shape}")
-    corrupted = getattr(pairs, "corrupted", None)
-    if corrupted is not None and corrupted.shape != pairs.clean.shape:
-        raise DataError(
-            f"corrupted has shape {list(corrupted.shape)} and clean {list(pairs.clean.shape)}; a counterfactual must "
-            "be as long as its clean input"
-        )
-    if isinstance(net, Transformer) and net.weights.positions is not None:
-        lengths = np.full(pairs.n, pairs.clean.shape[1]) if pairs.mask is None else pairs.mask.sum(1)
-        longest, known = int(lengths.argmax()), len(net.weights.positions)
-        if lengths[longest] > known:
-            raise DataError(
-                f"example {str(pairs.ids[longest])!r} has {int(lengths[longest])} tokens; this network reads at most "
-                f"{known}"
-            )
-
-
-def _check_ids(net: Network, pairs: Any) -> None:
-    known = net.architecture.site("logits").n_units
-    names = ("clean", "corrupted") if net.kind == "transformer" else ()
-    for name in (*names, "answers", "distractors"):
-        values = getattr(pairs, name, None)
-        if values is None:
-            continue
-        low = 0 if name in names else -1  # answers are padded with -1
-        strange = ((values >= known) | (values < low)).any(axis=1)
-        if strange.any():
-            row = int(strange.argmax())
-            value = next(int(v) for v in values[row] if not low <= v < known)
-            raise DataError(
-                f"example {str(pairs.ids[row])!r}: {name} holds {value}; this network's ids are 0 to {known - 1}"
-            )
-
-
-def _check_metric(setting: Setting, entry: Entry) -> None:
-    """Try the metric on the logits of no information, which costs nothing."""
-    net, name = setting.net, setting.metric
-    metric = get_metric(name, differentiable=entry.uses_gradient)
-    batch = batch_of(net, setting.pairs, np.arange(min(2, setting.pairs.n)))
-    logits = torch.zeros(len(batch), net.architecture.site("logits").n_units, dtype=net.dtype, device=net.device)
-    targets = replace(batch.targets, reference=logits) if describe(name).needs_reference else batch.targets
-    with torch.no_grad():
-        value = metric(logits, targets)
-    shape = list(getattr(value, "shape", ()))
-    if shape != [len(batch)]:
-        raise DataError(f"metric {name!r} gives {shape} for {len(batch)} examples; one number an example is needed")
+        check_metric(setting.net, setting.pairs, setting.metric, differentiable=entry.uses_gradient)
 
 
 # ---------------------------------------------------------------- afterwards

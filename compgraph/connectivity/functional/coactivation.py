@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from compgraph.connectivity.functional.memory import BYTES_PER_EDGE, check_bytes
 from compgraph.connectivity.functional.pairs import graph_of_pairs, judged
 from compgraph.connectivity.functional.setting import Prepared, Setting
 from compgraph.connectivity.functional.signals import Matrix
@@ -25,6 +26,8 @@ from compgraph.partition import DEAD
 
 UNSERVED = {"confounds": (), "winsorise": 0.0, "part": "total"}
 """Choices that would make numbers of what is either on or off."""
+
+ADVICE = "use a larger `active_above`, a coarser partition, or fewer sites at a time (`sites`)"
 
 
 def compute(
@@ -50,7 +53,8 @@ def compute(
     Raises
     ------
     DataError
-        Choices that have no meaning here; fewer than two nodes that are sometimes active and sometimes not.
+        Choices that have no meaning here; fewer than two nodes that are sometimes active and sometimes not; more pairs
+        that are active together than fit into memory.
     """
     for name, plain in UNSERVED.items():
         if getattr(setting, name) not in (plain, list(plain) if isinstance(plain, tuple) else plain):
@@ -118,6 +122,8 @@ class Counts:
         for chunk in self._active(prepared, above):
             self.single += np.asarray(chunk.sum(axis=0)).ravel()
             self.joint = self.joint + chunk.T @ chunk
+            pairs = int(self.joint.nnz) // 2
+            check_bytes(pairs * BYTES_PER_EDGE, f"{pairs:,} pairs of nodes that are active together need", ADVICE)
             first = done - held.shape[0]
             done += chunk.shape[0]
             if lags:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compgraph.connectivity.functional.memory import check_bytes
 from compgraph.connectivity.functional.moments import SILENT
 from compgraph.connectivity.functional.pairs import graph_of_pairs, judged, upper
 from compgraph.connectivity.functional.recordings import Pool, Recording
@@ -17,7 +18,6 @@ from compgraph.connectivity.functional.signals import Matrix
 from compgraph.connectivity.functional.significance import ALMOST_ONE
 from compgraph.errors import DataError
 from compgraph.graph import ComputationalGraph
-from compgraph.memory import available_memory
 from compgraph.partition import Partition
 from compgraph.progress import track
 
@@ -91,12 +91,8 @@ def compute(
     setting = replace(setting, buffers=[*first, *Pool.of(against).buffers])
     prepared = setting.prepare()
     signals = prepared.signals
-    needed, free = 3 * signals.n_rows * len(signals.nodes) * 8, available_memory()
-    if free is not None and needed > free:
-        raise DataError(
-            f"functional: permuting the signals of {len(signals.nodes)} nodes over {signals.n_rows} rows needs about "
-            f"{needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; use a coarser partition or fewer sites"
-        )
+    what = f"permuting the signals of {len(signals.nodes)} nodes over {signals.n_rows} rows needs"
+    check_bytes(3 * signals.n_rows * len(signals.nodes) * 8, what, "use a coarser partition or fewer sites")
     values = signals.all()
     in_first = signals.pool.column("buffer")[signals.row_numbers] < len(first)
     _, item = np.unique(prepared.item, return_inverse=True)

@@ -18,8 +18,20 @@ from compgraph.multiple_testing import adjust
 
 def upper(n: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """All pairs i < j of n, row by row."""
-    source, target = np.nonzero(np.triu(np.ones((n, n), dtype=bool), 1))
-    return source.astype(np.int32), target.astype(np.int32)
+    number = np.arange(n, dtype=np.int32)
+    every = np.broadcast_to(number, (n, n))
+    return np.repeat(number, n - 1 - number), every[_above(n)]
+
+
+def upper_values(matrix: Matrix) -> Matrix:
+    """Entries of a square matrix at the pairs of `upper`."""
+    values: Matrix = matrix[_above(len(matrix))]
+    return values
+
+
+def _above(n: int) -> npt.NDArray[np.bool_]:
+    """Entries above the diagonal of a square, by a mask: half the time of their indices."""
+    return np.triu(np.ones((n, n), dtype=bool), 1)
 
 
 def graph_of_moments(
@@ -46,13 +58,13 @@ def graph_of_moments(
     """
     about = {"heavy_tailed_units": moments.heavy} | dict(attributes or {})
     source, target = upper(len(weight))
+    values = upper_values(weight)
     columns: dict[str, Matrix] = {}
     if r is not None and moments.prepared.setting.samples != "none":
-        columns, tests = _tests(moments, r[source, target], source, target, controlled)
+        correlations = values if r is weight else upper_values(r)
+        columns, tests = _tests(moments, correlations, source, target, controlled)
         about |= tests
-    return graph_of_pairs(
-        moments.prepared, method, moments.nodes, source, target, weight[source, target], columns, about
-    )
+    return graph_of_pairs(moments.prepared, method, moments.nodes, source, target, values, columns, about)
 
 
 def graph_of_matrix(
@@ -64,7 +76,7 @@ def graph_of_matrix(
 ) -> ComputationalGraph:
     """Graph of a matrix [m, m] over nodes of the partition, without tests."""
     source, target = upper(len(nodes))
-    return graph_of_pairs(prepared, method, nodes, source, target, weight[source, target], {}, attributes)
+    return graph_of_pairs(prepared, method, nodes, source, target, upper_values(weight), {}, attributes)
 
 
 def graph_of_pairs(

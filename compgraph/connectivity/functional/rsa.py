@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial.distance import pdist
 from scipy.stats import rankdata
 
+from compgraph.connectivity.functional.memory import check_bytes
 from compgraph.connectivity.functional.pairs import graph_of_pairs, judged, upper
 from compgraph.connectivity.functional.setting import Prepared, Setting, means_of
 from compgraph.connectivity.functional.signals import Matrix
@@ -43,9 +44,11 @@ def compute(
     Raises
     ------
     DataError
-        Fewer than four conditions; too few units for correlation distance.
+        Fewer than four conditions; too few units for correlation distance; patterns and distances that do not fit into
+        memory.
     """
     prepared = setting.prepare(standardise=False, units=True)
+    _check_memory(prepared, conditions, most)
     patterns = _patterns(prepared, conditions, most, seed)
     nodes, distances = _distances(prepared, patterns, distance)
     ranks = np.stack([rankdata(row) for row in distances])
@@ -65,6 +68,16 @@ def compute(
         columns = {"p": p, "p_adjusted": adjusted}
         about |= {"permutations": permutations} | found
     return graph_of_pairs(prepared, "rsa", nodes, source, target, values, columns, about)
+
+
+def _check_memory(prepared: Prepared, conditions: str, most: int) -> None:
+    """Refuse more patterns, distances and their ranks than there is memory for."""
+    signals = prepared.signals
+    n = len(np.unique(signals.pool.column(conditions)[signals.row_numbers].astype(str)))
+    used, nodes = min(n, most), len(np.unique(signals.nodes))
+    needed = 8 * (2 * n * len(signals.nodes) + 3 * nodes * used * (used - 1) // 2 + 3 * nodes**2)
+    what = f"rsa of {nodes} nodes over {used} values of {conditions!r} needs"
+    check_bytes(needed, what, "use a coarser partition, fewer sites at a time (`sites`), or a smaller `most`")
 
 
 def _patterns(prepared: Prepared, conditions: str, most: int, seed: int) -> Matrix:

@@ -45,17 +45,20 @@ class JointMoments:
         rows = len(block)
         if rows == 0:
             return
-        if self._centred is None or len(self._centred) < rows:
-            self._centred = np.empty(block.shape)  # kept: fresh memory costs as much as the subtraction
+        if self._centred is None or len(self._centred) <= rows:
+            # Kept: fresh memory costs as much as the subtraction.
+            self._centred = np.empty((rows + 1, block.shape[1]))
         mean = block.mean(axis=0)
-        self._add_products(np.subtract(block, mean, out=self._centred[:rows]), 1.0)
-        self._shift(rows, mean)
+        np.subtract(block, mean, out=self._centred[:rows])
+        # The shift as one more row: a product of its own would go through all sums once more.
+        self._centred[rows] = self._shift(rows, mean)
+        self._add_products(self._centred[: rows + 1])
 
     def merge(self, other: JointMoments) -> None:
         """Add what another pass has seen (of other rows, same signals)."""
         if other.count:
             self._upper += other._upper
-            self._shift(other.count, other.mean)
+            self._add_products(self._shift(other.count, other.mean)[None])
 
     @property
     def upper(self) -> Matrix:
@@ -76,20 +79,20 @@ class JointMoments:
         whole /= max(self.count, 1)
         return whole
 
-    def _shift(self, rows: int, mean: Matrix) -> None:
-        """Count rows, and move the centre to the joint mean."""
+    def _shift(self, rows: int, mean: Matrix) -> Matrix:
+        """Count rows, and move the centre to the joint mean: the vector whose square this adds to the moments."""
         total = self.count + rows
         gap = mean - self.mean
-        if self.count:
-            self._add_products(gap[None, :], self.count * rows / total)
+        added: Matrix = gap * (self.count * rows / total) ** 0.5
         self.mean = self.mean + gap * (rows / total)
         self.count = total
+        return added
 
-    def _add_products(self, rows: Matrix, scale: float) -> None:
+    def _add_products(self, rows: Matrix) -> None:
         from scipy.linalg.blas import dsyrk
 
         # In place: `_upper` is in Fortran order, which BLAS overwrites without a copy.
-        dsyrk(scale, np.ascontiguousarray(rows).T, beta=1.0, c=self._upper, lower=0, overwrite_c=1)
+        dsyrk(1.0, rows.T, beta=1.0, c=self._upper, lower=0, overwrite_c=1)
 
 
 class LaggedRows:

@@ -10,12 +10,12 @@ which takes on exactly the factor a: w_ji s_i / s_j is the same for all networks
 unit behind a pooling has the mean square over its window. Biases are left out: they are not connections. Batch norms
 are folded into the weights when a network is made.
 
-The null is that of `chain_null`.
+The null is that of `chain_null`, or on request that of `chain_permutation`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 from compgraph.connectivity.structural.chain_null import Rows, judged, rescaled_rows, scales_of, spectra_of, with_rows
-from compgraph.connectivity.structural.edges import Columns, with_columns
+from compgraph.connectivity.structural.chain_permutation import permutation_null
+from compgraph.connectivity.structural.edges import Columns, check_size, with_columns
 from compgraph.connectivity.structural.null import Draws
 from compgraph.connectivity.structural.squared_stage import SquaredStage
 from compgraph.errors import GraphError, ModelError
@@ -40,6 +41,9 @@ BATCH_UNITS = 2**22
 TargetWeights = Callable[[SquaredStage], Tensor]
 """What a unit's squared scale counts by, [n_units]: the sum over a part's units is the squared weight of an edge."""
 
+Weigh = Callable[[Sequence[SquaredStage]], Mapping[str, TargetWeights]]
+"""Site -> what its units count by, in the network of these stages."""
+
 
 def squared_stages(net: Sequential) -> list[SquaredStage]:
     """All stages of a chain, with the scales of what they read."""
@@ -51,22 +55,25 @@ def squared_stages(net: Sequential) -> list[SquaredStage]:
     return found
 
 
-def check(net: Sequential, partition: Partition, method: str, rotated: int) -> None:
+def check(net: Sequential, partition: Partition, method: str, rotated: int, permuted: int) -> None:
     """Refuse other networks and partitions, and a null of one draw."""
     if net.kind != "sequential":
         raise ModelError(f"{method} is for sequential networks, not for a {net.kind} ({net.family}); use 'composition'")
     partition.check(net)
-    if rotated < 0 or rotated == 1:
-        raise GraphError(f"{method}: rotated is {rotated}; it must be 0, or at least 2 for a variance")
+    check_size(net, partition, "use channels, or a coarser partition")
+    for name, draws in (("rotated", rotated), ("permuted", permuted)):
+        if draws < 0 or draws == 1:
+            raise GraphError(f"{method}: {name} is {draws}; it must be 0, or at least 2 for a variance")
 
 
 def chain_graph(
     net: Sequential,
     partition: Partition,
     stages: list[SquaredStage],
-    weights: Mapping[str, TargetWeights],
+    weigh: Weigh,
     *,
     rotated: int,
+    permuted: int,
     seed: int,
     attributes: Mapping[str, Any],
 ) -> ComputationalGraph:
@@ -74,27 +81,55 @@ def chain_graph(
 
     Parameters
     ----------
-    weights
-        Of the units of each site.
-    rotated, seed
-        Draws of the null.
+    weigh
+        What units count by.
+    rotated, permuted, seed
+        Draws of the null, and which it is (`permuted` goes first).
     attributes
-        Of the graph; the number of units without input is added where there are any.
+        Of the graph; the null and, where there are any, the number of units without input are added.
     """
-    pieces: dict[str, Columns] = {}
-    orphans: dict[str, int] = {}
-    for number, one in enumerate(stages):
-        site = one.stage.site
-        if unreached := int((one.total == 0).sum()):
-            orphans[site] = unreached
-        if site in partition.labels and one.stage.source in partition.labels:
-            below = rescaled_rows(net.reader(stages[number - 1].stage.site), stages[number - 1]) if number else None
-            pieces[site] = _columns(net, one, below, weights[site], partition, rotated, [seed, number])
-    names = ("weight", "z", "p") if rotated else ("weight",)
+    orphans = {one.stage.site: int((one.total == 0).sum()) for one in stages}
+    if permuted:
+        pieces = permutation_null(stages, lambda some: _squares(some, weigh, partition), partition, permuted, seed)
+    else:
+        pieces = _rotation_null(net, stages, weigh(stages), partition, rotated, seed)
+    null = {"null": "permutation" if permuted else "rotation"} if permuted or rotated else {}
+    names = ("weight", "z", "p") if null else ("weight",)
     order = [site for site in partition.sites if site in pieces]
     columns = {name: np.concatenate([np.zeros(0), *(pieces[site][name].ravel() for site in order)]) for name in names}
     graph = ComputationalGraph.from_architecture(net, partition, kind="structural")
-    return with_columns(graph, columns, {**attributes, "units_without_input": orphans})
+    unreached = {site: n for site, n in orphans.items() if n}
+    return with_columns(graph, columns, {**attributes, **null, "units_without_input": unreached})
+
+
+def _joined(stages: Sequence[SquaredStage], partition: Partition) -> list[int]:
+    """Numbers of the stages whose ends both have nodes."""
+    known = partition.labels
+    return [k for k, one in enumerate(stages) if one.stage.site in known and one.stage.source in known]
+
+
+def _squares(stages: Sequence[SquaredStage], weigh: Weigh, partition: Partition) -> dict[str, npt.NDArray[np.float64]]:
+    """Site -> squared weights of the edges into it [targets, sources]."""
+    weights = weigh(stages)
+    some = [stages[number] for number in _joined(stages, partition)]
+    return {one.stage.site: part_sums(one, weights[one.stage.site](one), partition) for one in some}
+
+
+def _rotation_null(
+    net: Sequential,
+    stages: list[SquaredStage],
+    weights: Mapping[str, TargetWeights],
+    partition: Partition,
+    rotated: int,
+    seed: int,
+) -> dict[str, Columns]:
+    """Site -> weights and, if rotations are drawn, z and p of the edges into it."""
+    pieces = {}
+    for number in _joined(stages, partition):
+        one = stages[number]
+        below = rescaled_rows(net.reader(stages[number - 1].stage.site), stages[number - 1]) if number else None
+        pieces[one.stage.site] = _columns(net, one, below, weights[one.stage.site], partition, rotated, [seed, number])
+    return pieces
 
 
 def _columns(

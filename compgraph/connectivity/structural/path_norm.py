@@ -13,25 +13,28 @@ their windows, as for `weight-norm`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from compgraph.connectivity.structural.chains import chain_graph, check, squared_stages
+from compgraph.connectivity.structural.chains import TargetWeights, chain_graph, check, squared_stages
 from compgraph.connectivity.structural.squared_stage import SquaredStage
 from compgraph.graph import ComputationalGraph
 from compgraph.models.sequential import Sequential
 from compgraph.partition import Partition
 
 
-def compute(net: Sequential, partition: Partition, *, rotated: int = 20, seed: int = 0) -> ComputationalGraph:
+def compute(
+    net: Sequential, partition: Partition, *, rotated: int = 20, permuted: int = 0, seed: int = 0
+) -> ComputationalGraph:
     """Roots of the shares of the squared path norm.
 
     Parameters
     ----------
-    net, partition, rotated, seed
-        As for `weight-norm`. The null turns the weights of one layer at a time.
+    net, partition, rotated, permuted, seed
+        As for `weight-norm`. Rotations turn the weights of one layer at a time, permutations move those of all.
 
     Returns
     -------
@@ -43,24 +46,33 @@ def compute(net: Sequential, partition: Partition, *, rotated: int = 20, seed: i
     ModelError
         If the network is not sequential.
     GraphError
-        If the partition is of another network; fewer than 0 rotations, or a single one.
+        If the partition is of another network; fewer than 0 draws, or a single one.
+    DataError
+        If the edges do not fit into memory.
     """
-    check(net, partition, "path-norm", rotated)
+    check(net, partition, "path-norm", rotated, permuted)
     stages = squared_stages(net)
-    behind, norm = {}, float(stages[-1].total.sum().sqrt())
-    onward = torch.ones_like(stages[-1].total)
-    for one in reversed(stages):
-        behind[one.stage.site] = onward
-        onward = one.back(onward)
+    norm = float(stages[-1].total.sum().sqrt())
     return chain_graph(
         net,
         partition,
         stages,
-        {site: partial(_weights, onward=t) for site, t in behind.items()},
+        _weigh,
         rotated=rotated,
+        permuted=permuted,
         seed=seed,
         attributes={"method": "path-norm", "path_norm": norm},
     )
+
+
+def _weigh(stages: Sequence[SquaredStage]) -> Mapping[str, TargetWeights]:
+    """By the paths from there to the outputs."""
+    found: dict[str, TargetWeights] = {}
+    onward = torch.ones_like(stages[-1].total)
+    for one in reversed(stages):
+        found[one.stage.site] = partial(_weights, onward=onward)
+        onward = one.back(onward)
+    return found
 
 
 def _weights(one: SquaredStage, *, onward: Tensor) -> Tensor:

@@ -13,17 +13,21 @@ With other activations than ReLU the numbers are defined, but the symmetry is no
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
-from compgraph.connectivity.structural.chains import chain_graph, check, squared_stages
+from compgraph.connectivity.structural.chains import TargetWeights, chain_graph, check, squared_stages
 from compgraph.connectivity.structural.squared_stage import SquaredStage
 from compgraph.graph import ComputationalGraph
 from compgraph.models.sequential import Sequential
 from compgraph.partition import Partition
 
 
-def compute(net: Sequential, partition: Partition, *, rotated: int = 20, seed: int = 0) -> ComputationalGraph:
+def compute(
+    net: Sequential, partition: Partition, *, rotated: int = 20, permuted: int = 0, seed: int = 0
+) -> ComputationalGraph:
     """Scale-free weight norms between the parts of neighbouring sites.
 
     Parameters
@@ -35,14 +39,16 @@ def compute(net: Sequential, partition: Partition, *, rotated: int = 20, seed: i
     rotated
         Rotations drawn where the null has no exact moments (`chain_null`): parts that divide channels of a convolution;
         0 for no null.
+    permuted
+        Permutations of every layer's weights, which then are the null (`chain_permutation`); 0 for rotations.
     seed
-        Of these rotations.
+        Of these draws.
 
     Returns
     -------
     ComputationalGraph
         Directed, kind `structural`, edges in the canonical order; weights in [0, 1]. With a null the columns `z` and
-        `p` of the squared weight, and `p_adjusted`; NaN where it cannot vary. Attributes: `method`, and
+        `p` of the squared weight, and `p_adjusted`; NaN where it cannot vary. Attributes: `method`, `null`, and
         `units_without_input` (site -> number of units with no weight into them, whose shares are 0).
 
     Raises
@@ -50,9 +56,11 @@ def compute(net: Sequential, partition: Partition, *, rotated: int = 20, seed: i
     ModelError
         If the network is not sequential.
     GraphError
-        If the partition is of another network; fewer than 0 rotations, or a single one.
+        If the partition is of another network; fewer than 0 draws, or a single one.
+    DataError
+        If the edges do not fit into memory.
     """
-    check(net, partition, "weight-norm", rotated)
+    check(net, partition, "weight-norm", rotated, permuted)
 
     def weights(one: SquaredStage) -> Tensor:
         """1 / s_j² over the number of units of j's part."""
@@ -61,12 +69,16 @@ def compute(net: Sequential, partition: Partition, *, rotated: int = 20, seed: i
         total = one.total
         return torch.where(total > 0, 1 / total, 0.0) / sizes[label.clamp(min=0)]
 
+    def weigh(stages: Sequence[SquaredStage]) -> Mapping[str, TargetWeights]:
+        return {one.stage.site: weights for one in stages}
+
     return chain_graph(
         net,
         partition,
         squared_stages(net),
-        {stage.site: weights for stage in net.stages if stage.site in partition.labels},
+        weigh,
         rotated=rotated,
+        permuted=permuted,
         seed=seed,
         attributes={"method": "weight-norm"},
     )

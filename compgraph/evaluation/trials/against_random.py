@@ -18,6 +18,7 @@ from compgraph.granularity import match_rules
 from compgraph.graph import ComputationalGraph
 from compgraph.partition import Partition
 from compgraph.progress import track
+from compgraph.rois.signals import n_regions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,11 +73,11 @@ def run(
 def _random(given: Given, sites: Sequence[str] | None, n: int, seed: int) -> list[Partition]:
     """Partitions into random nodes; none where shuffling units would change nothing."""
     partition = given.partition
-    several = [site for site in partition.sites if partition.n_parts(site) > 1]
+    several = [site for site in partition.sites if n_regions(partition, site) > 1]
     if sites is not None:
         matched = match_rules(given.net.architecture, dict.fromkeys(sites))
         several = [site for site in several if site in matched]
-    mixed = [site for site in several if partition.part_sizes(site).max() > 1]
+    mixed = [site for site in several if partition.part_sizes(site)[: n_regions(partition, site)].max() > 1]
     return [random_partition(partition, mixed, seed + draw) for draw in range(n)] if mixed else []
 
 

@@ -10,6 +10,7 @@ from compgraph.errors import DataError
 from compgraph.evaluation.class_ablation import Order, Rank, class_ablation, random_partition
 from compgraph.evaluation.trials.trial import Given, Outcome
 from compgraph.partition import Partition
+from compgraph.rois.signals import n_regions
 
 STATED = 0.1
 """The share of regions that the verdict is about."""
@@ -63,6 +64,6 @@ def _random(partitions: Mapping[str, Partition], n: int, seed: int) -> dict[str,
 
 
 def _sizes(partition: Partition) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Sizes of the parts of every site that has several."""
-    counts = {site: np.bincount(labels[labels >= 0]) for site, labels in partition.labels.items()}
+    """Sizes of the regions of every site that has several."""
+    counts = {site: partition.part_sizes(site)[: n_regions(partition, site)] for site in partition.sites}
     return tuple((site, tuple(sorted(sizes.tolist()))) for site, sizes in counts.items() if len(sizes) > 1)

@@ -20,6 +20,7 @@ from compgraph.evaluation.separability import task_separability
 from compgraph.evaluation.trials.block_ablation import BOUNDED
 from compgraph.evaluation.trials.trial import Given, Outcome
 from compgraph.partition import Partition
+from compgraph.rois.signals import n_regions
 
 
 def run(
@@ -69,11 +70,12 @@ def run(
 
 
 def _regions(partition: Partition, sites: Sequence[str]) -> Labels:
-    """The number of every node at one of some sites, by itself; -1 for all other nodes."""
+    """The number of every region at one of some sites, by itself; -1 for all other nodes."""
     labels = np.full(partition.n_nodes, NONE)
     for site in sites:
-        nodes = partition.node_slice(site)
-        labels[nodes] = np.arange(nodes.start, nodes.stop)
+        first = partition.node_slice(site).start
+        regions = np.arange(first, first + n_regions(partition, site))
+        labels[regions] = regions
     inside = labels != NONE
     labels[inside] = np.arange(inside.sum())
     return labels

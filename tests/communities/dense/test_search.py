@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from compgraph.communities import adjusted_rand
+from compgraph.communities.dense import annealing
 from compgraph.communities.dense.description import Partitioned
 from compgraph.communities.dense.graph import DenseGraph
+from compgraph.communities.dense.moves import Moves
 from compgraph.communities.dense.search import DenseSearch
 from tests.communities.dense.graphs import planted
 
@@ -83,3 +85,40 @@ def test_moves_never_lengthen_the_description() -> None:
     search = DenseSearch(dense(weights), False)
     start = Partitioned.of(search.graph, (np.random.default_rng(0).integers(5, size=60)).astype(np.int32))
     assert search.description.length(search.moved(start)) < search.description.length(start)
+
+
+def test_annealed_moves_are_at_least_as_good_from_bad_starts() -> None:
+    gains = []
+    for seed in range(4):
+        weights, _ = planted(200, 4, 0.25, seed)
+        greedy, annealed = (DenseSearch(dense(weights), False, moves=moves) for moves in ("greedy", "annealed"))
+        drawn = np.random.default_rng(seed).integers(4, size=200).astype(np.int32)
+        for start in (drawn, np.zeros(200, np.int32)):
+            found = annealed.polished(start, seed)
+            gains.append(greedy.polished(start).length - found.length)
+            assert np.array_equal(found.labels, annealed.polished(start, seed).labels)
+    assert min(gains) > -1e-6 and max(gains) > 1
+
+
+def test_annealing_finds_planted_groups_from_random_labels() -> None:
+    weights, labels = planted(120, 3, 1.0, seed=3)
+    search = DenseSearch(dense(weights), False)
+    start = Partitioned.of(search.graph, np.random.default_rng(3).integers(3, size=120).astype(np.int32))
+    assert adjusted_rand(search.moved(start, vacate=False).labels, labels) < 0.9  # moves that gain get stuck
+    found = annealing.annealed(search.description, start, seed=0, vacate=False)
+    assert adjusted_rand(found.labels, labels) == 1
+
+
+def test_a_heat_bath_draws_by_the_weights() -> None:
+    weights, _ = planted(30, 3, 0.3, seed=1)
+    search = DenseSearch(dense(weights), False)
+    partition = Partitioned.of(search.graph, np.arange(30, dtype=np.int32) % 3)
+    rng, node, temperature = np.random.default_rng(0), 4, 2.0
+    expected = np.empty(3)
+    for block in range(3):
+        labels = partition.labels.copy()
+        labels[node] = block
+        expected[block] = -search.length(labels) / temperature
+    expected = np.exp(expected - expected.max())
+    draws = Moves(search.description, partition).drawn(np.full(4000, node), temperature, rng)
+    np.testing.assert_allclose(np.bincount(draws, minlength=3) / 4000, expected / expected.sum(), atol=0.03)

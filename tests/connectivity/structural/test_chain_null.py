@@ -53,7 +53,7 @@ def test_nominal_share_in_every_layer_of_narrow_random_networks() -> None:
 @pytest.mark.parametrize("method", [weight_norm, path_norm])
 def test_exact_moments_are_those_of_drawn_rotations(method, monkeypatch: pytest.MonkeyPatch) -> None:
     net = random_chain(0)
-    part = Partition.mixed(net, {"*": "channels", "linear.0": Partition.from_labels({"linear.0": np.arange(16) % 5})})
+    part = Partition.mixed(net, {"linear.0": Partition.from_labels({"linear.0": np.arange(16) % 5}), "*": "channels"})
     monkeypatch.setattr(chains, "scales_of", lambda *_: None)
     exact = method.compute(net, part)
     monkeypatch.setattr(chains, "spectra_of", lambda *_: None)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from compgraph.architecture import transformer_architecture
-from compgraph.connectivity.structural import chains, weight_norm
-from compgraph.errors import GraphError, ModelError
+from compgraph.connectivity.structural import chains, edges, weight_norm
+from compgraph.errors import DataError, GraphError, ModelError
 from compgraph.models.modules import build_module, from_module
 from compgraph.models.sequential import Sequential
 from compgraph.partition import Partition
@@ -181,7 +181,7 @@ def test_kind_attributes_and_order(mlp: Sequential) -> None:
     assert graph.prune().n_nodes == 3
 
 
-def test_refuses(mlp: Sequential, cnn: Sequential) -> None:
+def test_refuses(mlp: Sequential, cnn: Sequential, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(GraphError, match="'input' has 200 labels"):
         weight_norm.compute(mlp, Partition.channels(cnn))
 
@@ -193,3 +193,6 @@ def test_refuses(mlp: Sequential, cnn: Sequential) -> None:
 
     with pytest.raises(ModelError, match="use 'composition'"):
         weight_norm.compute(Other(), Partition.modules(Other()))
+    monkeypatch.setattr(edges, "available_memory", lambda: 1000)
+    with pytest.raises(DataError, match=r"edges need about .* are free; use channels, or a coarser partition"):
+        weight_norm.compute(cnn, Partition.units(cnn))

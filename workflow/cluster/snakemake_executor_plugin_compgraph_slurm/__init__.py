@@ -2,7 +2,8 @@
 
 What is ready at a time is cut into batches of one stage and model. A batch is one cluster job, in which Snakemake runs
 once, with the executor of this machine: its results share a process. Each is still a job of its own to the Snakemake
-that waits: what is whole when a cluster job fails counts as made, and only the rest is made again.
+that waits: what is whole when a cluster job fails counts as made, and only the rest is made again, without what
+refused its input.
 """
 
 import shlex
@@ -13,6 +14,8 @@ from pathlib import Path
 import snakemake_executor_plugin_slurm as slurm
 from snakemake.iocontainers import ResourceList
 from snakemake.jobs import GroupJob
+
+from compgraph.cli.refusals import refused, state
 
 common_settings = slurm.common_settings
 LONGEST = 12 * 60
@@ -50,7 +53,8 @@ class Executor(slurm.Executor):
 
     def __post_init__(self):
         super().__post_init__()
-        self._before = {}
+        self._before, self._reported = {}, set()
+        self._logs = {}
 
     def additional_general_args(self):
         """The Snakemake of a cluster job runs its results with the executor of this machine, one at a time."""
@@ -70,15 +74,34 @@ class Executor(slurm.Executor):
         """Submit the jobs that are ready."""
         for job in jobs:
             self.run_job_pre(job)
+            self._logs[job] = {log: state(Path(log)) for log in job.log}
         super().run_jobs([self._submitted(batch) for batch in batches(jobs, self.workflow.executor_settings.batch)])
+
+    def handle_job_error(self, job):
+        """Leave no further attempt to a job whose input is refused: it would be again."""
+        super().handle_job_error(job)
+        if any(refused(Path(log), before) for log, before in self._logs.get(job, {}).items()):
+            job._attempt = job.restart_times + 1  # not by its setter: what the job holds is given back by its resources
+
+    async def check_active_jobs(self, active_jobs):
+        """As ever, but what no answer told of is asked for again: else it is forgotten while the controller is away."""
+        told = set()
+        async for job_info in super().check_active_jobs(active_jobs):
+            told.add(job_info.external_jobid)
+            yield job_info
+        for job_info in active_jobs:
+            if job_info.external_jobid not in told | self._reported:
+                yield job_info
 
     def report_job_success(self, job_info):
         """Report each result of a batch."""
+        self._reported.add(job_info.external_jobid)
         for job in members(job_info.job):
             super().report_job_success(replace(job_info, job=job))
 
     def report_job_error(self, job_info, msg=None, **kwargs):
         """Report each result of a batch: those that were finished before it failed are made."""
+        self._reported.add(job_info.external_jobid)
         for job in members(job_info.job):
             if job_info.job.is_group() and self._is_made(job):
                 super().report_job_success(replace(job_info, job=job))

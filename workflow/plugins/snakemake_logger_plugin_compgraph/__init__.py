@@ -17,6 +17,7 @@ FIELDS = (
     "jobs",
     "rule_name",
     "wildcards",
+    "input",
     "output",
     "log",
     "benchmark",
