@@ -107,6 +107,7 @@ def test_one_parameter_reruns_only_what_depends_on_it(study: Path, call: Run) ->
     try:
         assert plan(call, study) == {
             "evaluation": "1 parameters changed (n_bootstrap 20 → 30)",
+            "explore": "1 input made again",
             "figure": "1 input made again",
             "report": "1 input made again",
         }
@@ -148,6 +149,7 @@ def test_a_docstring_reruns_nothing_and_code_only_its_users(study: Path, call: R
         method.write_text(before + "\nUNUSED = 1\n")
         assert plan(call, study) == {
             "structural": "1 code changed (compgraph.connectivity.structural.composition)",
+            "explore": "1 input made again",
             "report": "1 input made again",
         }
     finally:

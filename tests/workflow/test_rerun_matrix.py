@@ -250,7 +250,7 @@ PARAMETERS = [
             f"{AT}/attributions/tasks", said="sites"),
     setting("dictionaries", "n_features: 4", "n_features: 3", f"{AT}/dictionaries/few", said="n_features 4 → 3"),
     setting("structural", "composition, partition", "composition, rotated: 2, partition", STRUCTURAL,
-            said="rotated 0 → 2"),
+            said="rotated 20 → 2"),
     setting("functional", "pearson, partition: heads", "pearson, threshold: 0.1, partition: heads",
             f"{AT}/functional/heads", said="threshold"),
     setting("effective", "partition: heads, checkpoints: all", "partition: heads, held_out: 0.25, checkpoints: all",
@@ -293,8 +293,9 @@ CODE = [
     code("a helper of two stages", "compgraph/evaluation/curve.py", EVALUATION, f"{AT}/tests/back-up@effective.heads"),
 ]  # fmt: skip
 VERSIONS = [
-    Row("another graph-tool, which nothing imports here", _older_library("graph-tool", f"{AT}/rois/kmeans")),
-    Row("another torch", _older_library("torch", EFFECTIVE, "net/all/prompts/tracking/growth"),
+    Row("another graph-tool, which nothing imports here", _older_library("graph-tool", f"{AT}/rois/kmeans"),
+        report=True),  # as a manifest says something else
+    Row("another torch", _older_library("torch", EFFECTIVE),
         {EFFECTIVE: ("versions", "torch 0.0.1 → ")}, same=frozenset({EFFECTIVE})),
 ]  # fmt: skip
 DAMAGE = [
