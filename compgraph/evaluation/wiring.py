@@ -75,6 +75,7 @@ def find_wiring(n_edges: int = 32, seed: int = 0) -> Wiring:
     net = from_module(module, (1, 1, WIDTHS[0]))
     partition = Partition.units(net)
     graph = effective_connectivity(net, pairs, partition, "eap", metric="logit_difference", baseline="zero")
+    graph.attributes.pop("model")  # it is run in networks with other weights on purpose, one changed at a time
     circuit = graph.top(n_edges).prune()
     if circuit.n_edges == 0:
         raise DataError(f"wiring: the {n_edges} strongest edges hold no path from the input to the output")
