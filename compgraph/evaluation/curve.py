@@ -11,7 +11,7 @@ same for the circuit's complement: near 0 where nothing outside of the circuit d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +102,7 @@ def _area(x: Values, y: Values) -> Any:
     return np.diff(x) @ ((y[1:] + y[:-1]) / 2)
 
 
-AREAS = {"cpr": lambda y: y, "cmd": lambda y: np.abs(1 - y)}
+AREAS: dict[str, Callable[[Values], Values]] = {"cpr": lambda y: y, "cmd": lambda y: np.abs(1 - y)}
 """Area -> the height under which it lies, from faithfulness."""
 
 

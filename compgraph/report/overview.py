@@ -151,8 +151,8 @@ def _curves(results: Sequence[Placed]) -> TableItem | None:
                     *(areas.get(name) for name in ("cpr", "cpr_low", "cpr_high", "cmd", "cmd_low", "cmd_high")),
                 )
             )
-    columns = (*WHERE, "graph", "ablation", "baseline", "metric")
-    columns += ("CPR", "CPR low", "CPR high", "CMD", "CMD low", "CMD high")
+    areas_shown = ("CPR", "CPR low", "CPR high", "CMD", "CMD low", "CMD high")
+    columns = (*WHERE, "graph", "ablation", "baseline", "metric", *areas_shown)
     note = (
         "CPR is the area under faithfulness over the share of edges kept (higher is better), CMD the area"
         " under its distance from 1 (lower is better), both over the sizes that were evaluated; low and high bound"
