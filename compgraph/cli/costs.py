@@ -38,9 +38,9 @@ def command(call: Call, config: Path | None, as_json: bool, plan: bool) -> None:
     from compgraph.cli.workflow import dry_run
     from compgraph.report.costs import by_stage
 
-    root, study = find_study(call, config)
+    root, path, study = find_study(call, config)
     costs, sizes = measured(study)
-    jobs, _ = sorted_out(study, dry_run(root, study.source) if plan else [])
+    jobs, _ = sorted_out(study, dry_run(root, path) if plan else [])
     stages = Counter[str]()
     for name, size in sizes.items():
         stages[stage_of_job(name)] += size

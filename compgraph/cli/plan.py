@@ -33,8 +33,8 @@ def command(call: Call, config: Path | None, as_json: bool, targets: tuple[str, 
     from compgraph.cli.workflow import dry_run
     from compgraph.config.metrics import own_code
 
-    root, study = find_study(call, config)
-    path, total = study.source, len(study.results()) + len(study.all_parts()) + 1
+    root, path, study = find_study(call, config)
+    total = len(study.results()) + len(study.all_parts()) + 1
     jobs, again = sorted_out(study, dry_run(root, path, expand_targets(study, targets)))
     damaged = list(find_damaged(study).values())
     notes = [*own_code(study.config), *study.left_out()]

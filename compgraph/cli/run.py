@@ -51,8 +51,7 @@ def command(
     from compgraph.config.metrics import own_code
     from compgraph.verification import settle_dates
 
-    root, study = find_study(call, config)
-    path = study.source
+    root, path, study = find_study(call, config)
     log = study.root / "logs" / "run.log"
     report = study.root / "report" / "index.html"
     settings = study.config.run
@@ -103,15 +102,15 @@ def command(
         _open(report)
 
 
-def find_study(call: Call, given: Path | None) -> tuple[Path, Study]:
-    """The folder of the workflow, and the study of a call; one that was not asked for by a file is named."""
+def find_study(call: Call, given: Path | None) -> tuple[Path, Path, Study]:
+    """The folder of the workflow, the config file of a call and its study; the embedded one is named."""
     from compgraph.cli.workflow import workflow_root
 
     root = workflow_root()
     path = find_config(root, given)
     if given is None and path != DEFAULT_CONFIG:
         call.say(f"there is no {DEFAULT_CONFIG} here: this is the study of {path}; compgraph init writes it here")
-    return root, load_study(path)
+    return root, path, load_study(path)
 
 
 def find_config(root: Path, given: Path | None) -> Path:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+SAME = ("communities", "comparison", "costs", "convert-dictionary", "config")
 CALL = """
 import sys
 from compgraph.cli.main import main
@@ -31,7 +32,7 @@ def completed(line: str) -> tuple[list[str], list[str]]:
     ("line", "offered"),
     [
         ("compgraph pl", ["plain,plan"]),
-        ("compgraph co", [f"plain,{verb}" for verb in ("communities", "comparison", "costs", "convert-dictionary", "config")]),
+        ("compgraph co", [f"plain,{verb}" for verb in SAME]),
         ("compgraph run --conf", ["plain,--config"]),
         ("compgraph run --config stu", ["file,stu"]),
         ("compgraph effective --partit", ["plain,--partition"]),
