@@ -94,6 +94,12 @@ def test_the_source_distribution_can_be_worked_on(built: dict[str, Path]) -> Non
     assert not [name for name in names if "node_modules" in name or "__pycache__" in name or name.startswith("results")]
 
 
+def test_an_editable_install_has_no_copy_of_the_workflow(tmp_path: Path) -> None:
+    call([sys.executable, "-m", "hatchling", "build", "-t", "wheel:editable", "-d", tmp_path], ROOT)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert not [name for name in zipfile.ZipFile(wheel).namelist() if "_workflow" in name]
+
+
 def test_the_library_without_the_repository(installed: Path, tmp_path: Path) -> None:
     first, *path = call([installed / "python", "-c", LIBRARY], tmp_path).stdout.splitlines()
     assert first.endswith("__init__.py 1 True") and first.startswith(str(installed.parent))
