@@ -36,8 +36,10 @@ check: $(SETUP)
 bench: $(SETUP)
 	$(PYTHON) -m benchmarks
 
+# The site in build/site, and every code block of its pages run.
 docs: $(SETUP)
-	$(PYTHON) -m pytest -q tests/docs
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q tests/docs
 
 # Newest versions that fit together and with Debian's graph-tool; look at the difference before committing it.
 lock: $(SETUP)

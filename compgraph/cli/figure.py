@@ -129,9 +129,20 @@ def _against_heads(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _blocks(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
+    """The graph of a block model, or its graphs as channels of one, its levels and its summary."""
+    from compgraph.cli.sbm import layer_names
     from compgraph.communities.block_model import BlockModel
+    from compgraph.figures.block_panels import stacked
+    from compgraph.graph import ComputationalGraph
 
-    return _graph(results)[0], {"levels": BlockModel.load(_only(results, "sbm").path).levels}
+    model = BlockModel.load(_only(results, "sbm").path)
+    options = {"levels": model.levels, "fit": model.summary()}
+    graphs = [result for result in results if result.kind == "graph"]
+    if len(graphs) < 2:
+        return _graph(results)[0], options
+    names = layer_names([one.manifest_path for one in graphs])
+    layers = {name: ComputationalGraph.load(one.path) for name, one in zip(names, graphs, strict=True)}
+    return [stacked(layers, model.names)], options
 
 
 def _step(manifest: Path) -> int:

@@ -217,11 +217,10 @@ def claimed(root: Path, config: Path) -> Iterator[Any]:
     CompgraphError
         If another run is at work.
     """
-    locks = Path(".snakemake/locks")
     owner = _read_record()
     if owner and owner["host"] == socket.gethostname() and _alive(owner["pid"], owner["born"]):
         raise CompgraphError(f"another run (process {owner['pid']}) is at work in this folder; wait for it or stop it")
-    if locks.is_dir() and any(locks.iterdir()):
+    if _locked():
         if owner is None or owner["host"] != socket.gethostname():
             raise CompgraphError(
                 "this folder is locked by a Snakemake that `compgraph run` did not start here; if none is running "
@@ -233,7 +232,14 @@ def claimed(root: Path, config: Path) -> Iterator[Any]:
     try:
         yield _write_record
     finally:
-        RECORD.unlink(missing_ok=True)
+        if not _locked():  # a Snakemake that was killed leaves its lock, and the record that tells whose it is
+            RECORD.unlink(missing_ok=True)
+
+
+def _locked() -> bool:
+    """Whether Snakemake holds a lock of this folder, or left one behind."""
+    locks = Path(".snakemake/locks")
+    return locks.is_dir() and any(locks.iterdir())
 
 
 @contextmanager

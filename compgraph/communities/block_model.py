@@ -56,7 +56,7 @@ class BlockModel:
         The same for the configuration model: one block, degree-corrected; where the architecture says where edges
         may be, one block is that model already.
     nested, degree_corrected, structure
-        The model that was kept; its structure is `any`, `assortative`, `ordered` or `overlapping`.
+        The model that was kept; its structure is `any`, or the name of one: `assortative`, `core-periphery`, ….
     parameters
         Everything that decided the result, with the transform of the weights; JSON-able.
     runs

@@ -31,9 +31,9 @@ def strength(graph: ComputationalGraph, seed: int = 0) -> Sampler:
     """Keep degrees exactly, strengths as far as they are more than chance, and which pairs could have an edge.
 
     Edges are rewired (`compgraph.nulls.swaps`). On the new ones log |w| = mean + effect of u + effect of v + residual,
-    with effects found in the graph (`compgraph.nulls.effects`) and its residuals permuted, signs with them; where
-    some allowed pairs have no edge, so that edges move, effects are drawn as unsure as they are. Scaling to the
-    strengths found, noise included, would make null graphs that are more even than chance.
+    with effects drawn as unsure as the graph leaves them (`compgraph.nulls.effects`) and its residuals permuted, signs
+    with them. Best guesses of the effects, or scaling to the strengths found, noise included, would make null graphs
+    that are more even than chance, also where every pair has an edge.
     """
     pairs = node_pairs(graph)
     keep = pairs.magnitude > 0
@@ -42,13 +42,12 @@ def strength(graph: ComputationalGraph, seed: int = 0) -> Sampler:
     offset = graph.n_nodes if graph.directed else 0
     effects = NodeEffects.fit(source, target, np.log(size), graph.n_nodes, graph.directed)
     allowed = Allowed.of(graph)
-    moved = len(source) < (allowed.count if graph.directed else allowed.count // 2)
     draw = wiring(allowed, source, target, graph.directed, seed)
 
     def sample(rng: np.random.Generator) -> ComputationalGraph:
         u, v = draw(rng)
         order = rng.permutation(len(u))
-        size = np.exp(effects.values(u, v + offset, order, rng if moved else None))
+        size = np.exp(effects.values(u, v + offset, order, rng))
         return _graph(graph, u, v, sign[order] * size)
 
     return sample

@@ -19,6 +19,9 @@ NULL = "pairs"
 """A core is a difference in strength first of all, so a null that keeps strengths keeps most of it."""
 
 
+STRENGTHS = "against the null pairs a core counts that unequal strengths alone make; the null strength asks for more"
+
+
 def find(graph: ComputationalGraph, *, seed: int = 0, rule: str = "borgatti-everett") -> Communities:
     """Core and periphery.
 
@@ -49,7 +52,7 @@ def find(graph: ComputationalGraph, *, seed: int = 0, rule: str = "borgatti-ever
         core = _rich_core(pairs) if rule == "rich-core" else _best_core(pairs)
         quality = pairs.correlation(core)
     if not math.isnan(quality):
-        notes: tuple[str, ...] = ("community 0 is the core",)
+        notes: tuple[str, ...] = ("community 0 is the core", STRENGTHS)
     else:
         core = np.ones(graph.n_nodes, bool)
         notes = ("no core stands out: all pairs that could have weight have the same, or every pattern is constant",)

@@ -51,8 +51,9 @@ def fit_sbm(
     Parameters
     ----------
     graph
-        Any graph; or several, by name or in a row, as layers of one (multiplex): all have the same blocks, and each
-        edge counts, weights and degrees of its own. Nodes are matched by name.
+        Any graph: a `ComputationalGraph`, a networkx or igraph graph, or a square array; or several, by name or
+        in a row, as layers of one (multiplex): all have the same blocks, and each edge counts, weights and
+        degrees of its own. Nodes are matched by name.
     nested
         True: fit flat and nested models and keep the shorter description, so that a hierarchy has to pay for
         itself; False: flat only; "always": the nested model whatever it costs.
@@ -80,7 +81,8 @@ def fit_sbm(
     layers
         `channels`: the channels of one graph (q, k, v, and direct reads) are layers; `none`: they are added up.
     structure
-        `any`: the general model. `assortative`, `ordered`, `overlapping`: that model alone, of the presence of edges.
+        `any`: the general model. `assortative`, `core-periphery`, `ordered`, `overlapping`: that model alone, of the
+        presence of edges.
         `select`: all of these that serve the graph, and the shortest description is kept.
     n_blocks
         Fit exactly this many blocks (flat; `odds` is not asked).

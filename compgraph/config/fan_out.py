@@ -274,8 +274,6 @@ class FanOut(Serving):
         """Results that one figure shows together, for every figure of that name."""
         entry = catalogue.FIGURES[figure]
         results = [result for result in made if result.stage == entry.stage and self._shows(entry, result)]
-        if entry.reads == ("graph",):
-            results = [result for result in results if result.graph]
         if entry.per == "model":
             together = [_followed(group) for group in _grouped(results, lambda result: (result.model, result.dataset))]
             return [group for group in together if len({step_of(result.checkpoint) for result in group} - {None}) > 1]
@@ -356,6 +354,8 @@ class FanOut(Serving):
         first, reads = group[0], catalogue.FIGURES[figure].reads
         if reads == ("graphs",):
             return self.compared(first)
+        if reads == ("graph",) and not first.graph:
+            return self.layers_of(first)
         if reads == ("graph",):
             stage, _, name = first.graph.partition(".")
             return [Result(stage, name, first.model, first.checkpoint, "" if stage == "structural" else first.dataset)]

@@ -30,7 +30,7 @@ class Sbm(GraphEntry):
         description="What shares its blocks as layers: the channels of a graph (channels), all its graphs at a place "
         "(graphs), or at a checkpoint (datasets).",
     )
-    structure: Literal["any", "assortative", "ordered", "overlapping", "select"] = Field(
+    structure: Literal["any", "assortative", "core-periphery", "ordered", "overlapping", "select"] = Field(
         "any", description="Blocks of any structure, of one, or of the one with the shortest description (select)."
     )
     degree_corrected: bool | Literal["auto"] = Field(

@@ -171,9 +171,10 @@ def _said(
 ) -> dict[str, float]:
     ends = np.unique(np.concatenate([graph.source[used], graph.target[used]]))
     given, run = torch.log_softmax(model, 1), torch.log_softmax(logits, 1)
+    answers = np.ravel(np.asarray(pairs.answers))
     return {
         "n_edges": int(used.sum()),
         "n_nodes": len(ends),
-        "accuracy": float((logits.argmax(1).numpy() == np.ravel(pairs.answers)).mean()),
+        "accuracy": float((logits.argmax(1).numpy() == answers).mean()),
         "kl": max(0.0, float((given.exp() * (given - run)).sum(1).mean())),
     }

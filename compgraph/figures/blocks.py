@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from compgraph.figures import matrix as grid
 from compgraph.figures import style
+from compgraph.figures.block_panels import SIGN_UNIT, Levels, Panel, bars_width, draw_panel, explained, panels_of
 from compgraph.figures.tables import described
 from compgraph.graph import ComputationalGraph
 
 MATRIX_INCHES = 3.9
-BAR_INCHES = 0.09
 MAX_LEVELS = 6
-MAX_SITES = 40
-
-Levels = Sequence[NDArray[Any]]
+COLUMNS = 3
+"""Matrices side by side."""
 
 
 def sorted_nodes(graph: ComputationalGraph, levels: Levels) -> NDArray[Any]:
@@ -76,52 +74,41 @@ def draw(
     Parameters
     ----------
     graph
-        Any graph.
+        Any graph; of a fit of several layers one whose channels they are.
     levels
         Block label of every node, one int array [n_nodes] per nested level, finest first; -1 for none.
     fit
         Summary of the block model (`BlockModel.summary()`), if there is one: its description lengths are
-        said.
+        said, and there is a matrix for each of its layers, and for signs where they are a second weight.
     width
-        `double`: with the share of every block's nodes per site; `single`: the matrix alone.
+        `double`: with the share of every block's nodes per site; `single`: the matrices alone, one below the other.
     """
     levels = checked_levels(graph, levels)
     if graph.n_nodes == 0 or graph.n_edges == 0:
         return style.message(style.new_figure(width, 1.6), "No edge, so no block structure to draw.")
     order = sorted_nodes(graph, levels)
+    panels = panels_of(graph, fit)
+    drawn = _one if len(panels) == 1 else _several
+    figure = drawn(graph, panels, levels, order, width)
+    total, height = figure.get_size_inches()
+    heading = f"{style.count(n_blocks(levels[0]), 'block')} of {style.count(graph.n_nodes, 'node')}{_gain(fit)}"
+    figure.text(0.1 / total, 1 - 0.14 / height, heading, va="center", fontsize=style.SMALL, color=style.MUTED)
+    return figure
+
+
+def _one(
+    graph: ComputationalGraph, panels: list[Panel], levels: Levels, order: NDArray[Any], width: style.Width
+) -> Figure:
+    """One matrix, and on a double width where its blocks are."""
     shown = levels[:MAX_LEVELS]
     total = style.WIDTHS[width]
-    bars = 0.06 + BAR_INCHES * len(shown)
+    bars = bars_width(len(shown))
     left = 0.26 + bars
     side = min(MATRIX_INCHES, total - left - 0.12) if width == "double" else total - left - 0.12
-    bottom, top = 0.5, 0.36 + bars
-    if width == "double":
-        bottom = max(
-            bottom, 0.2 + max(style.text_width(str(s), style.SMALL) for s in graph.nodes["site"].unique())
-        )
+    bottom, top = (_below(graph) if width == "double" else 0.5), 0.36 + bars
     height = bottom + side + top
     figure = style.new_figure(width, height)
-    heading = (
-        f"{style.count(n_blocks(levels[0]), 'block')} of {style.count(graph.n_nodes, 'node')}{_gain(fit)}"
-    )
-    figure.text(0.1 / total, 1 - 0.14 / height, heading, va="center", fontsize=style.SMALL, color=style.MUTED)
-    axes = figure.add_axes((left / total, bottom / height, side / total, side / height))
-    _matrix(figure, axes, graph, levels[0], order, (left, bottom, side, total, height))
-    for depth, labels in enumerate(shown):
-        gap = 0.05 + BAR_INCHES * depth
-        across = figure.add_axes(
-            (left / total, (bottom + side + gap) / height, side / total, 0.8 * BAR_INCHES / height)
-        )
-        down = figure.add_axes(
-            (
-                (left - gap - 0.8 * BAR_INCHES) / total,
-                bottom / height,
-                0.8 * BAR_INCHES / total,
-                side / height,
-            )
-        )
-        _bar(across, labels[order], horizontal=True)
-        _bar(down, labels[order], horizontal=False)
+    draw_panel(figure, panels[0], shown, order, (left, bottom, side), directed=graph.directed)
     if width == "double":
         x = left + side + 0.25
         panel = figure.add_axes((x / total, bottom / height, (total - x - 0.12) / total, side / height))
@@ -129,81 +116,37 @@ def draw(
     return figure
 
 
-def _matrix(
-    figure: Figure,
-    axes: Axes,
-    graph: ComputationalGraph,
-    labels: NDArray[Any],
-    order: NDArray[Any],
-    sizes: tuple[float, float, float, float, float],
-) -> None:
-    left, bottom, side, total, height = sizes
-    n = graph.n_nodes
-    values = np.abs(graph.matrix(signed=True))[np.ix_(order, order)]
-    shown, norm = grid.shrink(values), colour_norm(values)
-    image = axes.imshow(
-        np.where(shown > 0, shown, np.nan),
-        cmap=style.SEQUENTIAL.with_extremes(bad="white", under=style.SEQUENTIAL(0.02)),
-        norm=norm,
-        extent=(0, n, n, 0),
-        interpolation="nearest",
-        aspect="equal",
-    )
-    groups = grid.runs(labels[order].tolist())
-    grid.borders(axes, [start for _, start, _ in groups], n)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    grid.frame(axes)
-    bar = figure.add_axes((left / total, (bottom - 0.2) / height, 0.55 * side / total, 0.08 / height))
-    colours = figure.colorbar(image, cax=bar, orientation="horizontal", extend="neither")
-    colours.outline.set_linewidth(0.4)
-    colours.ax.minorticks_off()
-    ticks = narrow_ticks(norm)
-    if ticks:
-        colours.set_ticks(ticks, labels=[style.number(tick) for tick in ticks])
-    figure.text(
-        (left + 0.57 * side) / total, (bottom - 0.16) / height, "|weight|", va="center", fontsize=style.SMALL
-    )
-    across, down = ("target", "source") if graph.directed else ("node", "node")
-    place = {"fontsize": style.SMALL, "color": style.INK}
-    figure.text((left + side) / total, (bottom - 0.16) / height, across, ha="right", va="center", **place)  # type: ignore[arg-type]
-    figure.text(0.12 / total, (bottom + side) / height, down, ha="left", va="top", rotation=90, **place)  # type: ignore[arg-type]
+def _several(
+    graph: ComputationalGraph, panels: list[Panel], levels: Levels, order: NDArray[Any], width: style.Width
+) -> Figure:
+    """A matrix for each layer and weight, all in one order, and on a double width where the blocks are, as the last."""
+    shown = levels[:MAX_LEVELS]
+    total = style.WIDTHS[width]
+    cells = len(panels) + (width == "double")
+    columns = min(COLUMNS, cells) if width == "double" else 1
+    rows = -(-cells // columns)
+    cell, bars = total / columns, bars_width(len(shown))
+    side = cell - bars - 0.38
+    tall = side + bars + 0.24 + 0.36
+    last = _below(graph) if width == "double" else 0.5
+    height = 0.3 + rows * tall + last - 0.36
+    figure = style.new_figure(width, height)
+    for k in range(cells):
+        row, column = divmod(k, columns)
+        left, bottom = column * cell + 0.26 + bars, height - 0.3 - (row + 1) * tall + 0.36
+        if k == len(panels):
+            where = figure.add_axes((left / total, bottom / height, side / total, side / height))
+            _homes(where, graph, levels[0], order, side)
+            continue
+        draw_panel(figure, panels[k], shown, order, (left, bottom, side), directed=graph.directed)
+        title = (bottom + side + bars + 0.09) / height
+        figure.text(left / total, title, panels[k].title, va="center", fontsize=style.TEXT, fontweight="bold")
+    return figure
 
 
-def colour_norm(values: NDArray[Any]) -> Normalize:
-    """Logarithmic over at most three decades from the 5th percentile on; linear for equal weights."""
-    positive = values[values > 0]
-    if not len(positive):
-        return Normalize(0.0, 1.0)
-    low, high = float(np.quantile(positive, 0.05)), float(positive.max())
-    low = max(low, high / 1000)
-    return LogNorm(low, high) if high > low * 1.5 else Normalize(0.0, high)
-
-
-def narrow_ticks(norm: Normalize) -> list[float]:
-    """Values 1, 2 and 5 times a power of ten for a logarithmic scale that spans few of them; else none."""
-    if not isinstance(norm, LogNorm) or norm.vmin is None or norm.vmax is None or norm.vmax / norm.vmin > 50:
-        return []
-    powers = 10.0 ** np.arange(np.floor(np.log10(norm.vmin)), np.ceil(np.log10(norm.vmax)) + 1)
-    ticks = [float(digit * power) for power in powers for digit in (1, 2, 5)]
-    return [tick for tick in ticks if norm.vmin <= tick <= norm.vmax]
-
-
-def _bar(axes: Axes, labels: NDArray[Any], *, horizontal: bool) -> None:
-    """One nested level as alternating colours along the matrix."""
-    n, groups = len(labels), grid.runs(labels.tolist())
-    palette = [to_rgb(style.tint(colour, 0.25)) for colour in style.PALETTE[:-1]]
-    colours = np.ones((n, 3))
-    for position, (label, start, stop) in enumerate(groups):
-        if label != -1:
-            colours[start:stop] = palette[position % len(palette)]
-    image, extent = (colours[None], (0, n, 0, 1)) if horizontal else (colours[:, None], (0, 1, n, 0))
-    axes.imshow(image, extent=extent, aspect="auto", interpolation="nearest")
-    cuts = [start for _, start, _ in groups[1:]] if len(groups) <= 40 else []
-    for cut in cuts:
-        (axes.axvline if horizontal else axes.axhline)(cut, color="white", linewidth=0.8)
-    style.clean_axes(axes)
-    axes.set_gid("level-bar")
+def _below(graph: ComputationalGraph) -> float:
+    """Inches below a matrix for the names of sites beside it, and for its scale."""
+    return max(0.5, 0.2 + max(style.text_width(str(site), style.SMALL) for site in graph.nodes["site"].unique()))
 
 
 def homes(graph: ComputationalGraph, labels: NDArray[Any]) -> pd.DataFrame:
@@ -308,11 +251,31 @@ def caption(
     if fit and fit.get("agreement") is not None:
         runs = "runs from different seeds agree with an adjusted Rand index of"
         sure = f"; {runs} {style.number(float(fit['agreement']))} on average"
+    panels = panels_of(graph, fit)
+    what = "Absolute weights of all pairs of nodes" if len(panels) == 1 else _told_panels(panels)
+    homes_at = "On the right" if len(panels) == 1 else "Last"
     return (
-        f"{opening} Absolute weights of all pairs of nodes, sorted by the blocks of a stochastic block model;"
+        f"{opening} {what}, sorted by the blocks of a stochastic block model;"
         " lines are block borders, coloured bars the nested levels (innermost bar: finest), darker cells"
-        " stronger weights. On the right, the share of each block's nodes per site. Look for cells that are"
+        f" stronger weights. {homes_at}, the share of each block's nodes per site. Look for cells that are"
         " evenly dark or light: nodes of one block have the same partners. Blocks that are just layers say"
         f" little. In this run the fit finds {found} for {style.count(graph.n_nodes, 'node')}{nested};"
-        f" {site_text}{_gain(fit)}{sure}.{without}"
+        f" {site_text}{_gain(fit)}{sure}{_shown_best(panels, finest)}.{without}"
     )
+
+
+def _told_panels(panels: list[Panel]) -> str:
+    layers = list(dict.fromkeys(panel.name for panel in panels if panel.name))
+    signs = any(panel.unit == SIGN_UNIT for panel in panels)
+    of = f" of {len(layers)} layers ({', '.join(layers)}), each with colours of its own" if layers else ""
+    return f"Absolute weights{' and signs (red: positive)' if signs else ''}{of}, all in one order of nodes"
+
+
+def _shown_best(panels: list[Panel], labels: NDArray[Any]) -> str:
+    """In which of several panels the blocks show most."""
+    shares = {panel.title or panel.unit: explained(panel, labels) for panel in panels}
+    known = {name: share for name, share in shares.items() if np.isfinite(share)}
+    if len(panels) == 1 or not known or n_blocks(labels) < 2:
+        return ""
+    told = ", ".join(f"{name} {style.percent(share)}" for name, share in known.items())
+    return f"; of the variance between pairs (of signs, or of log |weight|) lies between blocks: {told}"

@@ -1,6 +1,6 @@
 """What nodes do to the weights of their edges, when effects are drawn from a population: y = mean + effects + noise.
 
-For graphs whose edges a null model moves: a weight there needs the effects of ends that had no edge together. Least
+For null models that move edges: a weight there needs the effects of ends that had no edge together. Least
 squares takes the noise of a node with few edges for its effect; so effects are random here, with variances found by
 the method of moments (Henderson's third, Biometrics 9, 226, 1953). A null graph needs a *draw* of them: the best
 guesses vary less than the effects do, and null graphs made from these have too little spread in their weights.
@@ -112,10 +112,10 @@ class NodeEffects:
         simulated = effects[self.first] + effects[self.second] + self.noise * rng.normal(size=len(self.y))
         return self.guess + effects - self._predict(simulated)
 
-    def values(
-        self, source: Integers, target: Integers, order: Integers, rng: np.random.Generator | None = None
-    ) -> Floats:
-        """y of new edges, float64 [E]: the mean, effects of their ends and the residuals in the given order.
+    def values(self, source: Integers, target: Integers, order: Integers, rng: np.random.Generator) -> Floats:
+        """y of new edges, float64 [E]: the mean, drawn effects of their ends, and the residuals in the given order.
+
+        Residuals are scaled to the deviation of the noise: what a guess leaves is less.
 
         Parameters
         ----------
@@ -124,11 +124,10 @@ class NodeEffects:
         order
             Permutation of the edges, int64 [E].
         rng
-            Draws the effects, and residuals are scaled to the deviation of the noise; for edges between ends that had
-            none together. None: the guess and what it leaves, which add up to y; for edges that stay where they are.
+            Of the effects.
         """
         effects, left = self.guess, self.left
-        if rng is not None and len(left) and (size := float(np.sqrt((left**2).mean()))) > 0:
+        if len(left) and (size := float(np.sqrt((left**2).mean()))) > 0:
             effects, left = self.draw(rng), left * (self.noise / size)
         y: Floats = self.y.mean() + effects[source] + effects[target] + left[order]
         return y

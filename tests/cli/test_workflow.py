@@ -85,6 +85,15 @@ def test_the_lock_of_a_killed_run_is_cleared(calls: list[list[str]]) -> None:
     assert calls == [["--unlock"]]
 
 
+def test_the_lock_of_a_snakemake_that_died_under_a_run_is_cleared_by_the_next(calls: list[list[str]]) -> None:
+    with workflow.claimed(Path("."), Path("c.yaml")) as claim:
+        claim(dead())
+        lock()
+    with workflow.claimed(Path("."), Path("c.yaml")):
+        pass
+    assert calls == [["--unlock"]]
+
+
 @pytest.mark.parametrize("owner", [None, "elsewhere"])
 def test_a_lock_of_somebody_else_is_respected(owner: str | None, calls: list[list[str]]) -> None:
     lock()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import igraph
 import numpy as np
 import pytest
+from scipy.stats import hypergeom
 from sklearn import metrics
 
 from compgraph.communities import (
@@ -29,6 +30,24 @@ def test_adjusted_rand_equals_scikit_learn(pair: tuple[np.ndarray, np.ndarray]) 
 def test_variation_of_information_equals_igraph(pair: tuple[np.ndarray, np.ndarray]) -> None:
     expected = igraph.compare_communities(pair[0].tolist(), pair[1].tolist(), "vi")
     assert variation_of_information(*pair) == pytest.approx(expected, abs=1e-12)
+
+
+def test_adjusted_mutual_information_is_its_formula_written_out(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    table = metrics.cluster.contingency_matrix(*pair).astype(float)
+    n, rows, columns = len(pair[0]), table.sum(axis=1), table.sum(axis=0)
+
+    def entropy(counts: np.ndarray) -> float:
+        share = counts[counts > 0] / n
+        return float(-(share * np.log(share)).sum())
+
+    mutual = entropy(rows) + entropy(columns) - entropy(table.ravel())
+    expected = 0.0  # over relabelled nodes: each cell is hypergeometric
+    for a in rows:
+        for b in columns:
+            k = np.arange(1, int(min(a, b)) + 1)
+            expected += (hypergeom(n, int(a), int(b)).pmf(k) * k / n * np.log(n * k / (a * b))).sum()
+    value = (mutual - expected) / ((entropy(rows) + entropy(columns)) / 2 - expected)
+    assert adjusted_mutual_information(*pair) == pytest.approx(value, abs=1e-9)
 
 
 def test_mutual_information_is_one_for_equal_and_about_zero_for_independent_partitions() -> None:

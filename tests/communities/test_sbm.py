@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compgraph.communities import adjusted_rand, fit_sbm
+from compgraph.communities import adjusted_rand, fit_sbm, sample_blocks
 from compgraph.communities.blocks.library import reproducible
 from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
@@ -311,3 +311,13 @@ def test_degree_correction_means_nothing_on_an_architecture() -> None:
 def test_settings_that_mean_nothing_are_refused(options: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         fit_sbm(undirected(6, 1, 0.0, seed=0), **options)
+
+
+def test_graphs_of_other_libraries_are_accepted() -> None:
+    graph = undirected(24, 2, 2.5, seed=0)
+    given = (graph, graph.to_networkx(), graph.to_igraph(), graph.matrix())
+    fits = [fit_sbm(one, nested=False, n_runs=1) for one in given]
+    assert [fit.labels.tolist() for fit in fits] == [groups(24, 2).tolist()] * 4
+    assert fit_sbm({"x": given[1], "y": graph}, nested=False, n_runs=1).n_blocks == 2
+    drawn = sample_blocks(given[1], fits[1], n_samples=2, thin=1)
+    assert drawn.names == graph.node_names

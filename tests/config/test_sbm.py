@@ -56,7 +56,16 @@ def test_graphs_of_a_place_are_layers_of_one_model() -> None:
         "tf/step-000100/mix/effective/heads.json",
     ]
     assert of.layer_paths("sbm", "tf/step-000100/mix", "joint")[1].endswith("mix/effective/heads.json")
-    assert not any(figure.name.startswith("blocks") for figure in of.results() if figure.stage == "figure")
+
+
+@needs
+def test_the_blocks_of_layers_are_drawn_with_all_their_graphs() -> None:
+    of = study("layers: graphs, graphs: [structural.comp, effective.heads]")
+    drawn = {place: found for place, found in of.figure_inputs.items() if place[1].startswith("blocks")}
+    assert set(drawn) == {(f"tf/step-000100/{data}", "blocks.joint") for data in ("other", "mix")}
+    place = ("tf/step-000100/mix", "blocks.joint")
+    read = [one.path for one in drawn[place]]
+    assert read == ["tf/step-000100/mix/sbm/joint.json", *made(of)["tf/step-000100/mix/sbm/joint.json"]]
 
 
 @needs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -16,7 +17,8 @@ import psutil
 
 from tests.faults.study import Site
 
-Fault = Callable[[Site, random.Random], None]
+Fault = Callable[[Site, random.Random], bool]
+"""Does it; False if it came too late, after the end of what it was to strike."""
 LONGEST = 600.0
 """Seconds that a run may take."""
 
@@ -60,38 +62,55 @@ def _wait(
     return []
 
 
-def _struck(site: Site, rng: random.Random, find: Callable[..., list[psutil.Process]], number: signal.Signals) -> None:
-    """Signal one of the processes sought, and let the run come to its end."""
-    run = site.start()
-    found = _wait(run, rng, find)
-    if found:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            rng.choice(found).send_signal(number)
-    run.wait(timeout=LONGEST)
+def kill_job(log: str, seconds: float) -> Fault:
+    """SIGKILL of the job that writes a log, at a random moment of its work; its result is made again for that.
+
+    Parameters
+    ----------
+    log : str
+        The log, below the results' ``logs``.
+    seconds : float
+        How long the job takes.
+    """
+
+    def kill(site: Site, rng: random.Random) -> bool:
+        for manifest in site.made_with(log):
+            manifest.unlink()
+        path, begun = site.results / "logs" / log, time.time_ns()
+        run = site.start()
+        while run.poll() is None and not (path.exists() and path.stat().st_mtime_ns > begun):
+            time.sleep(0.01)
+        time.sleep(rng.random() * seconds)
+        for process in _stages(run):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        return run.wait(timeout=LONGEST) != 0
+
+    return kill
 
 
-def kill_stage(site: Site, rng: random.Random) -> None:
-    """SIGKILL of a job while it works."""
-    _struck(site, rng, _stages, signal.SIGKILL)
-
-
-def kill_snakemake(site: Site, rng: random.Random) -> None:
+def kill_snakemake(site: Site, rng: random.Random) -> bool:
     """SIGKILL of Snakemake; its jobs live on for a while."""
-    _struck(site, rng, _snakemake, signal.SIGKILL)
+    run = site.start()
+    for process in _wait(run, rng, _snakemake):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    return run.wait(timeout=LONGEST) != 0
 
 
-def kill_launcher(site: Site, rng: random.Random) -> None:
+def kill_launcher(site: Site, rng: random.Random) -> bool:
     """SIGKILL of ``compgraph run`` alone; Snakemake and its jobs live on, then all is killed."""
     run = site.start()
     _wait(run, rng, _stages)
     family = _processes(run)
     run.kill()
-    run.wait()
+    code = run.wait()
     time.sleep(rng.random() * 3)
     _end(family)
+    return code != 0
 
 
-def kill_all(site: Site, rng: random.Random) -> None:
+def kill_all(site: Site, rng: random.Random) -> bool:
     """SIGKILL of the whole process group and everything below it."""
     run = site.start()
     _wait(run, rng, _stages)
@@ -99,24 +118,24 @@ def kill_all(site: Site, rng: random.Random) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(run.pid, signal.SIGKILL)
     _end(family)
-    run.wait()
+    return run.wait() != 0
 
 
-def interrupt(site: Site, rng: random.Random) -> None:
+def interrupt(site: Site, rng: random.Random) -> bool:
     """SIGINT, as by Ctrl-C: the whole group gets it."""
     run = site.start()
     _wait(run, rng, _stages)
     with contextlib.suppress(ProcessLookupError):  # it may have ended meanwhile
         os.killpg(run.pid, signal.SIGINT)
-    run.wait(timeout=LONGEST)
+    return run.wait(timeout=LONGEST) != 0
 
 
-def terminate(site: Site, rng: random.Random) -> None:
+def terminate(site: Site, rng: random.Random) -> bool:
     """SIGTERM of ``compgraph run``, as by a batch system."""
     run = site.start()
     _wait(run, rng, _stages)
     run.terminate()
-    run.wait(timeout=LONGEST)
+    return run.wait(timeout=LONGEST) != 0
 
 
 def _end(family: list[psutil.Process]) -> None:
@@ -126,32 +145,36 @@ def _end(family: list[psutil.Process]) -> None:
     psutil.wait_procs(family, timeout=30)
 
 
-def out_of_memory(site: Site, rng: random.Random) -> None:
+def out_of_memory(site: Site, rng: random.Random) -> bool:
     """A limit of memory under which some jobs, or all, fail."""
     limit = rng.choice([400, 1200, 2500]) * 10**6
-    assert site.run(prefix=["prlimit", f"--as={limit}"]) != 0
+    return site.run(prefix=["prlimit", f"--as={limit}"]) != 0
 
 
-def twice_at_once(site: Site, rng: random.Random) -> None:
+def twice_at_once(site: Site, rng: random.Random) -> bool:
     """Two runs of the same study from two folders into the same results."""
     other = Site(site.folder / "elsewhere", site.results)
-    runs = [site.start(), other.start()]
-    codes = [run.wait(timeout=LONGEST) for run in runs]
+    first = site.start()
+    time.sleep(rng.random() * 10)
+    codes = [run.wait(timeout=LONGEST) for run in (first, other.start())]
     assert codes == [0, 0], (site.said, other.said)
+    return True
 
 
-def lose_records(site: Site, rng: random.Random) -> None:
+def lose_records(site: Site, rng: random.Random) -> bool:
     """Snakemake's folder of records is lost, some results with it."""
     shutil.rmtree(site.folder / ".snakemake", ignore_errors=True)
     rng.choice(site.manifests()).unlink()
+    return True
 
 
-def move_clock(site: Site, rng: random.Random) -> None:
+def move_clock(site: Site, rng: random.Random) -> bool:
     """Files seem to come from the future or from long ago, in no order."""
     for path in site.results.rglob("*"):
         moment = time.time() + rng.choice([-1, 1]) * rng.random() * 10 * 365 * 86400
         os.utime(path, (moment, moment))
     rng.choice(site.manifests()).unlink()
+    return True
 
 
 def _payload_file(site: Site, rng: random.Random, ending: str = "") -> Path:
@@ -161,16 +184,17 @@ def _payload_file(site: Site, rng: random.Random, ending: str = "") -> Path:
     return site.results / rng.choice(names)
 
 
-def flip_bit(site: Site, rng: random.Random) -> None:
+def flip_bit(site: Site, rng: random.Random) -> bool:
     """One bit of one file of any result is another."""
     path = _payload_file(site, rng)
     content = bytearray(path.read_bytes())
     if content:
         content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
     path.write_bytes(bytes(content))
+    return True
 
 
-def flip_bit_silently(site: Site, rng: random.Random) -> None:
+def flip_bit_silently(site: Site, rng: random.Random) -> bool:
     """The same without a trace in size or date, as a bad disk does."""
     path = _payload_file(site, rng)
     moment = path.stat().st_mtime_ns
@@ -178,36 +202,41 @@ def flip_bit_silently(site: Site, rng: random.Random) -> None:
     content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
     path.write_bytes(bytes(content))
     os.utime(path, ns=(moment, moment))
+    return True
 
 
-def remove_file(site: Site, rng: random.Random) -> None:
+def remove_file(site: Site, rng: random.Random) -> bool:
     """A file of a payload is gone: a chunk, a table."""
     _payload_file(site, rng).unlink()
+    return True
 
 
-def truncate_file(site: Site, rng: random.Random) -> None:
+def truncate_file(site: Site, rng: random.Random) -> bool:
     """A file of a payload is cut."""
     path = _payload_file(site, rng)
     os.truncate(path, int(path.stat().st_size * rng.random()))
+    return True
 
 
-def lose_payload(site: Site, rng: random.Random) -> None:
+def lose_payload(site: Site, rng: random.Random) -> bool:
     """A manifest without what it describes."""
-    manifest = rng.choice(site.manifests())
-    for path in manifest.parent.iterdir():
-        if (path.name.startswith(manifest.stem + ".") and path != manifest) or path.name == manifest.stem:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    named = ((path.parent, json.loads(path.read_bytes())["payload"]) for path in site.manifests())
+    path = rng.choice([folder / name for folder, name in named if name and (folder / name).exists()])
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return True
 
 
-def lose_manifest(site: Site, rng: random.Random) -> None:
+def lose_manifest(site: Site, rng: random.Random) -> bool:
     """A payload without its manifest."""
     rng.choice(site.manifests()).unlink()
+    return True
 
 
-def tear_manifest(site: Site, rng: random.Random) -> None:
+def tear_manifest(site: Site, rng: random.Random) -> bool:
     """A manifest of which only the beginning is left."""
     manifest = rng.choice(site.manifests())
     os.truncate(manifest, int(manifest.stat().st_size * rng.random()))
+    return True
 
 
 @contextlib.contextmanager
@@ -232,23 +261,27 @@ def _mount(*words: str) -> None:
         raise PermissionError("a disk cannot be mounted here")
 
 
-def fill_disk(site: Site, rng: random.Random) -> None:
+def fill_disk(site: Site, rng: random.Random) -> bool:
     """The disk is full at some point of the run; then there is room again."""
-    _mount("-o", f"remount,size={rng.randrange(100, 2500)}k", str(site.results))
-    site.run()
+    used = shutil.disk_usage(site.results).used // 1000
+    _mount("-o", f"remount,size={used + rng.randrange(20, 800)}k", str(site.results))
+    code = site.run()
     _mount("-o", "remount,size=100M", str(site.results))
+    return code != 0
 
 
-def write_protect(site: Site, rng: random.Random) -> None:
+def write_protect(site: Site, rng: random.Random) -> bool:
     """The results may not be written; then they may."""
     rng.choice(site.manifests()).unlink()
     _mount("-o", "remount,ro", str(site.results))
     assert site.run() != 0
     _mount("-o", "remount,rw", str(site.results))
+    return True
 
 
+KILLED_JOB = "a job killed"
+"""Done by :func:`kill_job` to each job in turn."""
 WHILE_RUNNING: dict[str, Fault] = {
-    "a job killed": kill_stage,
     "Snakemake killed": kill_snakemake,
     "the launcher killed": kill_launcher,
     "everything killed": kill_all,
@@ -257,7 +290,7 @@ WHILE_RUNNING: dict[str, Fault] = {
     "out of memory": out_of_memory,
     "two runs at once": twice_at_once,
 }
-"""Done to a study that is not finished; the first six stop it at a random moment."""
+"""Done to a study that is not finished."""
 AFTERWARDS: dict[str, Fault] = {
     "a bit flipped": flip_bit,
     "a bit flipped without trace": flip_bit_silently,

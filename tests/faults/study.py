@@ -106,6 +106,23 @@ class Site:
         names = (name for name in self.files() if name.endswith(".json"))
         return [self.results / name for name in names if _is_manifest(self.results / name)]
 
+    def logs(self) -> list[str]:
+        """Logs of the jobs that made results, below ``logs``."""
+        logs = self.results / "logs"
+        names = (path.relative_to(logs).as_posix() for path in sorted(logs.rglob("*.log")))
+        return [name for name in names if self.made_with(name)]
+
+    def made_with(self, log: str) -> list[Path]:
+        """Manifests of what the job with a log made."""
+        place = self.results / log
+        found = place.parent.glob("*/model.json") if place.name == "train.log" else [place.with_suffix(".json")]
+        return sorted(path for path in found if path.exists())
+
+    def seconds(self, log: str) -> float:
+        """How long the job with a log took."""
+        lines = (self.results / "benchmarks" / log).with_suffix(".tsv").read_text(encoding="utf-8").splitlines()
+        return float(dict(zip(lines[0].split("\t"), lines[1].split("\t"), strict=True))["s"])
+
 
 def _is_manifest(path: Path) -> bool:
     return b'"payload"' in path.read_bytes()

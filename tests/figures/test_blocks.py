@@ -7,7 +7,7 @@ import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 
-from compgraph.figures import blocks, matrix, style
+from compgraph.figures import block_panels, blocks, matrix, style
 from compgraph.graph import ComputationalGraph
 
 from .examples import functional_graph, loose_graph, overlapping_texts, texts_outside, transformer_graph
@@ -67,7 +67,8 @@ def test_caption_counts_blocks_and_says_what_the_fit_gains():
     assert "described in 100 nats fewer than one block" in text
     assert "adjusted Rand index of 0.93" in text
     drawn = blocks.draw(graph, levels=three_levels(graph.n_nodes), fit=fit)
-    assert drawn.texts[0].get_text() == "6 blocks of 17 nodes; described in 100 nats fewer than one block"
+    heading = "6 blocks of 17 nodes; described in 100 nats fewer than one block"
+    assert heading in {text.get_text() for text in drawn.texts}
     even = blocks.caption(graph, levels=[np.zeros(graph.n_nodes)], fit=dict.fromkeys(fit, 1.0))
     assert "no partition describes the graph shorter than one block" in even
     by_site = np.unique(graph.nodes["site"], return_inverse=True)[1]
@@ -113,11 +114,61 @@ def test_labels_must_fit_the_graph():
 
 
 def test_heavy_tails_get_a_logarithmic_scale_of_at_most_three_decades():
-    norm = blocks.colour_norm(np.logspace(-9, 0, 100))
+    norm = block_panels.colour_norm(np.logspace(-9, 0, 100))
     assert isinstance(norm, LogNorm) and norm.vmin == pytest.approx(1e-3)
-    assert not isinstance(blocks.colour_norm(np.full(5, 2.0)), LogNorm)
+    assert not isinstance(block_panels.colour_norm(np.full(5, 2.0)), LogNorm)
 
 
 def test_a_narrow_scale_has_enough_ticks():
-    assert blocks.narrow_ticks(LogNorm(0.03, 0.9)) == pytest.approx([0.05, 0.1, 0.2, 0.5])
-    assert blocks.narrow_ticks(LogNorm(0.001, 1.0)) == []
+    assert block_panels.narrow_ticks(LogNorm(0.03, 0.9)) == pytest.approx([0.05, 0.1, 0.2, 0.5])
+    assert block_panels.narrow_ticks(LogNorm(0.001, 1.0)) == []
+
+
+def test_layers_of_a_fit_are_drawn_beside_each_other_in_one_order():
+    graph = transformer_graph()
+    fit = {"parameters": {"layer_names": [name or "direct" for name in graph.channels], "weights": "real-normal"}}
+    levels = three_levels(graph.n_nodes)
+    panels = block_panels.panels_of(graph, fit)
+    assert sorted(panel.name for panel in panels) == ["direct", "k", "q", "v"]
+    for width in ("double", "single"):
+        figure = blocks.draw(graph, levels=levels, fit=fit, width=width)
+        drawn = [axes for axes in figure.axes if "borders" in {lines.get_gid() for lines in axes.collections}]
+        assert len(drawn) == len(panels)
+        order = blocks.sorted_nodes(graph, levels)
+        for axes, panel in zip(drawn, panels, strict=True):
+            shown = np.ma.filled(axes.images[0].get_array(), 0.0)
+            np.testing.assert_allclose(np.nan_to_num(shown), np.nan_to_num(panel.values)[np.ix_(order, order)])
+        assert len([axes for axes in figure.axes if axes.get_gid() == "level-bar"]) == 4 * len(panels)
+        assert overlapping_texts(figure) == [] and texts_outside(figure) == []
+    text = blocks.caption(graph, levels=levels, fit=fit)
+    assert "of 4 layers (direct, q, k, v)" in text and "lies between blocks: direct" in text
+
+
+def test_signs_that_count_have_a_matrix_of_their_own():
+    graph = functional_graph(transformer_graph())
+    fit = {"parameters": {"layer_names": [], "weights": ["real-normal", "sign"]}}
+    size, sign = block_panels.panels_of(graph, fit)
+    weights = graph.matrix(signed=True)
+    np.testing.assert_array_equal(np.nan_to_num(size.values), np.abs(weights))
+    np.testing.assert_array_equal(np.nan_to_num(sign.values), np.sign(weights))
+    figure = blocks.draw(graph, levels=three_levels(graph.n_nodes), fit=fit)
+    assert {"sign"} <= {text.get_text() for text in figure.texts}
+    assert overlapping_texts(figure) == [] and texts_outside(figure) == []
+
+
+def test_graphs_over_other_nodes_are_stacked_by_name():
+    first = ComputationalGraph(["a", "b"], [0], [1], None, [2.0])
+    second = ComputationalGraph(["c", "b"], [1], [0], None, [-3.0], directed=False)
+    both = block_panels.stacked({"x": first, "y": second}, ["a", "b", "c"])
+    assert not both.directed and both.channels == ("x", "y")
+    x, y = (both.subgraph(both.channel == k).matrix() for k in range(2))
+    assert (x[0, 1], x[1, 2], y[0, 1], y[1, 2]) == (2.0, 0.0, 0.0, -3.0)
+
+
+def test_what_blocks_explain_is_a_share_of_variance():
+    labels, rng = np.repeat([0, 1], 10), np.random.default_rng(0)
+    noise = np.exp(rng.normal(size=(20, 20)))
+    sharp = np.where(labels[:, None] == labels, 5.0, 1.0) * np.exp(1e-3 * rng.normal(size=(20, 20)))
+    assert block_panels.explained(block_panels.Panel("", sharp), labels) > 0.999
+    assert block_panels.explained(block_panels.Panel("", noise), labels) < 0.05
+    assert np.isnan(block_panels.explained(block_panels.Panel("", np.ones((20, 20))), labels))

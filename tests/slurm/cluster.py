@@ -7,12 +7,14 @@ which the executor plugin's inner ``srun`` needs since it is started without ``S
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ from pathlib import Path
 PROGRAMS = {"munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client"}
 """Programs and Debian's packages that hold them."""
 LINK = Path("/etc/slurm/slurm.conf")
+TURNS = Path(tempfile.gettempdir()) / "compgraph-slurm.lock"
+"""Held by the one cluster that the link is of; another waits."""
 USABLE = {"idle", "mixed", "allocated", "completing"}
 SETTINGS = """
 ClusterName=compgraph
@@ -45,7 +49,8 @@ JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU_Memory
+# The least loaded node is taken, so that jobs at the same time are on different ones.
+SelectTypeParameters=CR_CPU_Memory,CR_LLN
 DefMemPerCPU=100
 SlurmdParameters=config_overrides
 SchedulerParameters=bf_interval=2,sched_interval=5
@@ -67,6 +72,9 @@ class Job:
     number: str
     state: str
     node: str
+    cpus: str
+    memory: str
+    limit: str
     comment: str
 
 
@@ -108,8 +116,10 @@ class Cluster:
         self.names = [f"node{number}" for number in range(1, nodes + 1)]
         self.cpus, self.memory = cpus, memory
         self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
+        self._turn = contextlib.ExitStack()
 
     def __enter__(self) -> Cluster:
+        fcntl.flock(self._turn.enter_context(TURNS.open("w")), fcntl.LOCK_EX)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._configure()
         try:
@@ -135,6 +145,7 @@ class Cluster:
             self._stop(daemon)
         if LINK.is_symlink() and LINK.readlink() == self.folder / "slurm.conf":
             LINK.unlink()
+        self._turn.close()
 
     def call(self, *words: str) -> str:
         """What one of Slurm's commands prints."""
@@ -143,8 +154,8 @@ class Cluster:
 
     def jobs(self) -> list[Job]:
         """All jobs since the start, the ended ones too."""
-        lines = self.call("squeue", "--states=all", "-h", "-o", "%i|%T|%N|%k").splitlines()
-        return [Job(*line.split("|", 3)) for line in lines]
+        lines = self.call("squeue", "--states=all", "-h", "-o", "%i|%T|%N|%C|%m|%l|%k").splitlines()
+        return [Job(*line.split("|", 6)) for line in lines]
 
     def kill_node(self, name: str) -> None:
         """SIGKILL the daemon of a node and the jobs on it, as a power cut does."""

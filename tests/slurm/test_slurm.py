@@ -5,6 +5,7 @@ Only the first test belongs to every test run; the others are `make test-slurm`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.faults.study import ROOT, Site
@@ -30,6 +32,7 @@ class ClusterSite(Site):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.plain = (folder / "config.yaml").read_text(encoding="utf-8")
         for name in ("Snakefile", "workflow"):
             (folder / name).symlink_to(ROOT / name)
         text = (ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8")
@@ -40,8 +43,7 @@ class ClusterSite(Site):
 
     def configure(self, run: str) -> None:
         """Add to the section `run` of the study."""
-        config = self.folder / "config.yaml"
-        config.write_text(config.read_text(encoding="utf-8").replace("run: {", f"run: {{{run}, "), encoding="utf-8")
+        (self.folder / "config.yaml").write_text(self.plain.replace("run: {", f"run: {{{run}, "), encoding="utf-8")
 
     def ends(self, *options: str) -> int:
         """The exit code of a run on the cluster."""
@@ -50,14 +52,14 @@ class ClusterSite(Site):
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Three nodes of one CPU, so that jobs at the same time are on different ones."""
+    """Three nodes."""
     why = missing()
     if why is not None:
         pytest.skip(f"no Slurm can be started here: {why}")
     folder = Path(tempfile.mkdtemp(prefix="cg"))
     before = os.environ.get("SLURM_CONF")
     try:
-        with Cluster(folder, cpus=1, memory=4000, port=free_ports(4)) as started:
+        with Cluster(folder, memory=4000, port=free_ports(4)) as started:
             os.environ["SLURM_CONF"] = started.environment["SLURM_CONF"]
             yield started
     finally:
@@ -102,6 +104,26 @@ def wait_for(cluster: Cluster, holds: Callable[[Job], bool]) -> Job:
     raise TimeoutError(str(cluster.jobs()))
 
 
+def tries(cluster: Cluster, before: set[str], rule: str) -> list[Job]:
+    """Jobs of a rule in the order in which they were submitted."""
+    found = [job for job in cluster.jobs() if job.number not in before and rule in job.comment]
+    return sorted(found, key=lambda job: int(job.number))
+
+
+def suspend_worker(job: Job) -> None:
+    """Let the process that makes a job's result hang."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                at_work = "compgraph.cli.worker" in process.cmdline()
+                if at_work and process.environ().get("SLURM_JOB_ID") == job.number:
+                    process.suspend()
+                    return
+        time.sleep(0.05)
+    raise TimeoutError(f"no process of job {job.number}")
+
+
 def numbers(cluster: Cluster) -> set[str]:
     return {job.number for job in cluster.jobs()}
 
@@ -137,8 +159,9 @@ def test_a_job_out_of_memory_is_given_more(cluster: Cluster, local: Site, tmp_pa
     site = ClusterSite(tmp_path)
     site.configure("resources: {train: {mem_mb: 300}}")
     assert site.ends("effective") == 0, site.said
-    tried = [job for job in cluster.jobs() if job.number not in before and "train" in job.comment]
+    tried = tries(cluster, before, "train")
     assert len(tried) > 1 and [job.state for job in tried].count("COMPLETED") == 1
+    assert [job.memory for job in tried] == [f"{300 * attempt}M" for attempt in range(1, len(tried) + 1)]
     logs = list((site.folder / ".snakemake/slurm_logs").rglob("*.log"))
     assert logs and all("exceeded memory limit" in log.read_text(encoding="utf-8") for log in logs)
     assert "failed:" not in site.said
@@ -147,7 +170,39 @@ def test_a_job_out_of_memory_is_given_more(cluster: Cluster, local: Site, tmp_pa
 
 @LONG
 @pytest.mark.slow
-@pytest.mark.parametrize("harm", ["cancel", "kill"])
+def test_a_job_that_hangs_is_given_more_time(cluster: Cluster, local: Site, tmp_path: Path) -> None:
+    before = numbers(cluster)
+    site = ClusterSite(tmp_path)
+    site.configure("resources: {train: {minutes: 1, cpus: 2}}")
+    process = site.start("--slurm", "effective")
+    suspend_worker(wait_for(cluster, lambda job: job.number not in before and job.state == "RUNNING"))
+    assert process.wait(timeout=PATIENCE) == 0, site.said
+    tried = tries(cluster, before, "train")
+    assert tried[0].state == "TIMEOUT" and tried[-1].state == "COMPLETED"
+    assert [job.limit for job in tried][:2] == ["1:00", "2:00"]
+    logs = list((site.folder / ".snakemake/slurm_logs").rglob("*.log"))
+    assert logs and "DUE TO TIME LIMIT" in logs[0].read_text(encoding="utf-8")
+    assert {job.cpus for job in tried} == {"2"}, "as many CPUs as threads"
+    assert "--threads 2" in (site.results / "logs/net/train.log").read_text(encoding="utf-8")
+    assert site.files().keys() == {name for name in local.files() if "structural" not in name}
+
+
+@LONG
+@pytest.mark.slow
+def test_a_job_that_fails_each_time_is_reported_with_what_slurm_says(cluster: Cluster, tmp_path: Path) -> None:
+    before = numbers(cluster)
+    site = ClusterSite(tmp_path)
+    site.configure("resources: {train: {mem_mb: 60}}")
+    assert site.ends("effective") == 1
+    assert len(tries(cluster, before, "train")) == 3
+    assert "failed: train net" in site.said and "exceeded memory limit" in site.said
+    site.configure("resources: {train: {mem_mb: 3000}}")
+    assert site.ends("effective") == 0, site.said
+
+
+@LONG
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", ["cancel", "kill", "controller"])
 def test_a_job_that_is_lost_is_made_again(cluster: Cluster, local: Site, tmp_path: Path, harm: str) -> None:
     before = numbers(cluster)
     site = ClusterSite(tmp_path)
@@ -155,10 +210,14 @@ def test_a_job_that_is_lost_is_made_again(cluster: Cluster, local: Site, tmp_pat
     job = wait_for(cluster, lambda job: job.number not in before and job.state == "RUNNING")
     if harm == "cancel":
         cluster.call("scancel", job.number)
-    else:
+    elif harm == "kill":
         cluster.kill_node(job.node)
         time.sleep(5)
         cluster.start_node(job.node)
+    else:
+        cluster.stop_controller()
+        time.sleep(20)
+        cluster.start_controller()
     assert process.wait(timeout=PATIENCE) == 0, site.said
     assert site.files().items() <= local.files().items()
 

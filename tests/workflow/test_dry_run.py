@@ -5,13 +5,15 @@ from __future__ import annotations
 import gzip
 import re
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from compgraph.catalogue import STAGES, missing
-from tests.workflow.conftest import ROOT, Run
+from tests.workflow.conftest import ROOT, Run, environment
 
 CONFIGS = ["config.yaml", *sorted(f"configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml"))]
 
@@ -65,21 +67,44 @@ def test_a_broken_config_stops_before_any_job(place: Path, call: Run) -> None:
     assert not (place / "results").exists()
 
 
-def test_plain_snakemake_reports_config_errors_too(place: Path, workflow_copy: Path) -> None:
-    import subprocess
-    import sys
-
-    from tests.workflow.conftest import environment
-
-    (place / "bad.yaml").write_text("models: {m: {source: pretrained, path: ./nowhere}}\n")
-    arguments = ["--snakefile", str(workflow_copy / "Snakefile"), "--configfile", "bad.yaml", "--dry-run"]
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", *arguments],
+def plain_snakemake(config: str, place: Path, checkout: Path) -> subprocess.CompletedProcess[str]:
+    """What Snakemake itself plans; its words, errors too, are in ``stdout``."""
+    arguments = ["--snakefile", str(checkout / "Snakefile"), "--configfile", config, "--dry-run"]
+    command = [sys.executable, "-m", "snakemake", *arguments]
+    return subprocess.run(
+        command,
         cwd=place,
-        env=environment(workflow_copy),
-        capture_output=True,
+        env=environment(checkout),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=120,
     )
+
+
+def test_plain_snakemake_reports_config_errors_too(place: Path, workflow_copy: Path) -> None:
+    (place / "bad.yaml").write_text("models: {m: {source: pretrained, path: ./nowhere}}\n")
+    done = plain_snakemake("bad.yaml", place, workflow_copy)
     assert done.returncode != 0
-    assert "models.m.path (line 1): there is no folder 'nowhere'" in done.stdout + done.stderr
+    assert "models.m.path (line 1): there is no folder 'nowhere'" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("device", "asking"), [("auto", set()), ("cuda", {"import_model", "activations", "effective"})]
+)
+def test_a_gpu_is_asked_for_where_networks_run_on_one(
+    place: Path, models: Path, workflow_copy: Path, device: str, asking: set[str]
+) -> None:
+    study = f"""
+models: {{m: {{source: pretrained, path: {models}/stream}}}}
+datasets: {{d: {{kind: task, task: induction}}}}
+effective: {{a: {{}}}}
+statistics: {{b: {{}}}}
+run: {{device: {device}}}
+"""
+    (place / "study.yaml").write_text(study)
+    done = plain_snakemake("study.yaml", place, workflow_copy)
+    assert done.returncode == 0, done.stdout
+    jobs = dict(re.findall(r"^(?:local)?rule (\w+):$(.*?)^$", done.stdout, re.MULTILINE | re.DOTALL))
+    assert {"data", "effective", "statistics"} <= set(jobs)
+    assert {name for name, said in jobs.items() if "gpu=1" in said} == asking

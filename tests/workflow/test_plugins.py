@@ -113,6 +113,23 @@ def test_a_cluster_job_is_of_one_stage_and_model(cluster: ModuleType) -> None:
     assert [len(batch) for batch in cluster.batches(jobs, 1)] == [1] * 12
 
 
+def test_parts_of_a_result_are_made_at_the_same_time(cluster: ModuleType) -> None:
+    parts = [
+        Job([f"m/{step}/{number}.json"], Rule("functional_part"), {"model": "m", "number": str(number)})
+        for step in (0, 1)
+        for number in (0, 1)
+    ]
+    cut = [[job.output[0] for job in batch] for batch in cluster.batches(parts, 8)]
+    assert cut == [["m/0/0.json", "m/1/0.json"], ["m/0/1.json", "m/1/1.json"]]
+
+
+def test_a_batch_is_no_longer_than_a_partition_allows(cluster: ModuleType) -> None:
+    jobs = [
+        Job([f"{number:02}"], resources={"runtime": minutes}) for number, minutes in enumerate([60] * 13 + [900, 5])
+    ]
+    assert [len(batch) for batch in cluster.batches(jobs, 32)] == [12, 1, 1, 1]
+
+
 def test_a_batch_needs_the_time_of_all_and_the_memory_of_one(cluster: ModuleType) -> None:
     jobs = [
         Job([], resources={"_cores": 1, "mem_mb": 500, "runtime": 5, "slurm_account": "lab"}),
@@ -121,6 +138,24 @@ def test_a_batch_needs_the_time_of_all_and_the_memory_of_one(cluster: ModuleType
     batch = cluster.Batch.__new__(cluster.Batch)
     batch._jobs, batch._toposorted = frozenset(jobs), [jobs]
     assert dict(batch.resources.items()) == {"_cores": 2, "mem_mb": 900, "runtime": 12, "slurm_account": "lab"}
+
+
+def test_jobs_are_not_forgotten_while_slurm_is_silent(cluster: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+    from types import SimpleNamespace
+
+    async def check(self: Any, active_jobs: list[Any]) -> Any:
+        self._reported.add("1")
+        yield active_jobs[1]
+
+    async def asked_again() -> list[str]:
+        return [job.external_jobid async for job in executor.check_active_jobs(active)]
+
+    monkeypatch.setattr(cluster.slurm.Executor, "check_active_jobs", check)
+    executor = cluster.Executor.__new__(cluster.Executor)
+    executor._reported = set()
+    active = [SimpleNamespace(external_jobid=number) for number in ("1", "2", "3")]
+    assert asyncio.run(asked_again()) == ["2", "3"]
 
 
 def test_what_is_whole_when_a_cluster_job_fails_is_made(cluster: ModuleType, tmp_path: Path) -> None:

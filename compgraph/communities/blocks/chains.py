@@ -9,6 +9,7 @@ import numpy as np
 from compgraph.communities.agreement import Labels, canonical
 from compgraph.communities.blocks.hierarchy import node_levels
 from compgraph.communities.blocks.masked import MaskedModel, MaskedState
+from compgraph.communities.blocks.merge_split import merge_or_split
 from compgraph.communities.blocks.states import States
 
 
@@ -58,14 +59,19 @@ class GraphToolChain:
 
 
 class MaskedChain:
-    """Heat bath on single nodes, for presence among allowed pairs."""
+    """Heat bath on single nodes, and after each sweep a merge or a split, for presence among allowed pairs."""
 
     def __init__(self, model: MaskedModel, labels: Labels, seed: int) -> None:
-        self._model, self._state, self._rng = model, MaskedState(model, labels), np.random.default_rng(seed)
+        self._state, self._rng = MaskedState(model, labels), np.random.default_rng(seed)
 
     def step(self, sweeps: int) -> tuple[int, int]:
         """Go on by some sweeps: how many moves were tried, and how many were made."""
-        return sweeps * self._model.n_nodes, sum(self._state.sweep(self._rng)[0] for _ in range(sweeps))
+        made = 0
+        for _ in range(sweeps):
+            moved, _ = self._state.sweep(self._rng)
+            self._state, changed = merge_or_split(self._state, self._rng)
+            made += moved + changed
+        return sweeps * (self._state.model.n_nodes + 1), made
 
     def labels(self) -> Labels:
         """Blocks of the nodes now."""
@@ -73,4 +79,4 @@ class MaskedChain:
 
     def length(self) -> float:
         """Description length now, nats."""
-        return self._model.length(self._state.labels)
+        return self._state.model.length(self._state.labels)

@@ -15,6 +15,10 @@ FEWEST = 25.0
 """Independent samples that each chain must be worth."""
 
 
+STILL = 1e-3
+"""Lengths that deviate by less (nats) do not change: graph-tool's sums of weights drift by rounding."""
+
+
 def autocorrelation_time(series: Floats) -> float:
     """1 + 2 times the sum of autocorrelations, cut by the initial positive sequence of pairs (Geyer 1992); in samples.
 
@@ -23,7 +27,7 @@ def autocorrelation_time(series: Floats) -> float:
     n = len(series)
     centred = series - series.mean()
     variance = float(centred @ centred) / n if n else 0.0
-    if n < 4 or variance <= 0:
+    if n < 4 or variance <= STILL**2:
         return 1.0
     spectrum = np.fft.rfft(centred, 2 * n)
     correlation = np.fft.irfft(spectrum * spectrum.conj())[:n] / (n * variance)
@@ -48,6 +52,6 @@ def scale_reduction(chains: Floats) -> float:
     parts = np.concatenate([chains[:, :half], chains[:, -half:]])
     within = float(parts.var(axis=1, ddof=1).mean())
     between = float(parts.mean(axis=1).var(ddof=1))
-    if within <= 0:
-        return 1.0 if between <= 0 else math.inf
+    if within <= STILL**2:
+        return 1.0 if between <= STILL**2 else math.inf
     return math.sqrt((half - 1) / half + between / within)

@@ -149,13 +149,70 @@ class MaskedState:
             if np.isinf(beta):
                 there = here if nats[here] <= nats.min() + TIE else int(nats.argmin())
             else:
-                weight = np.exp(-beta * (nats - nats.min()))
-                there = int(rng.choice(len(nats), p=weight / weight.sum()))
+                weight = np.exp(-beta * (nats - nats.min())).cumsum()
+                there = int(np.searchsorted(weight, rng.random() * weight[-1], side="right"))
             if there != here:
                 moved += 1
                 change += float(nats[there] - nats[here])
                 self._move(int(node), there, out, into)
         return moved, change
+
+    def choose(
+        self, node: int, blocks: tuple[int, int], rng: np.random.Generator, wanted: int | None = None
+    ) -> float:
+        """Give a node one of two blocks, drawn with weight exp(-nats), or that which is wanted.
+
+        Parameters
+        ----------
+        node
+            In one of the two, and not alone.
+        blocks
+            Their numbers.
+        rng
+            Of the draw.
+        wanted
+            0 or 1: the block to be given; None: it is drawn.
+
+        Returns
+        -------
+        Logarithm of the probability of the block that was given.
+        """
+        out, into = self._profile(node)
+        gap = self._gap(node, blocks, out, into)
+        # ln of 1 / (1 + exp(-gap)) and of 1 / (1 + exp(gap)).
+        log_chance = -float(np.logaddexp(0, -gap)), -float(np.logaddexp(0, gap))
+        at = int(math.log(rng.random()) >= log_chance[0]) if wanted is None else wanted
+        if blocks[at] != self.labels[node]:
+            self._move(node, blocks[at], out, into)
+        return log_chance[at]
+
+    def alike(self, first: int, second: int) -> bool:
+        """Whether two nodes may be in one block."""
+        kinds = self.model.kinds
+        return kinds is None or bool(kinds[first] == kinds[second])
+
+    def copy(self) -> MaskedState:
+        """The same partition, to be changed apart from this one."""
+        made = MaskedState.__new__(MaskedState)
+        made.model, made.labels = self.model, self.labels.copy()
+        made._sizes, made._sums = self._sizes.copy(), self._sums.copy()
+        return made
+
+    def join(self, first: int, second: int) -> None:
+        """Merge two blocks."""
+        self._merge(first, second)
+
+    def split_off(self, nodes: Integers) -> int:
+        """Move some nodes of a block, not all, to a new one; its number."""
+        new = self.n_blocks
+        for node in nodes:
+            self._move(int(node), new, *self._profile(int(node)))
+        return new
+
+    @property
+    def length(self) -> float:
+        """Description length, nats, from the sums that moves have kept."""
+        return float(self.model.cells(*self._sums).sum()) + self.model.located + _partition(self._sizes)
 
     def merge(self) -> float:
         """Merge blocks as long as that makes the description shorter; nats by which it got longer (at most 0)."""
@@ -183,11 +240,8 @@ class MaskedState:
         """Length of the description with the node in each block and in a new one, up to a constant, float64 [K + 1]."""
         cells, k, here = self.model.cells, self.n_blocks, int(self.labels[node])
         rest = np.zeros((2, k + 1, k + 1))
-        rest[:, :k, :k] = self._sums
-        rest[:, here, :k] -= out
-        rest[:, :k, here] -= into
-        np.maximum(rest, 0, out=rest)  # rounding of the expectations
-        out, into = (np.pad(one, ((0, 0), (0, 1))) for one in (out, into))
+        rest[:, :k, :k] = self._without(here, out, into)
+        out, into = _longer(out), _longer(into)
         before = cells(*rest)
         rows = cells(*(rest + out[:, None, :])) - before
         columns = cells(*(rest + into[:, :, None])) - before
@@ -198,6 +252,26 @@ class MaskedState:
         nats += self._with_one_more(sizes)
         nats[~self._open(node, sizes, fixed)] = np.inf
         return nats
+
+    def _without(self, here: int, out: Floats, into: Floats) -> Floats:
+        """Edges and expected edges between blocks without a node of one of them, float64 [2, K, K]."""
+        rest = self._sums.copy()
+        rest[:, here] -= out
+        rest[:, :, here] -= into
+        np.maximum(rest, 0, out=rest)  # rounding of the expectations
+        return rest
+
+    def _gap(self, node: int, blocks: tuple[int, int], out: Floats, into: Floats) -> float:
+        """Nats by which the description is longer with the node in the second block than in the first."""
+        here = int(self.labels[node])
+        rest = self._without(here, out, into)
+        both = np.stack([rest, rest], axis=1)
+        for k, block in enumerate(blocks):
+            both[:, k, block] += out
+            both[:, k, :, block] += into
+        nats = self.model.cells(*both).sum(axis=(1, 2))
+        first, second = (int(self._sizes[block]) - (block == here) for block in blocks)
+        return float(nats[1] - nats[0]) + math.log((first + 1) / (second + 1))
 
     def _with_one_more(self, sizes: Integers) -> Floats:
         """What the partition costs with one more node in each block, up to a constant."""
@@ -224,7 +298,7 @@ class MaskedState:
         if there == self.n_blocks:
             self._sums = np.pad(self._sums, ((0, 0), (0, 1), (0, 1)))
             self._sizes = np.append(self._sizes, 0)
-            out, into = (np.pad(one, ((0, 0), (0, 1))) for one in (out, into))
+            out, into = _longer(out), _longer(into)
         for block, sign in ((here, -1), (there, 1)):
             self._sums[:, block] += sign * out
             self._sums[:, :, block] += sign * into
@@ -275,6 +349,13 @@ class MaskedState:
         self._sizes[second] = 0
         self.labels[self.labels == second] = first
         self._drop(second)
+
+
+def _longer(profile: Floats) -> Floats:
+    """Sums by block with a new, empty block."""
+    longer = np.zeros((len(profile), profile.shape[1] + 1))
+    longer[:, :-1] = profile
+    return longer
 
 
 def _partition(sizes: Integers) -> float:

@@ -17,8 +17,10 @@ from compgraph.communities.pairs import Integers, Pairs, allowed_pairs
 from compgraph.communities.sbm_weights import Evidence, evidence
 from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
+from compgraph.graph_import import as_graph
 
-Graphs = ComputationalGraph | Mapping[str, ComputationalGraph] | Sequence[ComputationalGraph]
+Graphs = Any
+"""Anything that `as_graph` takes, or a mapping, list or tuple of such as layers."""
 
 LAYERS = ("none", "channels")
 """What the edges of one graph are divided by: nothing, or the channel in which they are read."""
@@ -209,17 +211,18 @@ def described_again(graphs: Graphs, fit: BlockModel) -> Problem:
 
 
 def _named(graphs: Graphs, layers: str) -> dict[str, ComputationalGraph]:
-    if isinstance(graphs, ComputationalGraph):
-        found = np.unique(graphs.channel)
+    if not isinstance(graphs, Mapping | list | tuple):
+        graph = as_graph(graphs)
+        found = np.unique(graph.channel)
         if layers == "none" or len(found) < 2:
-            return {"": graphs}
-        return {graphs.channels[k] or DIRECT: graphs.subgraph(graphs.channel == k) for k in found}
+            return {"": graph}
+        return {graph.channels[k] or DIRECT: graph.subgraph(graph.channel == k) for k in found}
     if layers != "none":
         raise GraphError("sbm: layers='channels' divides one graph; several graphs are layers already")
     named = dict(graphs) if isinstance(graphs, Mapping) else {f"layer {k}": one for k, one in enumerate(graphs)}
     if not named:
         raise GraphError("sbm: no graph was given")
-    return named
+    return {name: as_graph(one) for name, one in named.items()}
 
 
 def _single(graph: ComputationalGraph, seen: Evidence) -> Problem:

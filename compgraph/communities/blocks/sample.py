@@ -22,6 +22,7 @@ from compgraph.communities.blocks.diagnostics import (
     scale_reduction,
 )
 from compgraph.communities.blocks.library import load_graph_tool, reproducible
+from compgraph.communities.blocks.modes import Mode, consensus, modes
 from compgraph.communities.blocks.problem import Graphs, Problem, described_again
 from compgraph.communities.blocks.states import States
 from compgraph.communities.optimise import run_seeds
@@ -59,7 +60,13 @@ class BlockSample:
         samples), effective_samples, n_blocks (mean), overlap_within, overlap_between (mean adjusted Rand index of a
         sample with others of its chain, and with those of other chains).
     trace
-        One row a sample: chain, sample, description_length, n_blocks.
+        One row a sample: chain, sample, description_length, n_blocks, mode.
+    modes
+        One row for each kind of partition among the samples, the most frequent first (Peixoto 2021): mode, share (of
+        all samples), least, most (share of the samples of one chain, over chains), n_blocks (of its consensus),
+        certainty (probability of a node's block in that, mean), description_length (mean, nats).
+    mode_labels
+        Consensus of each mode, int32 [modes, n]; -1 for nodes that the model says nothing of.
     scale_reduction
         Of the description length over the chains (Gelman & Rubin); 1 if they agree.
     names
@@ -72,6 +79,8 @@ class BlockSample:
     marginals: Floats
     chains: pd.DataFrame
     trace: pd.DataFrame
+    modes: pd.DataFrame
+    mode_labels: Labels
     scale_reduction: float
     names: tuple[str, ...]
     parameters: Mapping[str, Any]
@@ -96,19 +105,23 @@ class BlockSample:
         return pd.DataFrame({"node": names, "block": block.astype(np.int32), "probability": probability})
 
     def nodes(self) -> pd.DataFrame:
-        """One row a node: node, consensus, certainty (probability of its block in the consensus)."""
+        """One row a node: node, consensus, certainty (probability of its block in the consensus), mode0, mode1, …: its
+        block in the consensus of each mode.
+        """
         import pandas as pd
 
         live = self.consensus >= 0
         certainty = np.full(len(live), np.nan)
         certainty[live] = self.marginals[live, self.consensus[live]]
-        return pd.DataFrame({"node": list(self.names), "consensus": self.consensus, "certainty": certainty})
+        columns = {"node": list(self.names), "consensus": self.consensus, "certainty": certainty}
+        return pd.DataFrame(columns | {f"mode{k}": labels for k, labels in enumerate(self.mode_labels)})
 
     def summary(self) -> dict[str, Any]:
         """The result without the tables, JSON-able; undefined numbers are None."""
         reduction = self.scale_reduction
         return {
             "n_blocks": self.n_blocks,
+            "n_modes": len(self.modes),
             "equilibrated": self.equilibrated,
             "scale_reduction": reduction if np.isfinite(reduction) else None,
             "effective_samples": float(self.chains["effective_samples"].sum()),
@@ -117,10 +130,11 @@ class BlockSample:
         }
 
     def save(self, folder: str | Path) -> None:
-        """Write `marginals.parquet`, `consensus.parquet`, `chains.parquet`, `trace.parquet` and `sample.json`."""
+        """Write `marginals`, `consensus`, `modes`, `chains` and `trace`, all `.parquet`, and `sample.json`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tables = {"marginals": self.to_table(), "consensus": self.nodes(), "chains": self.chains, "trace": self.trace}
+        tables = {"marginals": self.to_table(), "consensus": self.nodes()}
+        tables |= {"modes": self.modes, "chains": self.chains, "trace": self.trace}
         for name, table in tables.items():
             write_table(table, folder / f"{name}.parquet")
         text = json.dumps(self.summary(), sort_keys=True, indent=1, allow_nan=False)
@@ -172,15 +186,19 @@ def sample_blocks(
             runs.append((start, *_run(chain, n_samples, thin)))
     samples = np.stack([labels for _, labels, _, _ in runs])
     lengths = np.stack([found for _, _, found, _ in runs])
+    drawn = samples.reshape(-1, samples.shape[2])
     with reproducible(seed):
-        consensus, marginals = _consensus(samples.reshape(-1, samples.shape[2]))
+        found, marginals = consensus(drawn)
+        kinds = modes(drawn)
     full = np.full((len(problem.names), marginals.shape[1]), np.nan)
     full[problem.nodes] = marginals
     return BlockSample(
-        consensus=problem.on_all_nodes(consensus),
+        consensus=problem.on_all_nodes(found),
         marginals=full,
         chains=_chains_table(runs, samples, thin),
-        trace=_trace(samples, lengths),
+        trace=_trace(samples, lengths, kinds),
+        modes=_modes_table(kinds, lengths),
+        mode_labels=np.stack([problem.on_all_nodes(mode.consensus) for mode in kinds]),
         scale_reduction=scale_reduction(lengths),
         names=problem.names,
         parameters={"n_samples": n_samples, "thin": thin, "n_chains": n_chains, "seed": seed, "nested": fit.nested},
@@ -215,27 +233,6 @@ def _run(chain: Chain, n_samples: int, thin: int) -> tuple[Any, Floats, float]:
     return np.stack(labels), np.array(lengths), made / max(tried, 1)
 
 
-def _consensus(samples: Any) -> tuple[Labels, Floats]:
-    """graph-tool's consensus of partitions, and the share of samples in which a node is in each of its blocks.
-
-    Source: Peixoto, Phys. Rev. X 11, 021003: labels are permuted until they have most in common.
-    """
-    inference = load_graph_tool().inference
-    mode = inference.PartitionModeState(list(samples), relabel=True, converge=True)
-    nodes = load_graph_tool().Graph(directed=False)
-    nodes.add_vertex(samples.shape[1])
-    marginal = mode.get_marginal(nodes)
-    counts = [np.asarray(marginal[node]) for node in nodes.vertices()]
-    table = np.zeros((len(counts), max(len(row) for row in counts)))
-    for node, row in enumerate(counts):
-        table[node, : len(row)] = row
-    used, consensus = np.unique(table.argmax(axis=1), return_inverse=True)
-    # Blocks of the consensus first, in its order, then those that no node is in most of the time.
-    order = np.concatenate([used, np.setdiff1d(np.flatnonzero(table.sum(axis=0)), used)])
-    shares: Floats = table[:, order] / table.sum(axis=1, keepdims=True)
-    return consensus.astype(np.int32), shares
-
-
 def _chains_table(runs: list[tuple[str, Any, Floats, float]], samples: Any, thin: int) -> pd.DataFrame:
     import pandas as pd
 
@@ -266,10 +263,36 @@ def _overlap(first: Any, second: Any) -> float:
     return float(np.mean([adjusted_rand(first[k], second[k]) for k in chosen]))
 
 
-def _trace(samples: Any, lengths: Floats) -> pd.DataFrame:
+def _modes_table(kinds: list[Mode], lengths: Floats) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = []
+    for number, mode in enumerate(kinds):
+        own = np.zeros(lengths.size, bool)
+        own[mode.members] = True
+        share = own.reshape(lengths.shape).mean(axis=1)
+        certainty = mode.marginals[np.arange(len(mode.consensus)), mode.consensus].mean()
+        rows.append(
+            {
+                "mode": number,
+                "share": own.mean(),
+                "least": share.min(),
+                "most": share.max(),
+                "n_blocks": n_parts(mode.consensus),
+                "certainty": certainty,
+                "description_length": lengths.ravel()[own].mean(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _trace(samples: Any, lengths: Floats, kinds: list[Mode]) -> pd.DataFrame:
     import pandas as pd
 
     chain, sample = np.indices(lengths.shape).reshape(2, -1)
     blocks = [n_parts(labels) for labels in samples.reshape(-1, samples.shape[2])]
+    of_mode = np.zeros(lengths.size, np.int32)
+    for number, mode in enumerate(kinds):
+        of_mode[mode.members] = number
     columns = {"chain": chain, "sample": sample, "description_length": lengths.ravel(), "n_blocks": blocks}
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns | {"mode": of_mode})

@@ -49,7 +49,7 @@ class States:
         self.graph = self._gt.Graph(directed=observed.directed)
         self.graph.add_vertex(observed.n_nodes)
         self.graph.add_edge_list(np.stack([observed.source, observed.target], axis=1))
-        self._model = self._arguments()
+        self.arguments = self._arguments()
 
     def _arguments(self) -> dict[str, Any]:
         seen = self.observed
@@ -96,13 +96,13 @@ class States:
         """State of a flat model."""
         inference = self._gt.inference
         made = inference.LayeredBlockState if self.layered else inference.BlockState
-        return made(self.graph, b=self.vertices(canonical(labels)), deg_corr=degree_corrected, **self._model)
+        return made(self.graph, b=self.vertices(canonical(labels)), deg_corr=degree_corrected, **self.arguments)
 
     def nested(self, levels: Sequence[Labels], degree_corrected: bool) -> Any:
         """State of a nested model: `levels` label nodes, each level coarser than the one below."""
         inference = self._gt.inference
         base = {"base_type": inference.LayeredBlockState} if self.layered else {}
-        arguments = {"deg_corr": degree_corrected, **self._model}
+        arguments = {"deg_corr": degree_corrected, **self.arguments}
         return inference.NestedBlockState(self.graph, bs=hierarchy(list(levels)), state_args=arguments, **base)
 
     def length_of(self, state: Any, nested: bool) -> float:

@@ -1,4 +1,4 @@
-"""Models of blocks of one structure: assortative, ordered, overlapping; each a rival of the general model.
+"""Models of blocks of one structure (assortative, core-periphery, ordered, overlapping), rivals of the general one.
 
 They explain the presence of edges alone. A description of one block is as long as that of the general model, to the
 last nat, so that lengths can be compared: graph-tool's of the overlapping model lacks the ln n for the number of
@@ -16,16 +16,21 @@ from typing import Any, ClassVar
 import numpy as np
 
 from compgraph.communities.agreement import Labels, canonical
+from compgraph.communities.blocks.core_counts import CoreCounts
 from compgraph.communities.blocks.engine import Fit, shortness
 from compgraph.communities.blocks.library import load_graph_tool
 from compgraph.communities.blocks.observed import Observed
 from compgraph.communities.blocks.problem import Problem
 from compgraph.communities.blocks.states import WHOLE, States, told_parts
 from compgraph.communities.blocks.sweeps import Descent
-from compgraph.communities.pairs import Floats
+from compgraph.communities.pairs import Floats, Integers
 
 ROUNDS = 20
 """Rounds of sweeps at most, per effort."""
+
+
+CUTS = 4
+"""Divisions into core and periphery from which moves start."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,95 @@ class Assortative(Structure):
         return {WHOLE: fit.length}
 
 
+class CorePeriphery(Structure):
+    """Two blocks whose densities fall from the core over the ties between to the periphery.
+
+    The general model of two blocks, but that all numbers of edges in the blocks are equally likely only among those in
+    that order (`CoreCounts`), so that a core is told in fewer nats. As Borgatti and Everett's core, with densities
+    that are found; the hub-and-spoke model of Gallagher, Young & Welles, Sci. Adv. 7, eabc9800. Block 0 is the core.
+    """
+
+    name = "core-periphery"
+    degree_corrected = (False, True)
+
+    @classmethod
+    def _refuses(cls, seen: Observed) -> str | None:
+        return None
+
+    def fits(self, starts: Sequence[Labels]) -> list[Structured]:
+        """Fits from the best cuts of nodes by degree and of blocks by density, and one block; shortest first."""
+        whole = np.zeros(self._states.observed.n_nodes, np.int32)
+        cuts = self._cuts(starts)
+        found = []
+        for choice in self.degree_corrected:
+            lengths = [self.length(self.state(cut, choice)) for cut in cuts]
+            best = [cuts[k] for k in np.argsort(lengths, kind="stable")[:CUTS]]
+            found += [self._fit(self.state(whole, choice), choice)]
+            found += [fit for cut in best for fit in self._descents(cut, choice)]
+        in_order = [one for one in found if np.isfinite(one.fit.length)]
+        return sorted(in_order, key=lambda one: shortness(one.fit))
+
+    def state(self, labels: Labels, degree_corrected: bool) -> Any:
+        """graph-tool's state of a partition."""
+        return self._states.flat(labels, degree_corrected)
+
+    def length(self, state: Any) -> float:
+        """Length of the description, nats; infinite for two blocks that are no core and periphery."""
+        return float(state.entropy()) + self._saved(state)
+
+    def _descents(self, start: Labels, degree_corrected: bool) -> list[Structured]:
+        """A division, and what single moves make of it: they see the general model, and may lead out of the order."""
+        state = self.state(start, degree_corrected)
+        first = self._fit(state, degree_corrected)
+        Descent({}, ROUNDS * self._effort).single_moves(state, d=0, allow_vacate=False)
+        return [first, self._fit(state, degree_corrected)]
+
+    def _fit(self, state: Any, degree_corrected: bool) -> Structured:
+        fit = Fit((self._labels(state),), self.length(state), False, degree_corrected, self.name)
+        return Structured(fit, self._parts(state, fit) if np.isfinite(fit.length) else {})
+
+    def _cuts(self, starts: Sequence[Labels]) -> list[Labels]:
+        """Divisions in two: by degree at sizes half an octave apart, and between the blocks of other fits by degree."""
+        seen = self._states.observed
+        n = seen.n_nodes
+        degree = np.bincount(np.concatenate([seen.source, seen.target]), minlength=n).astype(np.float64)
+        rank = np.argsort(np.argsort(-degree, kind="stable"), kind="stable")
+        sizes = np.unique(np.rint(2 ** np.arange(0, np.log2(max(n / 1.2, 1)), 0.5)).astype(int))
+        cuts = [rank >= size for size in sizes if size < n]
+        for labels in starts:
+            mean = np.bincount(labels, degree) / np.bincount(labels)
+            order = np.argsort(np.argsort(-mean, kind="stable"), kind="stable")[labels]
+            cuts += [order >= k for k in range(1, int(order.max(initial=0)) + 1)]
+        return list({cut.tobytes(): cut.astype(np.int32) for cut in cuts}.values())
+
+    def _labels(self, state: Any) -> Labels:
+        """Core 0, periphery 1: of the two, the one with the larger density is the core."""
+        labels = canonical(state.b.a)
+        both = [CoreCounts.of(*self._ends, one, self._states.observed.directed) for one in (labels, 1 - labels)]
+        return labels if labels.max(initial=0) == 0 or both[0].in_order or not both[1].in_order else 1 - labels
+
+    def _saved(self, state: Any) -> float:
+        """What the order changes in the length of the edge counts, nats: at most 0, or infinite."""
+        labels = self._labels(state)
+        if labels.max(initial=0) == 0:
+            return 0.0
+        counts = CoreCounts.of(*self._ends, labels, self._states.observed.directed)
+        return counts.log_share if counts.in_order else math.inf
+
+    def _parts(self, state: Any, fit: Fit) -> dict[str, float]:
+        found = told_parts(state, {})
+        found["edge counts"] += self._saved(state)
+        return {
+            name: nats
+            for name, nats in found.items()
+            if not name.startswith("weight") and (fit.degree_corrected or name != "degrees")
+        }
+
+    @property
+    def _ends(self) -> tuple[Integers, Integers]:
+        return self._states.observed.source, self._states.observed.target
+
+
 class Ordered(Structure):
     """Blocks in an order: rates between blocks depend on which of the two comes first.
 
@@ -211,5 +305,5 @@ class Overlapping(Structure):
         return found
 
 
-STRUCTURES: dict[str, type[Structure]] = {one.name: one for one in (Assortative, Ordered, Overlapping)}
+STRUCTURES: dict[str, type[Structure]] = {one.name: one for one in (Assortative, CorePeriphery, Ordered, Overlapping)}
 """Models of one structure by name."""

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from compgraph.communities import BlockModel, adjusted_rand, fit_sbm
+from compgraph.communities.blocks.core_counts import CoreCounts
 from compgraph.communities.blocks.generated import KINDS
 from compgraph.communities.blocks.pattern import pattern
 from compgraph.communities.blocks.problem import describe
 from compgraph.communities.blocks.states import States
-from compgraph.communities.blocks.structures import STRUCTURES, Structure
+from compgraph.communities.blocks.structures import STRUCTURES, CorePeriphery, Structure
 from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
 from tests.communities.graphs import undirected
@@ -39,6 +41,58 @@ def test_each_kind_of_structure_is_found_and_named(kind: str, tmp_path: object) 
 def _saved(fit: BlockModel, folder: object) -> object:
     fit.save(folder)
     return folder
+
+
+def star(seed: int) -> tuple[ComputationalGraph, np.ndarray]:
+    """Random edges between nodes of very unequal degrees: a core by degrees alone."""
+    rng = np.random.default_rng(seed)
+    pull = np.exp(rng.normal(size=60))
+    drawn = rng.random((60, 60)) < np.minimum(0.05 * pull[:, None] * pull, 1)
+    edges = np.triu(drawn, 1).astype(float)
+    return ComputationalGraph.from_matrix(edges + edges.T, drop_zeros=True), pull
+
+
+def test_cores_and_orders_are_told_apart_and_neither_is_found_in_random_graphs() -> None:
+    kept = {kind: [] for kind in ("core-periphery", "ordered", "random")}
+    for kind, fits in kept.items():
+        for seed in range(10, 13):
+            graph, labels = KINDS[kind](n=80, seed=seed)
+            fit = fit_sbm(graph, weights=None, structure="select", n_runs=1, nested=False)
+            fits.append((fit.structure, fit.pattern))
+            if kind == "core-periphery":
+                assert adjusted_rand(fit.labels, labels) > 0.8
+                assert fit.labels[0] == 0  # the core is block 0
+    assert kept["core-periphery"] == [("core-periphery", "core-periphery")] * 3
+    assert [pattern for _, pattern in kept["ordered"]] == ["ordered"] * 3
+    assert [pattern for _, pattern in kept["random"]] == ["one block"] * 3
+
+
+def test_unequal_degrees_alone_are_no_core() -> None:
+    found = [fit_sbm(star(seed)[0], weights=None, structure="select", n_runs=1, nested=False) for seed in range(6)]
+    assert sum(fit.n_blocks > 1 for fit in found) <= 1
+
+
+@pytest.mark.parametrize("directed", [True, False])
+@pytest.mark.parametrize("n_core", [1, 3, 6])
+def test_a_core_is_told_in_the_share_of_counts_that_are_in_order(n_core: int, directed: bool) -> None:
+    rng, labels = np.random.default_rng(n_core), (np.arange(7) >= n_core).astype(np.int32)
+    chance = np.array([[0.9, 0.5], [0.5, 0.1]])[np.ix_(labels, labels)]
+    open_to = ~np.eye(7, dtype=bool) if directed else np.tri(7, k=-1).T > 0
+    source, target = np.nonzero((rng.random((7, 7)) < chance) & open_to)
+    counts = CoreCounts.of(source, target, labels, directed)
+    total, every, good = len(source), 0, 0
+    for a in range(total + 1):
+        for m in range(total + 1 - a):
+            ways = m + 1 if directed else 1
+            every += ways
+            good += ways * replace(counts, edges=(a, m, total - a - m)).in_order
+    assert counts.log_share == pytest.approx(math.log(good / every), abs=1e-12)
+    graph = ComputationalGraph(list("abcdefg"), source, target, None, np.ones(total), directed=directed)
+    states = States(describe(graph, weights=None).observed)
+    if counts.in_order:
+        core = CorePeriphery(states, 1)
+        length = core.length(core.state(labels, False))
+        assert length == pytest.approx(states.flat_length(labels, False) + counts.log_share, abs=1e-9)
 
 
 @pytest.mark.parametrize("structure", [STRUCTURES[name] for name in STRUCTURES])
@@ -89,7 +143,7 @@ def test_what_a_structure_does_not_serve(options: dict, said: str) -> None:
 
 
 def test_words_that_are_no_structure() -> None:
-    with pytest.raises(ValueError, match="structure must be one of any, select, assortative"):
+    with pytest.raises(ValueError, match="structure must be one of any, select, assortative, core-periphery"):
         fit_sbm(undirected(8, 1, 0.0, 0), structure="modular")
 
 

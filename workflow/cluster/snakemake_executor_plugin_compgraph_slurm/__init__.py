@@ -9,7 +9,6 @@ refused its input.
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 
 import snakemake_executor_plugin_slurm as slurm
@@ -19,6 +18,8 @@ from snakemake.jobs import GroupJob
 from compgraph.cli.refusals import refused, state
 
 common_settings = slurm.common_settings
+LONGEST = 12 * 60
+"""Minutes that a batch of several results asks for at most: few partitions allow a job more than a day."""
 
 
 @dataclass
@@ -52,7 +53,7 @@ class Executor(slurm.Executor):
 
     def __post_init__(self):
         super().__post_init__()
-        self._before = {}
+        self._before, self._reported = {}, set()
         self._logs = {}
 
     def additional_general_args(self):
@@ -82,13 +83,25 @@ class Executor(slurm.Executor):
         if any(refused(Path(log), before) for log, before in self._logs.get(job, {}).items()):
             job._attempt = job.restart_times + 1  # not by its setter: what the job holds is given back by its resources
 
+    async def check_active_jobs(self, active_jobs):
+        """As ever, but what no answer told of is asked for again: else it is forgotten while the controller is away."""
+        told = set()
+        async for job_info in super().check_active_jobs(active_jobs):
+            told.add(job_info.external_jobid)
+            yield job_info
+        for job_info in active_jobs:
+            if job_info.external_jobid not in told | self._reported:
+                yield job_info
+
     def report_job_success(self, job_info):
         """Report each result of a batch."""
+        self._reported.add(job_info.external_jobid)
         for job in members(job_info.job):
             super().report_job_success(replace(job_info, job=job))
 
     def report_job_error(self, job_info, msg=None, **kwargs):
         """Report each result of a batch: those that were finished before it failed are made."""
+        self._reported.add(job_info.external_jobid)
         for job in members(job_info.job):
             if job_info.job.is_group() and self._is_made(job):
                 super().report_job_success(replace(job_info, job=job))
@@ -110,14 +123,24 @@ class Executor(slurm.Executor):
 
 
 def batches(jobs, size: int) -> Iterator[list]:
-    """Jobs of one rule and model, one checkpoint after the other, at most `size` at a time."""
-    kinds: dict[tuple[str, str], list] = {}
+    """Jobs of one rule and model, one checkpoint after the other: at most `size`, and no longer than `LONGEST`.
+
+    Parts of one result are apart, since they are there to be made at the same time.
+    """
+    kinds: dict[tuple[str, ...], list] = {}
     for job in sorted(jobs, key=lambda job: min(map(str, job.output), default="")):
-        kinds.setdefault((job.rule.name, model_of(job)), []).append(job)
+        part = job.wildcards_dict.get("number", "")
+        kinds.setdefault((job.rule.name, model_of(job), part), []).append(job)
     for alike in kinds.values():
-        rest = iter(alike)
-        while batch := list(islice(rest, size)):
-            yield batch
+        batch, minutes = [], 0
+        for job in alike:
+            needed = job.resources.get("runtime", 0)
+            if batch and (len(batch) == size or minutes + needed > LONGEST):
+                yield batch
+                batch, minutes = [], 0
+            batch.append(job)
+            minutes += needed
+        yield batch
 
 
 def model_of(job) -> str:
