@@ -54,8 +54,6 @@ def test_plan(config: str, place: Path, call: Run, workflow_copy: Path) -> None:
     draw = (values.get("figures") or {}).get("draw", "all")
     if values.get("sbm") and draw == "all" and not missing(STAGES["structures"]):
         always.add("structures")
-    if values.get("effective") and values.get("ablation"):
-        always.add("explore")
     assert stages == [stage for stage in STAGES if stage in always or values.get(stage)]
 
 
