@@ -8,6 +8,7 @@ from torch import Tensor
 
 from compgraph.errors import GraphError
 from compgraph.graph import ComputationalGraph
+from compgraph.graph_select import on_path
 from compgraph.models.network import Network
 from compgraph.partition import Partition
 from compgraph.patterns import SUFFIX
@@ -59,6 +60,14 @@ class CircuitMasks:
         keep[self.full.source[mask]] = True
         keep[self.full.target[mask]] = True
         return keep
+
+    def note(self, mask: np.ndarray) -> str:
+        """What is out of the ordinary about a circuit; empty if nothing is."""
+        if not mask.any():
+            return "no edge is kept: this is the empty graph"
+        source, target = self.full.source[mask], self.full.target[mask]
+        alive = on_path(source, target, self.full.n_nodes, self.full.inputs, self.full.outputs)
+        return "" if (alive[source] & alive[target]).any() else "no path leads from an input to an output"
 
     def complement(self, mask: np.ndarray, ablation: str = "edge") -> np.ndarray:
         """What is left of the network without a circuit, bool [n_edges].

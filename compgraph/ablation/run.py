@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -77,15 +78,21 @@ def run_graph(
     ------
     GraphError, DataError, ModelError
         The circuit was made for another network; the data lack what the baseline needs.
+
+    Warns
+    -----
+    UserWarning
+        The circuit has no edge, or no path from an input to an output. The result is defined all the same: under edge
+        ablation nothing of the input reaches the logits.
     """
-    made = make_baseline(baseline, net, pairs, seed=seed, partition=circuit.partition)
-    return run_circuits(
+    return _run(
         net,
         [circuit],
         pairs,
         ablation=ablation,
-        baseline=made,
+        baseline=baseline,
         batch_size=batch_size,
+        seed=seed,
         norm_scale=norm_scale,
         direction=direction,
         complement=complement,
@@ -115,22 +122,30 @@ def run_circuits(
     Tensor
         Logits [circuits, n, classes].
     """
-    frame = _frame(net, circuits)
-    masks = np.stack([frame.mask(circuit) for circuit in circuits])
-    made = make_baseline(baseline, net, pairs, seed=seed, partition=frame.partition)
-    runs = run_masks(
+    return _run(
         net,
-        frame,
-        masks,
+        circuits,
         pairs,
         ablation=ablation,
-        baseline=made,
+        baseline=baseline,
         batch_size=batch_size,
+        seed=seed,
         norm_scale=norm_scale,
         direction=direction,
         complement=complement,
     )
-    return torch.cat([logits.cpu() for _, logits in runs], 1)
+
+
+def _run(net: Network, circuits: Sequence[ComputationalGraph], pairs: Any, **settings: Any) -> Tensor:
+    """Logits [circuits, n, classes]; warns the caller's caller, once, of circuits that carry nothing."""
+    frame = _frame(net, circuits)
+    masks = np.stack([frame.mask(circuit) for circuit in circuits])
+    odd = [(number, note) for number, mask in enumerate(masks) if (note := frame.note(mask))]
+    if odd:
+        number, note = odd[0]
+        which = f"circuit {number} ({len(odd)} of {len(masks)} such)" if len(masks) > 1 else "the circuit"
+        warnings.warn(f"{which}: {note}", stacklevel=3)
+    return torch.cat([logits.cpu() for _, logits in run_masks(net, frame, masks, pairs, **settings)], 1)
 
 
 def run_masks(

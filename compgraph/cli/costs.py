@@ -13,7 +13,7 @@ import click
 
 from compgraph.cli.console import TO_BE_GIVEN, Call, verb
 from compgraph.cli.plan import stage_order
-from compgraph.cli.run import find_config, load_study
+from compgraph.cli.run import find_study
 
 if TYPE_CHECKING:
     from compgraph.cli.prediction import Planned
@@ -37,10 +37,9 @@ def command(call: Call, config: Path | None, as_json: bool, plan: bool) -> None:
     4 CPU-seconds more each, which is not counted.
     """
     from compgraph.cli.prediction import Experience, predict
-    from compgraph.cli.workflow import workflow_root
     from compgraph.report.costs import by_stage
 
-    study = load_study(find_config(workflow_root(), config))
+    _, _, study = find_study(call, config)
     costs, sizes = measured(study)
     jobs = to_make(study) if plan else {}
     stages = Counter[str]()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compgraph.cli.console import TO_BE_GIVEN, Call, fail, verb
-from compgraph.cli.run import expand_targets, find_config, load_study, versions_in_words
+from compgraph.cli.run import expand_targets, find_study, versions_in_words
 
 if TYPE_CHECKING:
     from compgraph.reruns.jobs import Job
@@ -32,32 +32,33 @@ def command(call: Call, config: Path | None, each: bool, as_json: bool, targets:
     TARGETS are stages (effective) or files below the results folder; everything if none is given. A result whose inputs
     are made again stays as it is if they turn out the same.
     """
-    from compgraph.cli.workflow import workflow_root
     from compgraph.config.metrics import own_code
     from compgraph.released import is_released
     from compgraph.reruns.reckoning import Reckoning
 
-    path = find_config(workflow_root(), config)
-    study = load_study(path)
+    _, path, study = find_study(call, config)
     files = expand_targets(study, targets)
     reckoning = Reckoning(study)
     if unknown := reckoning.unknown(files):
         fail(f"compgraph plan: {unknown[0]} is no result of {path}")
     made, page = reckoning.among(files), reckoning.page_reasons(files)
     reasons: dict[str, list[Reason]] = made | ({"report/index.html": page} if page else {})
-    if as_json:
-        click.echo(json.dumps(as_data(reasons, reckoning.jobs), indent=1))
-        return
     stages = {path: stage_of(path, reckoning.jobs) for path in reasons}
-    click.echo("\n".join(describe(reasons, stages, len(reckoning.jobs) + 1, str(path))))
+    total, again = len(reckoning.jobs) + 1, reckoning.needed_again(files)
+    notes = [*versions_in_words(reckoning), *own_code(study.config), *study.left_out()]
+    if as_json:
+        plan = {"config": str(path), "results": total, "to_make": len(reasons), "made_again": again}
+        counts = counted(reasons, stages)
+        click.echo(json.dumps({**plan, "stages": counts, "each": as_data(reasons, stages), "notes": notes}))
+        return
+    click.echo("\n".join(describe(reasons, stages, total, str(path))))
     if each and reasons:
         click.echo("\n" + "\n".join(f"{one}: {in_words(reasons[one])}" for one in reasons))
     jobs = [reckoning.jobs[one] for one in made]
-    notes = [f"note: {one}" for one in [*versions_in_words(reckoning), *own_code(study.config), *study.left_out()]]
-    released = sum(is_released(one) for one in reckoning.needed_again(files))
-    if released:
-        notes.insert(0, f"{released} of these are buffers that run.keep let go and that are needed again.")
-    for sentence in [*batches_in_words(jobs, bool(page), study.config.run.batch), *notes]:
+    said = batches_in_words(jobs, bool(page), study.config.run.batch)
+    if released := sum(is_released(one) for one in again):
+        said.append(f"{released} of these are buffers that run.keep let go and that are needed again.")
+    for sentence in [*said, *(f"note: {one}" for one in notes)]:
         click.echo(f"\n{sentence}")
 
 
@@ -66,12 +67,12 @@ def stage_of(path: str, jobs: Mapping[str, Job]) -> str:
     return jobs[path].stage if path in jobs else "report"
 
 
-def as_data(reasons: Mapping[str, list[Reason]], jobs: Mapping[str, Job]) -> list[dict[str, Any]]:
+def as_data(reasons: Mapping[str, list[Reason]], stages: Mapping[str, str]) -> list[dict[str, Any]]:
     """The plan for programs: results in the order in which they could be made."""
     return [
         {
             "path": path,
-            "stage": stage_of(path, jobs),
+            "stage": stages[path],
             "reasons": [{"kind": one.kind, "text": one.text, "details": list(one.details)} for one in found],
         }
         for path, found in reasons.items()
@@ -81,6 +82,14 @@ def as_data(reasons: Mapping[str, list[Reason]], jobs: Mapping[str, Job]) -> lis
 def in_words(reasons: list[Reason]) -> str:
     """Reasons as one phrase."""
     return " and ".join(reason.text for reason in reasons)
+
+
+def counted(reasons: Mapping[str, list[Reason]], stages: Mapping[str, str]) -> dict[str, Counter[str]]:
+    """How many results would be made, by stage in pipeline order and by reason."""
+    counts: dict[str, Counter[str]] = {}
+    for path, found in reasons.items():
+        counts.setdefault(stages[path], Counter())[_briefly(found)] += 1
+    return {stage: counts[stage] for stage in sorted(counts, key=stage_order)}
 
 
 def describe(reasons: Mapping[str, list[Reason]], stages: Mapping[str, str], total: int, name: str) -> list[str]:
@@ -100,13 +109,11 @@ def describe(reasons: Mapping[str, list[Reason]], stages: Mapping[str, str], tot
     if not reasons:
         return [f"{name}: nothing to do, all {total} results are up to date."]
     lines = [f"{name}: {len(reasons)} of {total} results would be made.", ""]
-    counts: dict[str, Counter[str]] = {}
-    for path, found in reasons.items():
-        counts.setdefault(stages[path], Counter())[_briefly(found)] += 1
+    counts = counted(reasons, stages)
     width = max(13, *(len(stage) + 1 for stage in counts))
-    for stage in sorted(counts, key=stage_order):
-        listed = "; ".join(f"{count} {reason}" for reason, count in counts[stage].most_common())
-        lines.append(f"  {stage:<{width}}{sum(counts[stage].values()):>5}   {listed}")
+    for stage, said in counts.items():
+        listed = "; ".join(f"{count} {reason}" for reason, count in said.most_common())
+        lines.append(f"  {stage:<{width}}{said.total():>5}   {listed}")
     return lines
 
 

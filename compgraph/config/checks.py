@@ -290,6 +290,18 @@ def _services(study: Study) -> Iterator[Problem]:
             yield from _data_services(study, place, stage, entry, able)
         elif stage in GRAPH_READERS or (stage == "tests" and on_graphs(entry)):
             yield from _graph_services(study, place, stage, entry)
+        elif stage == "evaluation":
+            yield from _evaluation_services(study, place, entry)
+
+
+def _evaluation_services(study: Study, place: tuple[str, ...], entry: Any) -> Iterator[Problem]:
+    """Metrics, or classes to be confused, that the data cannot have."""
+    reasons = {one: study.against_dataset("evaluation", entry, one) for one in entry.datasets or study.config.datasets}
+    for index, dataset in enumerate(entry.datasets or ()):
+        if reasons[dataset]:
+            yield Problem((*place, "datasets", index), reasons[dataset])
+    if entry.datasets is None and reasons and all(reasons.values()):
+        yield Problem(place, f"it applies to no dataset: {'; '.join(dict.fromkeys(reasons.values()))}")
 
 
 def _data_services(

@@ -23,5 +23,8 @@ class Evaluation(Section):
         ["logit_difference"], description="What to measure."
     )
     by_task: bool = Field(False, description="Also rows for each task of a mixture.")
+    confusion: bool = Field(
+        False, description="Also, for images, what those of each class are taken for by each circuit."
+    )
     n_bootstrap: Annotated[int, Field(ge=0)] = Field(1000, description="Resamples of the examples for the interval.")
     seed: Seed = Field(0, description="Seed of the resampling.")

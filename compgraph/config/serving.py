@@ -83,6 +83,8 @@ class Serving:
         for metric in named_metrics(entry):
             if metric_entry(metric).needs_answers and isinstance(data, TextData):
                 return f"the metric '{metric}' needs answers, and the dataset '{dataset}' has none"
+        if getattr(entry, "confusion", False) and not isinstance(data, ImageData):
+            return f"confusion of classes needs images, and the dataset '{dataset}' has none"
         if dataset in datasets_besides(entry):
             return f"the dataset '{dataset}' is one of those that are read besides"
         for name, source in self.attributions_of(entry):

@@ -175,25 +175,6 @@ class PromptPairs:
         for start in range(0, self.n, size):
             yield self.subset(slice(start, start + size))
 
-    def check_vocabulary(self, n_tokens: int) -> None:
-        """Refuse token ids that a vocabulary of `n_tokens` does not have.
-
-        Raises
-        ------
-        DataError
-            Naming the first item and the array at fault.
-        """
-        for name in _ARRAYS:
-            values = getattr(self, name)
-            if values is None or name == "mask":
-                continue
-            high = (values >= n_tokens).any(axis=1)
-            if high.any():
-                raise DataError(
-                    f"item {self._first(high)}: {name} holds token {int(values[high][0].max())}, "
-                    f"but the vocabulary has {n_tokens} tokens (0 to {n_tokens - 1})"
-                )
-
     @property
     def digest(self) -> str:
         """SHA-256 over the shapes and values of all arrays, ids and labels."""

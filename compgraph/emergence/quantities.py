@@ -82,7 +82,8 @@ def of_skill(now: Snapshot, settings: Settings) -> Iterator[Row]:
     for table in now.curves.values():
         for (task, metric), rows in table.groupby(["task", "metric"], sort=False):
             known = catalogue.METRICS.get(metric)
-            if (task, metric) not in said and not (known and known.needs_reference):
+            of_classes = "true" in rows and rows["true"].notna().any()
+            if not of_classes and (task, metric) not in said and not (known and known.needs_reference):
                 said.add((task, metric))
                 yield row(metric, task, float(rows["model"].iloc[0]))
 

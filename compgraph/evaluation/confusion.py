@@ -9,9 +9,59 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from compgraph.errors import DataError
+from compgraph.evaluation.curve import SIZES
 
 if TYPE_CHECKING:
     import pandas as pd
+
+METRIC = "confusion"
+"""What rows of confusion have in the column `metric` of an evaluation table."""
+REASON = "a share of predictions is compared with the model's, not divided by it"
+
+
+def confusion_of(
+    circuits: pd.DataFrame, predicted: ArrayLike, answers: ArrayLike, classes: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """What circuits take the examples of each class for, in rows that an evaluation table can hold.
+
+    Parameters
+    ----------
+    circuits
+        `PlannedCircuits.table`.
+    predicted
+        Numbers of the predicted classes [1 + runs, examples]: row 0 is the model, row 1 the empty graph, and so on as
+        planned.
+    answers, classes
+        As for `confusion_table`.
+
+    Returns
+    -------
+    DataFrame
+        One row per size, true and predicted class: those columns of `FaithfulnessCurve.table` that say which circuit it
+        is, `task` (`all`), `metric` (`METRIC`), `true`, `predicted`, `n` (examples of the true class), and the shares
+        of these that are taken for the predicted class by circuit (`value`), `model` and `empty` graph. What none of
+        the three does has no row.
+
+    Raises
+    ------
+    DataError
+        As `confusion_table`.
+    """
+    import pandas as pd
+
+    def share(run: int) -> pd.DataFrame:
+        return confusion_table(np.asarray(predicted)[run], answers, classes)
+
+    model, empty = share(0), share(1)
+    of = model.groupby("true", sort=False)["n"].transform("sum")
+    frames = []
+    for _, own in circuits[circuits["role"] == "circuit"].drop_duplicates(["size", "fraction"]).iterrows():
+        circuit = share(1 + int(own["run"]))
+        about = {"task": "all", "metric": METRIC, **own[["size", "fraction", *SIZES]], "note": own["note"]}
+        shares = {"value": circuit["share"], "model": model["share"], "empty": empty["share"]}
+        rows = model[["true", "predicted"]].assign(n=of, **shares, **about, reason=REASON)
+        frames.append(rows[(rows[list(shares)] > 0).any(axis=1)])
+    return pd.concat(frames, ignore_index=True)
 
 
 def confusion_table(

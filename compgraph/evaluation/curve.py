@@ -11,27 +11,34 @@ same for the circuit's complement: near 0 where nothing outside of the circuit d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from compgraph import catalogue
 from compgraph.evaluation.intervals import band, resamples
 from compgraph.evaluation.scores import rank_p
 from compgraph.metrics import lower_is_better
 from compgraph.multiple_testing import benjamini_hochberg
+from compgraph.tables import notebook_table
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 BAND = 0.9
 """Share of the random circuits between `null_low` and `null_high`."""
 SAME = "the empty graph does as well as the model: nothing to be faithful to"
+NOTHING = "the model's metric is 0: there is nothing to recover a share of"
 UNSURE = "model and empty graph differ by no more than chance: the ratio would mean nothing"
-AXES = ("fraction", "n_edges", "n_nodes", "mean_degree", "units")
+SIZES = ("n_edges", "n_nodes", "mean_degree", "units", "parameters")
+AXES = ("fraction", *SIZES)
 """Measures of size that an area can be taken over."""
+SHOWN = ("metric", "fraction", "n_edges", "n_nodes", "faithfulness", "low", "high", "null_mean", "p", "reason")
+"""Columns that a notebook shows."""
 
 Values = npt.NDArray[np.float64]
 
@@ -44,17 +51,24 @@ class FaithfulnessCurve:
     ----------
     table
         One row per task, metric and size: `task`, `metric`, `size`, `fraction`, `n_edges`, `n_nodes`, `mean_degree`,
-        `units`, `value` (mean of the circuit), `model`, `empty` (means of model and empty graph), `faithfulness`,
-        `low`, `high` (95 % bootstrap interval), `per_example` (median over examples of their own ratios), `reason`
-        (why faithfulness is NaN, else ""), `note` (what is out of the ordinary about the circuit).
+        `units`, `parameters` (see `PlannedCircuits.table`), `value` (mean of the circuit), `model`, `empty` (means of
+        model and empty graph), `recovered` (AutoCircuit's measure: 100 · `value` / `model`, percent; the empty graph's
+        is not subtracted, UFO-101/auto-circuit), `unrecovered` (why that is NaN, else ""), `faithfulness`, `low`,
+        `high` (95 % bootstrap interval), `per_example` (median over examples of their own ratios), `reason` (why
+        faithfulness is NaN, else ""), `note` (what is out of the ordinary about the circuit).
         With complements: `complement` (mean), `completeness`, `completeness_low`, `completeness_high`.
         With random circuits: `null_mean`, `null_low`, `null_high` (of their faithfulness), `n_random`, `p` (share of
         random circuits at least as good, the circuit counted among them), `q` (Benjamini and Hochberg over sizes).
+    areas
+        Areas under the curve over the kept share: one row per task, metric and `area` (`cpr`, `cmd`) with `value`,
+        `low`, `high` (95 % bootstrap interval, from the resamples of examples behind the table's) and `reason` (why
+        they are NaN, else "").
     attributes
         ablation, baseline, selection, whether circuits were pruned, number of examples and of all edges.
     """
 
     table: pd.DataFrame
+    areas: pd.DataFrame
     attributes: dict[str, Any]
 
     def cpr(self, metric: str, axis: str = "fraction") -> float:
@@ -62,21 +76,35 @@ class FaithfulnessCurve:
 
         `axis`: another measure of size (`AXES`) in place of the share of edges, scaled by its largest value.
         """
-        return _area(*self._points(metric, axis))
+        x, y = self._points(metric, axis)
+        return float(_area(x, y))
 
     def cmd(self, metric: str, axis: str = "fraction") -> float:
         """Circuit-model distance: the same area under |1 - faithfulness|."""
         x, y = self._points(metric, axis)
-        return _area(x, np.abs(1 - y))
+        return float(_area(x, np.abs(1 - y)))
 
     def recovered(self, metric: str) -> Values:
-        """AutoCircuit's measure per size: 100 · mean metric of the circuit / that of the model.
+        """AutoCircuit's measure per size, percent (`table`)."""
+        return self._rows(metric)["recovered"].to_numpy(np.float64)
 
-        The empty graph's is not subtracted (UFO-101/auto-circuit).
+    def plot(self, **options: Any) -> Figure:
+        """The figure `faithfulness`, one panel a metric.
+
+        Parameters
+        ----------
+        options
+            Those of the figure: `axis` (`fraction`, `n_edges`, `n_nodes`, `mean_degree`), `width` (`single`, `double`).
         """
-        rows = self._rows(metric)
-        share: Values = 100 * rows["value"].to_numpy() / rows["model"].to_numpy()
-        return share
+        figure: Figure = catalogue.load(catalogue.FIGURES["faithfulness"])(self.table, **options)
+        return figure
+
+    def _repr_html_(self) -> str:
+        """A line of numbers and the curve over all tasks, for notebooks."""
+        metrics = list(dict.fromkeys(self.table["metric"]))
+        areas = ", ".join(f"{metric} {self.cpr(metric):.3g}" for metric in metrics)
+        rows = self.table.loc[self.table["task"] == "all", [name for name in SHOWN if name in self.table]]
+        return notebook_table(f"FaithfulnessCurve, area under faithfulness: {areas}", rows)
 
     def _rows(self, metric: str) -> pd.DataFrame:
         rows = self.table[(self.table["metric"] == metric) & (self.table["task"] == "all")]
@@ -92,8 +120,13 @@ class FaithfulnessCurve:
         return x if axis == "fraction" else x / max(x.max(), 1e-300), rows["faithfulness"].to_numpy()
 
 
-def _area(x: Values, y: Values) -> float:
-    return float(((y[1:] + y[:-1]) / 2 * np.diff(x)).sum())
+def _area(x: Values, y: Values) -> Any:
+    """Trapezoids over the first axis of y, [sizes, ...]."""
+    return np.diff(x) @ ((y[1:] + y[:-1]) / 2)
+
+
+AREAS: dict[str, Callable[[Values], Values]] = {"cpr": lambda y: y, "cmd": lambda y: np.abs(1 - y)}
+"""Area -> the height under which it lies, from faithfulness."""
 
 
 def curve_of(
@@ -127,18 +160,21 @@ def curve_of(
     groups = [("all", np.ones(len(tasks), bool))]
     if by_task:
         groups += [(str(task), tasks == task) for task in np.unique(tasks)]
-    tables = []
+    tables, areas = [], []
     for task, members in groups:
         weights = resamples(int(members.sum()), n_bootstrap, seed)
         for m, metric in enumerate(metrics):
-            rows = _Rows(values[:, m][:, members], weights, metric).of(circuits, bool(attributes.get("n_random")))
-            tables.append(pd.DataFrame([{"task": task, "metric": metric, **row} for row in rows]))
+            rows = _Rows(values[:, m][:, members], weights, metric)
+            about = {"task": task, "metric": metric}
+            chance = bool(attributes.get("n_random"))
+            tables.append(pd.DataFrame([about | row for row in rows.of(circuits, chance)]))
+            areas += [about | area for area in rows.areas(circuits)]
     table = pd.concat(tables, ignore_index=True)
     if "p" in table:
         for _, group in table.groupby(["task", "metric"]):
             known = group.index[group["p"].notna()]
             table.loc[known, "q"] = benjamini_hochberg(table.loc[known, "p"].to_numpy())
-    return FaithfulnessCurve(table, attributes | {"n_examples": len(tasks)})
+    return FaithfulnessCurve(table, pd.DataFrame(areas), attributes | {"n_examples": len(tasks)})
 
 
 class _Rows:
@@ -167,7 +203,7 @@ class _Rows:
         for (_, fraction), group in circuits.groupby(["size", "fraction"], sort=False):
             roles = {role: rows for role, rows in group.groupby("role")}
             own = roles["circuit"].iloc[0]
-            row = {name: own[name] for name in ("size", "n_edges", "n_nodes", "mean_degree", "units")}
+            row = {name: own[name] for name in ("size", *SIZES)}
             row |= {"fraction": fraction, "note": own["note"], **self._faithful(int(own["run"]))}
             if "complement" in roles:
                 rest = self._faithful(int(roles["complement"].iloc[0]["run"]))
@@ -181,6 +217,7 @@ class _Rows:
     def _faithful(self, run: int) -> dict[str, Any]:
         values = self.values[1 + run]
         row: dict[str, Any] = {"value": values.mean(), "model": self.model.mean(), "empty": self.empty.mean()}
+        row |= self._recovered(values.mean())
         row |= {"faithfulness": np.nan, "low": np.nan, "high": np.nan, "per_example": np.nan, "reason": self.reason}
         if self.reason:
             return row
@@ -188,12 +225,39 @@ class _Rows:
         gap = self.model - self.empty
         with np.errstate(divide="ignore", invalid="ignore"):
             own = (values - self.empty) / gap
-            resampled = (self.weights @ (values - self.empty)) / (self.weights @ gap)
         defined = np.abs(gap) > 1e-6 * np.abs(gap).max()
         row["per_example"] = float(np.median(own[defined]))
-        if len(self.weights):
-            row["low"], row["high"] = map(float, band(resampled[np.isfinite(resampled)]))
+        row["low"], row["high"] = _interval(self._resampled([run])[0])
         return row
+
+    def _recovered(self, value: float) -> dict[str, Any]:
+        model = self.model.mean()
+        scale = max(np.abs(self.model).mean(), np.abs(self.empty).mean(), 1e-6)
+        if abs(model) <= 1e-6 * scale:
+            return {"recovered": np.nan, "unrecovered": NOTHING}
+        return {"recovered": 100 * value / model, "unrecovered": ""}
+
+    def _resampled(self, runs: Sequence[int]) -> Values:
+        """Faithfulness of runs over resampled examples, [runs, resamples]; not finite where the two ends coincide."""
+        gain = (self.values[[1 + run for run in runs]] - self.empty) @ self.weights.T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share: Values = gain / (self.weights @ (self.model - self.empty))
+        return share
+
+    def areas(self, circuits: pd.DataFrame) -> list[dict[str, Any]]:
+        """One row per area under faithfulness over the kept share (`FaithfulnessCurve.areas`)."""
+        own = circuits[circuits["role"] == "circuit"].sort_values("fraction", kind="stable")
+        if self.reason:
+            nothing = dict.fromkeys(("value", "low", "high"), np.nan) | {"reason": self.reason}
+            return [{"area": name, **nothing} for name in AREAS]
+        x, runs = own["fraction"].to_numpy(np.float64), own["run"].to_numpy()
+        y = (self.values[1 + runs].mean(1) - self.empty.mean()) / self.span
+        resampled = self._resampled(runs)
+        found = []
+        for name, height in AREAS.items():
+            low, high = _interval(_area(x, height(resampled)))
+            found.append({"area": name, "value": float(_area(x, height(y))), "low": low, "high": high, "reason": ""})
+        return found
 
     def _chance(self, row: dict[str, Any], runs: list[int]) -> dict[str, Any]:
         out = dict.fromkeys(("null_mean", "null_low", "null_high", "p", "q"), np.nan) | {"n_random": len(runs)}
@@ -208,3 +272,8 @@ class _Rows:
             out["null_low"], out["null_high"] = np.quantile(shares, [tail, 1 - tail])
         return out
 
+
+def _interval(resampled: Values) -> tuple[float, float]:
+    """95 % interval over the resamples in which the number is defined."""
+    low, high = band(resampled[np.isfinite(resampled)])
+    return float(low), float(high)

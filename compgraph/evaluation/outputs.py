@@ -22,6 +22,7 @@ from compgraph.ablation.run import run_masks
 from compgraph.array_cache import cache_key
 from compgraph.data.batches import Batch
 from compgraph.errors import DataError
+from compgraph.evaluation.confusion import confusion_of
 from compgraph.evaluation.planning import PlannedCircuits
 from compgraph.evaluation.run_cache import RunCache
 from compgraph.metrics import Targets, get_metric
@@ -213,8 +214,7 @@ class CircuitOutputs:
         DataError
             Other examples than those that were run; a metric that the data cannot serve or that is not finite.
         """
-        if [str(name) for name in pairs.ids] != self.ids:
-            raise DataError("these outputs are of other examples than the data given")
+        self._check(pairs)
         measures = [get_metric(name) for name in metrics]
         n_runs, n, _ = self.logits.shape
         values = np.empty((n_runs, len(metrics), n))
@@ -232,6 +232,27 @@ class CircuitOutputs:
             what = "the model" if run == 0 else f"run {run}"
             raise DataError(f"example {self.ids[row]!r}: {metrics[m]} of {what} is not finite")
         return values
+
+    def confusion(self, pairs: Any) -> pd.DataFrame:
+        """What every circuit takes the images of each class for (`compgraph.evaluation.confusion.confusion_of`).
+
+        Raises
+        ------
+        DataError
+            Other examples than those that were run; data that are no images of known classes.
+        """
+        self._check(pairs)
+        classes = getattr(pairs, "classes", None)
+        if classes is None or pairs.answers is None:
+            raise DataError("confusion of classes needs images with answers; these data have none")
+        step = self.logits.chunks[1]
+        starts = range(0, len(self.ids), step)
+        predicted = [np.asarray(self.logits[:, start : start + step]).argmax(2) for start in starts]
+        return confusion_of(self.circuits, np.concatenate(predicted, axis=1), pairs.answers, classes)
+
+    def _check(self, pairs: Any) -> None:
+        if [str(name) for name in pairs.ids] != self.ids:
+            raise DataError("these outputs are of other examples than the data given")
 
 
 def _targets(pairs: Any, rows: slice) -> Targets:

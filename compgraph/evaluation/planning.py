@@ -15,6 +15,7 @@ from compgraph.errors import GraphError
 from compgraph.evaluation.random_circuits import KINDS, pruned, sample_circuits
 from compgraph.graph import ComputationalGraph
 from compgraph.models.network import Network
+from compgraph.models.size import site_parameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +39,9 @@ class PlannedCircuits:
     table
         One row per circuit: `role` (`circuit`, `complement`, `random`), `size` (as asked for), `draw` (number of a
         random circuit, else -1), `fraction` (kept share of the graph's edges, before pruning), `n_edges`, `n_nodes`,
-        `mean_degree` (edges a node), `units` (share of the units that the nodes kept hold), `run` (row of `masks`),
-        `note` (what is out of the ordinary, else "").
+        `mean_degree` (edges a node), `units` and `parameters` (shares of the units and of the parameters of all nodes
+        that the nodes kept hold, see `compgraph.models.size.site_parameters`), `run` (row of `masks`), `note` (what is
+        out of the ordinary, else "").
     about
         How circuits were chosen.
     """
@@ -97,9 +99,11 @@ def plan_circuits(
     rows: list[dict[str, Any]] = []
     masks: list[Masks] = []
 
+    held = _held(net, frame)
+
     def add(mask: Masks, **row: Any) -> None:
         masks.append(mask)
-        rows.append(row | _measures(frame, mask))
+        rows.append(row | _measures(frame, mask, held))
 
     mixing = {}
     for k, size in enumerate(sizes):
@@ -107,7 +111,7 @@ def plan_circuits(
         fraction = float(chosen.sum() / max(1, universe.sum()))
         kept = pruned(frame.full, chosen) if prune else chosen
         row = {"size": float(size), "draw": -1, "fraction": fraction}
-        add(kept, role="circuit", note=_note(frame, kept), **row)
+        add(kept, role="circuit", note=frame.note(kept), **row)
         if complement:
             add(frame.complement(kept, ablation) & universe, role="complement", note="", **row)
         alive = pruned(frame.full, kept)
@@ -155,21 +159,23 @@ def _planned(
     return PlannedCircuits(frame, np.stack(unique), table, about)
 
 
-def _measures(frame: CircuitMasks, mask: Masks) -> dict[str, Any]:
+def _held(net: Network, frame: CircuitMasks) -> dict[str, npt.NDArray[np.float64]]:
+    """Units and parameters of every node, [nodes] each."""
+    assert frame.full.architecture is not None
+    nodes = frame.full.nodes
+    n_units = {site.name: site.n_units for site in frame.full.architecture.node_sites}
+    each = {site: n / n_units[site] for site, n in site_parameters(net, n_units).items()}
+    units = nodes["size"].to_numpy(dtype=float)
+    parameters = units * np.array([each[site] for site in nodes["site"]])
+    return {"units": units, "parameters": parameters}
+
+
+def _measures(frame: CircuitMasks, mask: Masks, held: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, Any]:
     nodes = frame.nodes(mask)
-    sizes = frame.full.nodes["size"].to_numpy(dtype=float)
     n_edges, n_nodes = int(mask.sum()), int(nodes.sum())
     return {
         "n_edges": n_edges,
         "n_nodes": n_nodes,
         "mean_degree": n_edges / n_nodes if n_nodes else 0.0,
-        "units": float(sizes[nodes].sum() / sizes.sum()),
+        **{name: float(of[nodes].sum() / of.sum()) for name, of in held.items()},
     }
-
-
-def _note(frame: CircuitMasks, mask: Masks) -> str:
-    if not mask.any():
-        return "no edge is kept: this is the empty graph"
-    if not pruned(frame.full, mask).any():
-        return "no path leads from an input to an output"
-    return ""

@@ -240,6 +240,8 @@ def _curve(curve: Curve) -> dict[str, Any]:
     table = curve.table
     columns = [name for name in CURVE_COLUMNS if name in table]
     series = []
+    if "true" in table:  # confusion of classes is no curve
+        table = table[table["true"].isna()]
     for (task, metric), rows in table.groupby(["task", "metric"], sort=False, observed=True):
         ordered = rows.sort_values("fraction", kind="stable")
         points = {name: [_number(value) for value in ordered[name]] for name in columns}

@@ -148,14 +148,15 @@ def _curves(results: Sequence[Placed]) -> TableItem | None:
                     result.summary.get("ablation"),
                     result.summary.get("baseline"),
                     metric,
-                    areas.get("cpr"),
-                    areas.get("cmd"),
+                    *(areas.get(name) for name in ("cpr", "cpr_low", "cpr_high", "cmd", "cmd_low", "cmd_high")),
                 )
             )
-    columns = (*WHERE, "graph", "ablation", "baseline", "metric", "CPR", "CMD")
+    areas_shown = ("CPR", "CPR low", "CPR high", "CMD", "CMD low", "CMD high")
+    columns = (*WHERE, "graph", "ablation", "baseline", "metric", *areas_shown)
     note = (
         "CPR is the area under faithfulness over the share of edges kept (higher is better), CMD the area"
-        " under its distance from 1 (lower is better), both over the sizes that were evaluated."
+        " under its distance from 1 (lower is better), both over the sizes that were evaluated; low and high bound"
+        " their 95 % intervals over examples."
     )
     return _table("table-faithfulness", "Faithfulness", "numbers", columns, rows, note)
 

@@ -18,6 +18,7 @@ READERS = (
     "communities",
     "sbm",
     "tests",
+    "nulls",
     "statistics",
     "comparison",
     "tracking",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -124,6 +125,25 @@ def test_full_graph_is_the_model_and_empty_graph_the_baseline_run(variant):
     np.testing.assert_allclose(both[0].numpy(), clean.numpy(), rtol=0, atol=1e-10)
     np.testing.assert_allclose(both[1].numpy(), corrupted.numpy(), rtol=0, atol=1e-10)
     np.testing.assert_allclose(run_graph(net, full, pairs, baseline="zero").numpy(), clean.numpy(), rtol=0, atol=1e-10)
+
+
+def test_circuits_that_carry_nothing_are_warned_of_once():
+    net, pairs = tiny_network("gpt2"), make_pairs(n=4)
+    full = ComputationalGraph.from_architecture(net, Partition.heads(net), split_qkv=True)
+    empty = full.subgraph(np.zeros(full.n_edges, bool))
+    loose = full.subgraph(full.target != full.outputs[0])
+    for circuit, why in ((empty, "no edge is kept"), (loose, "no path leads from an input to an output")):
+        with pytest.warns(UserWarning, match=f"the circuit: {why}") as found:
+            logits = run_graph(net, circuit, pairs)
+        assert [one.filename for one in found] == [__file__]
+        baseline = net.run(torch.from_numpy(pairs.corrupted), positions=torch.from_numpy(pairs.positions)).logits
+        np.testing.assert_allclose(logits, baseline, atol=1e-4)
+    with pytest.warns(UserWarning, match=r"circuit 1 \(2 of 3 such\): no edge is kept") as found:
+        run_circuits(net, [full, empty, loose], pairs)
+    assert [one.filename for one in found] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run_circuits(net, [full, full], pairs)
 
 
 def test_batch_size_and_company_do_not_matter():

@@ -1,8 +1,16 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from compgraph.cli.main import main
 from compgraph.cli.plan import batches_in_words, describe
 from compgraph.reruns.jobs import Job
 from compgraph.reruns.reasons import Reason
+from tests.config.studies import SMALL
 
 
 def job(stage: str, number: int, model: str = "net", together: str = "") -> Job:
@@ -30,6 +38,18 @@ def test_the_plan_is_grouped_by_stage_in_pipeline_order() -> None:
         "  effective        3   2 new; 1 input changed",
         "  report           1   1 input made again",
     ]
+
+
+def test_as_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(SMALL)
+    monkeypatch.chdir(tmp_path)
+    told = json.loads(CliRunner().invoke(main, ["plan", "--config", "a.yaml", "--json"]).output)
+    assert told["config"] == "a.yaml" and told["to_make"] == told["results"] == len(told["each"])
+    assert sum(count for reasons in told["stages"].values() for count in reasons.values()) == told["results"]
+    assert told["stages"]["report"] == {"new": 1} and told["made_again"] == []
+    assert told["each"][-1] == {
+        "path": "report/index.html", "stage": "report", "reasons": [{"kind": "new", "text": "new", "details": []}],
+    }  # fmt: skip
 
 
 def test_nothing_to_do() -> None:

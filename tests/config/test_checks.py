@@ -170,6 +170,20 @@ def test_a_text_has_neither_counterfactuals_nor_answers(entry: str, said: str) -
 
 
 @pytest.mark.parametrize(
+    ("data", "entry", "place"),
+    [
+        (DATA, "confusion: true, datasets: [digits, mix]", "evaluation.a.datasets[1]"),
+        ("datasets: {mix: {kind: mixture, tasks: [induction, ioi]}}\n", "confusion: true", "evaluation.a (line"),
+    ],
+)
+def test_confusion_is_of_images(data: str, entry: str, place: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        small(f"{MODELS}{data}evaluation: {{a: {{{entry}}}}}")
+    assert place in str(caught.value)
+    assert "confusion of classes needs images, and the dataset 'mix' has none" in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("entry", "said"),
     [
         ("baseline: mean, baseline_options: {steps: 3}", "'mean' has no option 'steps'; its options: none"),

@@ -118,15 +118,6 @@ def test_batches() -> None:
         list(pairs.batches(0))
 
 
-def test_tokens_beyond_the_vocabulary() -> None:
-    pairs = make()
-    pairs.check_vocabulary(15)
-    with pytest.raises(DataError, match=r"item 'b': distractors holds token 14, but .* 14 tokens"):
-        pairs.check_vocabulary(14)
-    with pytest.raises(DataError, match="item 'a': corrupted holds token 9"):
-        pairs.check_vocabulary(9)
-
-
 @pytest.mark.parametrize("changes", [{}, {"corrupted": None}, {"answers": None, "distractors": None}])
 def test_saved_and_loaded(tmp_path: Path, changes: dict[str, Any]) -> None:
     pairs = make(**changes)

@@ -6,15 +6,18 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from compgraph.emergence.births import node_births
+from compgraph.emergence.quantities import Settings, of_skill
+from compgraph.emergence.snapshots import Snapshot
 from compgraph.emergence.tracking import Tracking, track
 from compgraph.errors import DataError
 from compgraph.statistics.compare import compare_graphs
 from compgraph.statistics.testing import network_statistics
 
-from .examples import STEPS, graph, snapshot, trajectory
+from .examples import STEPS, curve, graph, snapshot, trajectory
 
 
 @cache
@@ -81,6 +84,13 @@ def test_nodes_are_born_and_die() -> None:
         assert one["alive"] == len(there) and one["spells"] == (2 if there == [0, 2] else min(1, len(there)))
         assert (one["born"] == steps[there[0]]) if there else np.isnan(one["born"])
         assert np.isnan(one["died"]) if not there or there[-1] == 2 else one["died"] == steps[there[-1] + 1]
+
+
+def test_confusion_of_classes_is_no_skill() -> None:
+    table = curve(100)
+    table = pd.concat([table, table.iloc[:2].assign(metric="confusion", true="cat", predicted=["cat", "dog"])])
+    rows = of_skill(Snapshot(100, curves={"edges": table}), Settings(0.1, (), 0, 0))
+    assert [one["quantity"] for one in rows] == ["logit_difference", "accuracy"]
 
 
 def test_gaps_are_named_all_at_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from compgraph.ablation.run import run_graph
 from compgraph.connectivity.effective import effective_connectivity
 from compgraph.data.prompts import PromptPairs
 from compgraph.errors import DataError, GraphError
+from compgraph.evaluation.curve import curve_of
 from compgraph.evaluation.faithfulness import FRACTIONS, faithfulness
 from compgraph.metrics import Targets, kl, logit_difference
 from compgraph.models.counting import count_passes
@@ -84,6 +86,17 @@ def test_tasks_have_rows_of_their_own_and_pool_to_all(setting):
     assert table.loc["all", "value"] == pytest.approx(pooled)
 
 
+def test_a_notebook_shows_the_curve(setting):
+    net, pairs, graph = setting
+    curve = faithfulness(net, graph, pairs, FRACTIONS)
+    curve.table["reason"] = "<i>"
+    shown = curve._repr_html_()
+    assert shown.count("<tr") == 1 + len(FRACTIONS) and f"{curve.cpr('logit_difference'):.3g}" in shown
+    assert "<i>" not in shown and "&lt;i&gt;" in shown
+    figure = curve.plot(axis="n_edges", width="single")
+    assert figure.get_size_inches()[0] < 4 and figure.axes
+
+
 def test_areas(setting):
     net, pairs, graph = setting
     curve = faithfulness(net, graph, pairs, FRACTIONS)
@@ -94,11 +107,52 @@ def test_areas(setting):
     assert curve.cmd("logit_difference") == pytest.approx((steps * (d[1:] + d[:-1]) / 2).sum())
 
 
+def test_intervals_of_areas_are_those_of_a_plain_bootstrap():
+    rng, sizes = np.random.default_rng(0), np.array([0.5, 0.1, 1.0, 0.2])
+    n, tasks = 14, np.repeat(["a", "b"], 7)
+    means = np.array([5, 0, *(5 * sizes**0.3)])
+    values = (means[:, None] + rng.normal(size=(6, n)))[:, None]
+    circuits = pd.DataFrame({"role": "circuit", "size": sizes, "fraction": sizes, "note": "", "run": range(1, 5)})
+    circuits = circuits.assign(**dict.fromkeys(("n_edges", "n_nodes", "mean_degree", "units", "parameters"), 1))
+    curve = curve_of(circuits, values, ["margin"], tasks, {}, by_task=True, n_bootstrap=200, seed=3)
+    areas = curve.areas.set_index(["task", "area"])
+    assert areas.loc[("all", "cpr"), "value"] == pytest.approx(curve.cpr("margin"))
+    assert areas.loc[("all", "cmd"), "value"] == pytest.approx(curve.cmd("margin"))
+    order = np.argsort(sizes)
+    for task, members in (("all", np.arange(n)), ("a", np.arange(7)), ("b", np.arange(7, 14))):
+        counts = np.random.default_rng(3).multinomial(len(members), [1 / len(members)] * len(members), size=200)
+        found = []
+        for row in counts:
+            model, empty, *runs = values[:, 0][:, np.repeat(members, row)].mean(1)
+            y = ((np.array(runs) - empty) / (model - empty))[order]
+            found.append([np.trapz(y, sizes[order]), np.trapz(np.abs(1 - y), sizes[order])])
+        for k, area in enumerate(("cpr", "cmd")):
+            row = areas.loc[(task, area)]
+            expected = np.quantile(np.array(found)[:, k], [0.025, 0.975])
+            np.testing.assert_allclose([row["low"], row["high"]], expected, atol=1e-12)
+            assert row["low"] <= row["value"] <= row["high"]
+    without = curve_of(circuits, values, ["margin"], tasks, {}, n_bootstrap=0).areas
+    assert without["low"].isna().all() and without["value"].notna().all()
+
+
+def test_what_is_recovered_has_a_reason_where_it_is_undefined(setting):
+    net, pairs, graph = setting
+    curve = faithfulness(net, graph, pairs, [0.3, 1.0], metrics=["logit_difference", "kl"])
+    rows = curve.table.set_index("metric")
+    plain = rows.loc["logit_difference"]
+    np.testing.assert_allclose(plain["recovered"], 100 * plain["value"] / plain["model"])
+    assert (plain["unrecovered"] == "").all()
+    assert rows.loc["kl", "recovered"].isna().all()
+    assert (rows.loc["kl", "unrecovered"] == "the model's metric is 0: there is nothing to recover a share of").all()
+    assert rows.loc["kl", "faithfulness"].notna().all()
+
+
 def test_nothing_to_be_faithful_to(setting):
     net, pairs, graph = setting
     same = type(pairs)(pairs.clean, pairs.clean, pairs.answers, pairs.distractors)
-    row = faithfulness(net, graph, same, [0.2]).table.iloc[0]
-    assert np.isnan(row["faithfulness"]) and "nothing to be faithful to" in row["reason"]
+    curve = faithfulness(net, graph, same, [0.2])
+    for row in (curve.table.rename(columns={"faithfulness": "value", "value": "mean"}).iloc[0], curve.areas.iloc[0]):
+        assert np.isnan(row["value"]) and "nothing to be faithful to" in row["reason"]
 
 
 def test_chain_and_node_ablation():

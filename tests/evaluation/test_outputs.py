@@ -10,8 +10,10 @@ import torch
 
 from compgraph import store
 from compgraph.ablation.baselines import make_baseline
+from compgraph.ablation.run import run_graph
 from compgraph.array_cache import cache_key
 from compgraph.connectivity.effective import effective_connectivity
+from compgraph.data.images import ImagePairs
 from compgraph.errors import DataError, StoreError
 from compgraph.evaluation import outputs
 from compgraph.evaluation.curve import curve_of
@@ -21,7 +23,7 @@ from compgraph.evaluation.planning import plan_circuits
 from compgraph.evaluation.run_cache import RunCache
 from compgraph.partition import Partition
 from compgraph.provenance import Provenance
-from tests.connectivity.effective.test_eap import make_pairs
+from tests.connectivity.effective.test_eap import chain, make_pairs
 from tests.models.tiny import tiny_network
 
 METRICS = ["logit_difference", "kl", "accuracy", "reciprocal_rank"]
@@ -127,3 +129,37 @@ def test_refuses_other_examples_damage_and_what_is_not_finite(tmp_path, setting)
     broken.weights.unembedding[0, 0] = torch.nan
     with pytest.raises(DataError, match="logits of the model are not finite"):
         kept(tmp_path / "n", (broken, pairs, graph), [0.4])
+
+
+def test_confusion_of_circuits_is_what_they_predict(tmp_path, monkeypatch):
+    net, rng = chain(), np.random.default_rng(0)
+    pairs = ImagePairs(*rng.normal(size=(2, 20, 1, 8, 8)), rng.integers(0, 2, 20), np.full(20, 2), classes="abc")
+    graph = effective_connectivity(net, pairs, Partition.channels(net))
+    monkeypatch.setattr(outputs, "CHUNK", 7 * 4 * 3)
+    manifest, _ = kept(tmp_path, (net, pairs, graph), [0.3, 0.6])
+    opened = open_outputs(manifest)
+    table = opened.confusion(pairs)
+    for fraction, rows in table.groupby("fraction"):
+        circuit = graph.top(int(rows["n_edges"].iloc[0]))
+        assert fraction == circuit.n_edges / graph.n_edges
+        images = {"model": pairs.clean, "empty": pairs.corrupted}
+        found = {name: net.run(torch.from_numpy(x)).logits.argmax(1).numpy() for name, x in images.items()}
+        found["value"] = run_graph(net, circuit, pairs).argmax(1).numpy()
+        expected = {}
+        for k, true in enumerate("ab"):
+            own = pairs.answers[:, 0] == k
+            for j, predicted in enumerate("abc"):
+                shares = [(found[name][own] == j).mean() for name in ("value", "model", "empty")]
+                if any(shares):
+                    expected[true, predicted] = [own.sum(), *shares]
+        keys = zip(rows["true"], rows["predicted"], strict=True)
+        got = dict(zip(keys, rows[["n", "value", "model", "empty"]].to_numpy().tolist(), strict=True))
+        assert got == {key: pytest.approx(value) for key, value in expected.items()}
+    with pytest.raises(DataError, match="of other examples"):
+        opened.confusion(pairs.subset([1, 2]))
+
+
+def test_prompts_have_no_confusion(tmp_path, setting):
+    manifest, _ = kept(tmp_path, setting, [0.4])
+    with pytest.raises(DataError, match="confusion of classes needs images"):
+        open_outputs(manifest).confusion(setting[1])

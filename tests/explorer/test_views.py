@@ -53,6 +53,8 @@ def test_limits_and_missing_nodes_are_said(monkeypatch):
 
 def test_curves_keep_order_and_have_no_nan():
     table = curve(100).table.sample(frac=1, random_state=0)
+    confused = table.iloc[:2].assign(metric="confusion", true="cat", predicted=["cat", "dog"])
+    table = pd.concat([table, confused])
     graph = transformer_graph(2, 2)
     page = Page("t", [View(graph, curves=(views.Curve("c", table),))]).to_dict()
     series = page["views"][0]["curves"][0]["series"]

@@ -26,6 +26,7 @@ from compgraph.report.places import Place, place_of
             "m/main/ioi/evaluation/c@a@effective.eap.json",
             ("m", "main", "ioi", "evaluation", "c", "effective.eap", "a"),
         ),
+        ("m/main/nulls/shuffled-2-0@structural.c.json", ("m", "main", "", "nulls", "shuffled-2-0", "structural.c")),
         ("figures/m/main/ioi/effective.eap.json", ("m", "main", "ioi", "figure", "effective.eap", "")),
         ("figures/m/main/structural.c.json", ("m", "main", "", "figure", "structural.c", "")),
         ("odd.json", ("", "", "", "", "odd", "")),

@@ -75,7 +75,7 @@ class Place:
             one["path"].removeprefix(f"{self.results}/").removesuffix(".json"): [
                 (reason["kind"], tuple(reason["details"])) for reason in one["reasons"]
             ]
-            for one in json.loads(done.stdout)
+            for one in json.loads(done.stdout)["each"]
         }
 
 
