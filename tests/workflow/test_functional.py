@@ -86,5 +86,5 @@ def test_another_level_reads_the_parts_again(study: Path, models: Path, call: Ru
     done = call(["plan"], cwd=study)
     assert done.returncode == 0, done.stderr
     stages = dict(re.findall(r"^  ([a-z-]+) +\d+   (.*)$", done.stdout, re.MULTILINE))
-    assert stages["functional"] == "1 parameters changed (--level 0.05 → 0.01)"
+    assert stages["functional"] == "1 parameters changed (level 0.05 → 0.01)"
     assert set(stages) == {"functional", "figure", "report"}
