@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from compgraph import graph_checks, graph_export, graph_io
+from compgraph import catalogue, graph_checks, graph_export, graph_io
 from compgraph.architectural import architectural_edges, edge_channels, input_sites, output_sites
 from compgraph.architecture import Architecture
 from compgraph.errors import GraphError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import igraph
     import networkx
     import pandas as pd
+    from matplotlib.figure import Figure
 
 __all__ = ["ComputationalGraph", "architectural_edges", "edge_channels"]
 
@@ -464,6 +465,25 @@ class ComputationalGraph:
             return cls(**arguments)
         except (GraphError, TypeError, ValueError, AttributeError) as error:
             raise GraphError(f"{path} is not a valid graph: {error}") from error
+
+    def plot(self, **options: Any) -> Figure:
+        """The figure of the graph's kind (`compgraph figure structural`, `functional`, `effective`).
+
+        Parameters
+        ----------
+        options
+            Those of the figure: `edges` (how many of the strongest, not of functional graphs), `width` (`single`,
+            `double`).
+
+        Raises
+        ------
+        GraphError
+            For a generic graph, which has no figure of its own.
+        """
+        if self.kind not in catalogue.FIGURES:
+            raise GraphError(f"no figure is made for kind {self.kind!r}, but for structural, functional, effective")
+        figure: Figure = catalogue.load(catalogue.FIGURES[self.kind])(self, **options)
+        return figure
 
     def __repr__(self) -> str:
         arrow = "directed" if self.directed else "undirected"

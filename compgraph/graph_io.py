@@ -16,6 +16,7 @@ import numpy as np
 
 from compgraph.architecture import Architecture
 from compgraph.errors import GraphError, MissingDependency, StoreError
+from compgraph.formats import other_format
 from compgraph.graph_checks import NODE_COLUMNS
 from compgraph.partition import Partition
 from compgraph.tables import read_arrow
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from compgraph.graph import ComputationalGraph
 
 FORMAT = 1
+ANEW = "make it anew, by compgraph run or the verb that compgraph show names"
 _EDGE_TYPES = {"source": "int32", "target": "int32", "channel": "int8"}
 
 
@@ -130,8 +132,9 @@ def _read_page(path: Path) -> dict[str, Any]:
         page = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise GraphError(f"{path} is not a readable graph: {error}") from error
-    if not isinstance(page, dict) or page.get("format") != FORMAT:
-        raise GraphError(f"{path}: format must be {FORMAT}, as this version of compgraph writes it")
+    found = page.get("format") if isinstance(page, dict) else None
+    if found != FORMAT:
+        raise GraphError(other_format(path, "graph", found, FORMAT, ANEW))
     return page
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from compgraph.checksums import REMAKE
 from compgraph.errors import StoreError
+from compgraph.formats import other_format
 from compgraph.provenance import json_digest
 
 #: Version of the layout of manifests. Raise it when an older reader would misread a newer result.
@@ -46,11 +47,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or "format" not in manifest or "payload" not in manifest:
         raise StoreError(f"{path} is not a manifest of compgraph: it has no format and payload")
     if manifest["format"] != FORMAT:
-        raise StoreError(
-            f"{path} was written by {_writer(manifest)} in results format {manifest['format']!r}, and this "
-            f"version reads format {FORMAT}: move that results folder away and run again, or use the version "
-            "that wrote it"
-        )
+        anew = "move that results folder away and run again"
+        said = other_format(path, "results", manifest["format"], FORMAT, anew)
+        raise StoreError(f"{said} (written by {_writer(manifest)})")
     for name, kind in _FIELDS.items():
         if not isinstance(manifest.get(name), kind):
             raise StoreError(f"{path} is not a whole manifest: {name} is {manifest.get(name)!r}; {REMAKE}")

@@ -10,11 +10,13 @@ import numpy as np
 
 from compgraph.arrays import read_array
 from compgraph.errors import GraphError, StoreError
+from compgraph.formats import other_format
 
 if TYPE_CHECKING:
     from compgraph.partition import Partition
 
 FORMAT = 1
+ANEW = "make what holds it anew, by compgraph run or the verb that compgraph show names"
 
 
 def write(partition: Partition, folder: Path) -> None:
@@ -53,8 +55,9 @@ def read(folder: Path) -> tuple[dict[str, Any], str]:
         joined = read_array(labels_path)
     except (OSError, ValueError, StoreError) as error:
         raise GraphError(f"{folder} is not a readable partition: {error}") from error
-    if not isinstance(page, dict) or page.get("format") != FORMAT:
-        raise GraphError(f"{page_path}: format must be {FORMAT}, as this version of compgraph writes it")
+    found = page.get("format") if isinstance(page, dict) else None
+    if found != FORMAT:
+        raise GraphError(other_format(page_path, "partition", found, FORMAT, ANEW))
     try:
         ends = np.cumsum([entry["units"] for entry in page["sites"]], dtype=np.int64)
         sites = [entry["site"] for entry in page["sites"]]

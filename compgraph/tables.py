@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,3 +65,9 @@ def read_arrow(path: str | os.PathLike[str]) -> pa.Table:
         raise StoreError(f"there is no table {path}") from None
     except (OSError, ValueError, OverflowError, pa.ArrowException) as error:
         raise StoreError(f"{path} is not a readable table: {error}; {REMAKE}") from error
+
+
+def notebook_table(heading: str, table: pd.DataFrame) -> str:
+    """A sentence and a table as HTML, for notebooks; both are escaped."""
+    body = table.to_html(index=False, border=0, escape=True, float_format="{:.4g}".format)
+    return f"<p>{html.escape(heading)}</p>{body}"

@@ -392,6 +392,17 @@ def test_repr() -> None:
     assert f"<tr><td>{strongest.source}</td><td>{strongest.target}</td>" in text
 
 
+@pytest.mark.parametrize("graph", [heads_graph(), ComputationalGraph.from_matrix(np.eye(4)[::-1], kind="functional")])
+def test_plot_is_the_figure_of_the_kind(graph: ComputationalGraph) -> None:
+    figure = graph.plot(width="single")
+    assert figure.get_size_inches()[0] < 4 and figure.axes
+
+
+def test_a_graph_of_no_kind_has_no_figure() -> None:
+    with pytest.raises(GraphError, match="no figure is made for kind 'generic'"):
+        ComputationalGraph.from_matrix(np.eye(4)[::-1], kind="generic").plot()
+
+
 def test_import_is_light() -> None:
     code = (
         "import sys, compgraph.graph; heavy = ('torch', 'pandas', 'scipy', 'pyarrow', 'networkx', 'igraph'); "

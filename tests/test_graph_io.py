@@ -133,7 +133,7 @@ def shifted(table: pd.DataFrame) -> pd.DataFrame:
         (lambda f: (f / "graph.json").write_text("{"), "not a readable graph"),
         (lambda f: (f / "edges.parquet").unlink(), "there is no table .*edges.parquet"),
         (lambda f: (f / "nodes.parquet").write_bytes(b"PAR1"), "nodes.parquet is not a readable table"),
-        (lambda f: damage_page(f, format=2), "format must be 1"),
+        (lambda f: damage_page(f, format=2), "in graph format 2, and this version reads 1: .* newer compgraph"),
         (lambda f: damage_page(f, channels="gone"), "lacks 'channels'"),
         (lambda f: damage_page(f, n_edges=7), "has 46 rows, but graph.json says 7"),
         (lambda f: damage_page(f, kind="other"), "kind 'other'"),

@@ -111,8 +111,8 @@ class Entry:
         checkpoint and dataset), for each ``"entry"`` (those of one entry at a place), or for each ``"model"`` (all
         checkpoints of one model and dataset).
     reads : tuple of str
-        For figures: what it reads besides: the ``"graph"`` its result was made from, or the results of other
-        sections for the same model and dataset.
+        For figures: what it reads besides: the ``"graph"`` its result was made from, the graphs whose circuits all its
+        results are about (``"scored"``), or the results of other sections for the same model and dataset.
     """
 
     name: str

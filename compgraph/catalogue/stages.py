@@ -36,6 +36,10 @@ FIGURES: Table = table(
     _figure("faithfulness", "evaluation", "faithfulness against the share of edges kept", per="place"),
     _against("n_nodes", "faithfulness against the number of nodes that the circuit has"),
     _against("mean_degree", "faithfulness against the circuit's mean degree"),
+    Entry(
+        "method-comparison", "compgraph.figures.method_comparison", "areas under faithfulness, against passes",
+        "draw", stage="evaluation", per="place", reads=("scored",),
+    ),
     _figure("blocks", "sbm", "the weight matrix sorted by block", reads=("graph",)),
     Entry(
         "sbm-structures", "compgraph.figures.sbm_structures", "generated graphs: what blocks and communities find",

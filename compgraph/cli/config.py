@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -15,14 +16,26 @@ def command() -> None:
 
 
 @command.command("validate")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, also of a file that is not valid.")
 @click.argument("file", type=TO_BE_GIVEN, default=Path("config.yaml"))
-def validate(file: Path) -> None:
-    """Check FILE (config.yaml if not given) and say how many results it asks for."""
+def validate(file: Path, as_json: bool) -> None:
+    """Check FILE (config.yaml if not given) and say how many results it asks for. Exit code 1 if it is not valid."""
     from compgraph.cli.run import load_study
+    from compgraph.errors import ConfigError
 
     with errors_in_one_sentence(Call("config validate")):
-        study = load_study(file)
-        click.echo(f"{file}: valid; {len(study.config.models)} models, {len(study.results())} results")
+        try:
+            study = load_study(file)
+        except ConfigError as error:
+            if not as_json:
+                raise
+            click.echo(json.dumps({"config": str(file), "valid": False, "error": str(error)}))
+            raise SystemExit(1) from None
+        models, results = len(study.config.models), len(study.results())
+        if as_json:
+            click.echo(json.dumps({"config": str(file), "valid": True, "models": models, "results": results}))
+        else:
+            click.echo(f"{file}: valid; {models} models, {results} results")
 
 
 @command.command("schema")

@@ -13,7 +13,7 @@ import click
 
 from compgraph.cli.console import TO_BE_GIVEN, Call, verb
 from compgraph.cli.plan import stage_order
-from compgraph.cli.run import find_config, load_study
+from compgraph.cli.run import find_study
 
 if TYPE_CHECKING:
     from compgraph.cli.prediction import Planned
@@ -35,12 +35,10 @@ def command(call: Call, config: Path | None, as_json: bool, plan: bool) -> None:
     """
     from compgraph.cli.keeping import sorted_out
     from compgraph.cli.prediction import Experience, predict
-    from compgraph.cli.workflow import dry_run, workflow_root
+    from compgraph.cli.workflow import dry_run
     from compgraph.report.costs import by_stage
 
-    root = workflow_root()
-    path = find_config(root, config)
-    study = load_study(path)
+    root, path, study = find_study(call, config)
     costs, sizes = measured(study)
     jobs, _ = sorted_out(study, dry_run(root, path) if plan else [])
     stages = Counter[str]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import platform
 import shutil
@@ -40,9 +41,13 @@ DISTRIBUTIONS = [
 
 
 @verb("doctor")
-def command(call: Call) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: the same sentences by name.")
+def command(call: Call, as_json: bool) -> None:
     """Show versions, optional libraries, threads, disk and accelerator, and what each missing part is needed for."""
     rows = [*_python(), *_libraries(), *_graph_tool(), *_machine()]
+    if as_json:
+        click.echo(json.dumps(dict(rows)))
+        return
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         click.echo(f"{name:<{width}}  {value}")

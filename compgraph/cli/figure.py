@@ -78,6 +78,45 @@ def _tables(results: list[Result], entry: catalogue.Entry) -> tuple[list[Any], d
     return [store.read_table(result.file(f"{name}.parquet")) for name in entry.tables], {}
 
 
+def _compared_methods(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
+    """Areas of the circuits of each graph under one kind of runs, with what the graph's scores cost."""
+    import pandas as pd
+
+    graphs = {_named(one): one.summary.get("passes") for one in results if one.kind == "graph"}
+    curves = [one for one in results if one.kind == "faithfulness" and _graph_of(one) in graphs]
+    runs = [_runs_of(one) for one in curves]
+    edges = [one for one in curves if one.summary.get("ablation") == "edge"] or curves
+    # One kind of runs for all: the one that most graphs have; of several the first.
+    chosen = max(dict.fromkeys(map(_runs_of, edges)), key=runs.count, default="")
+    rows = []
+    for one in edges:
+        passes = graphs[_graph_of(one)]
+        if _runs_of(one) != chosen or passes is None:
+            continue
+        by_task = {"all": one.summary["areas"], **one.summary.get("areas_by_task", {})}
+        for task, metrics in by_task.items():
+            for metric, areas in metrics.items():
+                for area in ("cpr", "cmd"):
+                    numbers = {key: areas.get(f"{area}{end}") for key, end in _ENDS.items()}
+                    where = {"method": _graph_of(one).partition(".")[2], "task": task, "metric": metric, "area": area}
+                    rows.append(where | numbers | {"passes": passes["forward"] + passes["backward"]})
+    columns = ["method", "task", "metric", "area", *_ENDS, "passes"]
+    table = pd.DataFrame(rows, columns=columns)
+    return [table.astype(dict.fromkeys((*_ENDS, "passes"), float))], {}
+
+
+_ENDS = {"value": "", "low": "_low", "high": "_high"}
+
+
+def _named(graph: Result) -> str:
+    return f"{graph.manifest_path.parent.name}.{graph.manifest_path.stem}"
+
+
+def _runs_of(curve: Result) -> str:
+    """Entry of the ablation that a curve was made from."""
+    return ["", *curve.manifest_path.stem.split("@")][-2]
+
+
 def _task_circuit(results: list[Result]) -> tuple[list[Any], dict[str, Any]]:
     """A graph, and how much of each node's attribution is of which task."""
     tested = [result for result in results if result.kind != "graph"]
@@ -205,6 +244,7 @@ _READERS: dict[str, Callable[[list[Result]], tuple[list[Any], dict[str, Any]]]] 
     "comparison": _compared,
     "roi-vs-heads": _against_heads,
     "task-circuit": _task_circuit,
+    "method-comparison": _compared_methods,
     "roi-stability": _over_checkpoints,
 }
 """How the arguments of a figure are read: by its name, else by the stage whose results it draws, else from tables."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 
 import click
+from click.shell_completion import CompletionItem
 
 from compgraph import catalogue
 
 START = {
-    "init": ("compgraph.cli.init", "Write a commented config for a model and a task."),
+    "init": ("compgraph.cli.init", "Write a commented config: for a model and a task, or the embedded study."),
     "plan": ("compgraph.cli.plan", "Say in plain words what a run would do, and why."),
     "run": ("compgraph.cli.run", "Run a study: make whatever is missing or out of date."),
 }
@@ -40,6 +41,11 @@ class Verbs(click.Group):
         command = importlib.import_module(VERBS[name][0]).command
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Verbs that begin like this, or options: click would import every verb to ask for its summary."""
+        verbs = [CompletionItem(name, help=told) for name, (_, told) in VERBS.items() if name.startswith(incomplete)]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

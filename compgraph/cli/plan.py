@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from compgraph.cli.console import TO_BE_GIVEN, Call, verb
-from compgraph.cli.run import expand_targets, find_config, find_damaged, load_study
+from compgraph.cli.run import expand_targets, find_damaged, find_study
 
 if TYPE_CHECKING:
     from compgraph.cli.workflow import Event
@@ -21,29 +22,47 @@ CODE = re.compile(r"\b[0-9a-f]{16}\b")
 
 @verb("plan")
 @click.option("--config", "-c", type=TO_BE_GIVEN, help="The study; config.yaml if not given.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: results to make by stage and reason.")
 @click.argument("targets", nargs=-1)
-def command(call: Call, config: Path | None, targets: tuple[str, ...]) -> None:
+def command(call: Call, config: Path | None, as_json: bool, targets: tuple[str, ...]) -> None:
     """Say in plain words what a run would do, and why. Nothing is made.
 
     TARGETS are stages (effective) or files below the results folder; everything if none is given.
     """
     from compgraph.cli.keeping import sorted_out
-    from compgraph.cli.workflow import dry_run, workflow_root
+    from compgraph.cli.workflow import dry_run
     from compgraph.config.metrics import own_code
 
-    root = workflow_root()
-    path = find_config(root, config)
-    study = load_study(path)
+    root, path, study = find_study(call, config)
+    total = len(study.results()) + len(study.all_parts()) + 1
     jobs, again = sorted_out(study, dry_run(root, path, expand_targets(study, targets)))
-    click.echo("\n".join(describe(jobs, len(study.results()) + len(study.all_parts()) + 1, str(path))))
+    damaged = list(find_damaged(study).values())
+    notes = [*own_code(study.config), *study.left_out()]
+    if as_json:
+        stages = reasons_by_stage(jobs)
+        made = sum(reasons.total() for reasons in stages.values())
+        page = {"config": str(path), "results": total, "to_make": made, "stages": stages}
+        click.echo(json.dumps({**page, "made_again": again, "damaged": damaged, "notes": notes}))
+        return
+    click.echo("\n".join(describe(jobs, total, str(path))))
     for sentence in batches_in_words(jobs, study.config.run.batch):
         click.echo(f"\n{sentence}")
     if again:
         click.echo(f"\n{len(again)} of these are buffers that run.keep let go and that are needed again.")
-    for reason in find_damaged(study).values():
+    for reason in damaged:
         click.echo(f"\nnote: would be made again: {reason}")
-    for sentence in [*own_code(study.config), *study.left_out()]:
+    for sentence in notes:
         click.echo(f"\nnote: {sentence}")
+
+
+def reasons_by_stage(jobs: list[Event]) -> dict[str, Counter[str]]:
+    """How many results the jobs of a dry run make, by stage in pipeline order and by reason."""
+    from compgraph.cli.workflow import stage_of
+
+    stages: dict[str, Counter[str]] = {}
+    for job in jobs:
+        stages.setdefault(stage_of(job["rule_name"]), Counter())[why(job)] += results_of(job)
+    return {stage: stages[stage] for stage in sorted(stages, key=stage_order)}
 
 
 def describe(jobs: list[Event], total: int, name: str) -> list[str]:
@@ -58,21 +77,15 @@ def describe(jobs: list[Event], total: int, name: str) -> list[str]:
     name : str
         The config file.
     """
-    from compgraph.cli.workflow import stage_of
-
-    stages: dict[str, Counter[str]] = {}
-    for job in jobs:
-        reasons = stages.setdefault(stage_of(job["rule_name"]), Counter())
-        reasons[why(job)] += results_of(job)
-    made = sum(sum(reasons.values()) for reasons in stages.values())
+    stages = reasons_by_stage(jobs)
+    made = sum(reasons.total() for reasons in stages.values())
     if not made:
         return [f"{name}: nothing to do, all {total} results are up to date."]
     lines = [f"{name}: {made} of {total} results would be made.", ""]
     width = max(13, *(len(stage) + 1 for stage in stages))
-    for stage in sorted(stages, key=stage_order):
-        reasons = stages[stage]
+    for stage, reasons in stages.items():
         listed = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        lines.append(f"  {stage:<{width}}{sum(reasons.values()):>5}   {listed}")
+        lines.append(f"  {stage:<{width}}{reasons.total():>5}   {listed}")
     return lines
 
 

@@ -47,13 +47,11 @@ def command(
     """
     from compgraph.cli.keeping import Keeper, sorted_out
     from compgraph.cli.slurm import slurm_arguments
-    from compgraph.cli.workflow import claimed, dry_run, results_held, snakemake, workflow_root
+    from compgraph.cli.workflow import claimed, dry_run, results_held, snakemake
     from compgraph.config.metrics import own_code
     from compgraph.verification import settle_dates
 
-    root = workflow_root()
-    path = find_config(root, config)
-    study = load_study(path)
+    root, path, study = find_study(call, config)
     log = study.root / "logs" / "run.log"
     report = study.root / "report" / "index.html"
     settings = study.config.run
@@ -102,6 +100,17 @@ def command(
     click.echo(str(report.resolve()))
     if study.config.run.open if open_report is None else open_report:
         _open(report)
+
+
+def find_study(call: Call, given: Path | None) -> tuple[Path, Path, Study]:
+    """The folder of the workflow, the config file of a call and its study; the embedded one is named."""
+    from compgraph.cli.workflow import workflow_root
+
+    root = workflow_root()
+    path = find_config(root, given)
+    if given is None and path != DEFAULT_CONFIG:
+        call.say(f"there is no {DEFAULT_CONFIG} here: this is the study of {path}; compgraph init writes it here")
+    return root, path, load_study(path)
 
 
 def find_config(root: Path, given: Path | None) -> Path:

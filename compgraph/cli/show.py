@@ -25,7 +25,8 @@ CELL = 32
 @click.argument("file", type=TO_BE_GIVEN)
 @click.option("--rows", type=click.IntRange(1), default=10, help="Rows of the table to show.")
 @click.option("--fast", is_flag=True, help="Compare sizes only, instead of reading every byte.")
-def command(call: Call, file: Path, rows: int, fast: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: the manifest, and rows of the table.")
+def command(call: Call, file: Path, rows: int, fast: bool, as_json: bool) -> None:
     """FILE is a manifest, or the payload beside it."""
     from rich.console import Console
 
@@ -33,6 +34,9 @@ def command(call: Call, file: Path, rows: int, fast: bool) -> None:
 
     manifest = manifest_of(file)
     result = store.open(manifest, lazy=True) if fast else store.verify(manifest)
+    if as_json:
+        click.echo(json.dumps(as_data(result, rows, every_byte=not fast)))
+        return
     console = Console(highlight=False)
     whole = "sizes as written" if fast else "whole: every byte is as written"
     console.print(f"[bold]{manifest}[/bold]\n{result.kind}, {store.format_bytes(result.size)}, {whole}\n")
@@ -41,6 +45,23 @@ def command(call: Call, file: Path, rows: int, fast: bool) -> None:
     for warning in result.warnings:
         console.print(f"note: {warning}")
     picture(console, result, rows)
+
+
+def as_data(result: Result, rows: int, *, every_byte: bool) -> dict[str, Any]:
+    """What the verb shows, as plain data; numbers that JSON lacks are null in rows of the table."""
+    table = _table(result)
+    return {
+        "manifest": str(result.manifest_path),
+        "kind": result.kind,
+        "digest": result.digest,
+        "bytes": result.size,
+        "compared": "every byte" if every_byte else "sizes",
+        "summary": result.summary,
+        "provenance": result.provenance.to_dict(),
+        "warnings": list(result.warnings),
+        "n_rows": 0 if table is None else len(table),
+        "rows": [] if table is None else json.loads(table.head(rows).to_json(orient="records", double_precision=15)),
+    }
 
 
 def manifest_of(file: Path) -> Path:

@@ -31,21 +31,23 @@ GRACE = 2.0
 """Seconds that an interrupted Snakemake has to end by itself."""
 RECORD = Path(".snakemake/compgraph-run.json")
 """Who is running Snakemake in this folder, to know a lock that was left behind by a kill."""
+OWN = Path("workflow", "plugins", "snakemake_executor_plugin_compgraph")
+"""What tells this workflow from others, of which the current folder may have one."""
 
 
 def workflow_root() -> Path:
-    """The folder of the Snakefile: the current one, or that of the checkout the package lies in.
+    """The folder of the Snakefile: a checkout (the current folder, or that of this package), or inside the package.
 
     Raises
     ------
     CompgraphError
         If there is none.
     """
-    here = Path.cwd()
-    for folder in (here, Path(__file__).resolve().parents[2]):
-        if (folder / "Snakefile").is_file() and (folder / "workflow" / "rules").is_dir():
+    package = Path(__file__).resolve().parents[1]
+    for folder in (Path.cwd(), package.parent, package / "_workflow"):
+        if (folder / "Snakefile").is_file() and (folder / OWN).is_dir():
             return folder
-    raise CompgraphError(f"there is no Snakefile in {here}; run this in a checkout of compgraph")
+    raise CompgraphError(f"the installation in {package} lacks its workflow; install compgraph anew")
 
 
 PROFILES = {"default": ["--executor", "compgraph", "--scheduler", "compgraph"], "slurm": []}

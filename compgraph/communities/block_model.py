@@ -16,13 +16,15 @@ import numpy.typing as npt
 from compgraph.communities.agreement import n_parts
 from compgraph.communities.blocks.pattern import pattern
 from compgraph.errors import GraphError
-from compgraph.tables import read_table, write_table
+from compgraph.formats import other_format
+from compgraph.tables import notebook_table, read_table, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Labels = npt.NDArray[np.int32]
 FORMAT = 3
+ANEW = "fit it anew, by compgraph run or compgraph sbm"
 _TABLES = ("runs", "models", "parts", "memberships", "blocks")
 _SCALARS = (
     "description_length",
@@ -252,7 +254,7 @@ class BlockModel:
         try:
             page = json.loads((folder / "model.json").read_text(encoding="utf-8"))
             if page["format"] != FORMAT:
-                raise GraphError(f"{folder} holds block model format {page['format']}; this version reads {FORMAT}")
+                raise GraphError(other_format(folder, "block model", page["format"], FORMAT, ANEW))
             nodes = read_table(folder / "nodes.parquet")
             scalars: dict[str, Any] = {name: math.nan if page[name] is None else page[name] for name in _SCALARS}
             return cls(
@@ -274,6 +276,10 @@ class BlockModel:
             f"BlockModel({sizes} blocks of {len(self.labels)} nodes, description length "
             f"{self.description_length:.1f}, {self.gain:.1f} nats under one block)"
         )
+
+    def _repr_html_(self) -> str:
+        """A line of numbers and the models it was compared with, for notebooks."""
+        return notebook_table(repr(self), self.models)
 
 
 def _plain(value: Any) -> Any:

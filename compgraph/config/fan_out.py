@@ -284,7 +284,9 @@ class FanOut(Serving):
             or result.checkpoint in self.checkpoints_for(self.config.figures, result.model)
         ]
         keys = {"place": lambda result: result.place, "entry": lambda result: (result.place, result.name)}
-        return _grouped(shown, keys[entry.per]) if entry.per in keys else [[result] for result in shown]
+        groups = _grouped(shown, keys[entry.per]) if entry.per in keys else [[result] for result in shown]
+        compares = entry.reads == ("scored",)
+        return [group for group in groups if len({one.graph for one in group}) > 1] if compares else groups
 
     def _shows(self, figure: catalogue.Entry, result: Result) -> bool:
         """Whether a figure is of results of this one's method."""
@@ -359,9 +361,17 @@ class FanOut(Serving):
         if reads == ("graph",):
             stage, _, name = first.graph.partition(".")
             return [Result(stage, name, first.model, first.checkpoint, "" if stage == "structural" else first.dataset)]
+        if reads == ("scored",):
+            return list(dict.fromkeys(_scored(one) for one in group))
         if figure == "roi-vs-heads":
             return self._regions_of(group)
         return [result for result in made if result.stage in reads and result.place == first.place]
+
+
+def _scored(reader: Result) -> Result:
+    """The graph whose circuits a result is about."""
+    stage, _, name = reader.graph.partition(".")
+    return replace(reader, stage=stage, name=name, graph="", runs="")
 
 
 def _followed(partitions: list[Result]) -> list[Result]:

@@ -20,6 +20,7 @@ from compgraph import store
 from compgraph.architecture import Architecture
 from compgraph.data.buffer_layout import LAYOUT, QUANTITIES, decode
 from compgraph.errors import DataError, StoreError
+from compgraph.formats import other_format
 from compgraph.memory import require_memory
 
 if TYPE_CHECKING:
@@ -82,10 +83,7 @@ class ActivationBuffer:
         self._opened: dict[str, Any] = {}
         self.attributes: dict[str, Any] = dict(group.attrs.asdict())
         if self.attributes.get("layout") != LAYOUT:
-            found = self.attributes.get("layout")
-            raise StoreError(
-                f"{result.path} has buffer layout {found!r}, and this version reads layout {LAYOUT}: {_AGAIN}"
-            )
+            raise StoreError(other_format(result.path, "buffer", self.attributes.get("layout"), LAYOUT, _AGAIN))
         self.architecture = Architecture.from_dict(self.attributes["architecture"])
         self.quantity: str = QUANTITIES[result.kind]
         self.n_rows: int = self.attributes["rows"]

@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from compgraph import catalogue
 from compgraph.evaluation.intervals import band, resamples
 from compgraph.evaluation.scores import rank_p
 from compgraph.metrics import lower_is_better
 from compgraph.multiple_testing import benjamini_hochberg
+from compgraph.tables import notebook_table
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 BAND = 0.9
 """Share of the random circuits between `null_low` and `null_high`."""
@@ -34,6 +37,8 @@ UNSURE = "model and empty graph differ by no more than chance: the ratio would m
 SIZES = ("n_edges", "n_nodes", "mean_degree", "units", "parameters")
 AXES = ("fraction", *SIZES)
 """Measures of size that an area can be taken over."""
+SHOWN = ("metric", "fraction", "n_edges", "n_nodes", "faithfulness", "low", "high", "null_mean", "p", "reason")
+"""Columns that a notebook shows."""
 
 Values = npt.NDArray[np.float64]
 
@@ -82,6 +87,24 @@ class FaithfulnessCurve:
     def recovered(self, metric: str) -> Values:
         """AutoCircuit's measure per size, percent (`table`)."""
         return self._rows(metric)["recovered"].to_numpy(np.float64)
+
+    def plot(self, **options: Any) -> Figure:
+        """The figure `faithfulness`, one panel a metric.
+
+        Parameters
+        ----------
+        options
+            Those of the figure: `axis` (`fraction`, `n_edges`, `n_nodes`, `mean_degree`), `width` (`single`, `double`).
+        """
+        figure: Figure = catalogue.load(catalogue.FIGURES["faithfulness"])(self.table, **options)
+        return figure
+
+    def _repr_html_(self) -> str:
+        """A line of numbers and the curve over all tasks, for notebooks."""
+        metrics = list(dict.fromkeys(self.table["metric"]))
+        areas = ", ".join(f"{metric} {self.cpr(metric):.3g}" for metric in metrics)
+        rows = self.table.loc[self.table["task"] == "all", [name for name in SHOWN if name in self.table]]
+        return notebook_table(f"FaithfulnessCurve, area under faithfulness: {areas}", rows)
 
     def _rows(self, metric: str) -> pd.DataFrame:
         rows = self.table[(self.table["metric"] == metric) & (self.table["task"] == "all")]

@@ -29,6 +29,7 @@ from torch.nn.grad import conv2d_input
 
 from compgraph.architecture import Architecture
 from compgraph.errors import ModelError
+from compgraph.formats import other_format
 from compgraph.models.counting import count_backward, count_forward
 from compgraph.models.layers import (
     Layer,
@@ -355,7 +356,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or config.get("compgraph_model") != Sequential.kind:
         raise ModelError(f'{path}: not a sequential model; "compgraph_model" must be "sequential"')
     if config.get("format") != FORMAT:
-        raise ModelError(f"{path}: format is {config.get('format')!r}; this version reads format {FORMAT}")
+        anew = "save the network anew, or train it by compgraph run"
+        raise ModelError(other_format(path, "sequential model", config.get("format"), FORMAT, anew))
     for name in ("layers", "input_shape"):
         if not isinstance(config.get(name), list):
             raise ModelError(f"{path}: {name} is {config.get(name)!r}; it must be a list")

@@ -22,6 +22,17 @@ def test_validate(tmp_path: Path) -> None:
     assert "did you mean 'induction'" in done.output
 
 
+def test_validate_as_json(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(SMALL)
+    told = json.loads(CliRunner().invoke(main, ["config", "validate", "--json", str(path)]).output)
+    assert told["valid"] and told["models"] == 2 and told["results"] > 20
+    path.write_text(SMALL.replace("induction", "inducton"))
+    done = CliRunner().invoke(main, ["config", "validate", "--json", str(path)])
+    told = json.loads(done.output)
+    assert done.exit_code == 1 and not told["valid"] and "did you mean 'induction'" in told["error"]
+
+
 def test_schema() -> None:
     schema = json.loads(CliRunner().invoke(main, ["config", "schema"]).output)
     assert "models" in schema["properties"]

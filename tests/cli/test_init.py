@@ -24,6 +24,14 @@ def test_the_config_it_writes_is_valid_and_has_every_stage(tasks: list[str], tmp
     assert path.read_text().startswith("# A study of owner/Some-Model on ioi")
 
 
+def test_without_a_model_it_writes_the_embedded_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(main, ["init"]).exit_code == 0
+    assert "digits-cnn" in load(tmp_path / "config.yaml").models
+    done = CliRunner().invoke(main, ["init", "--task", "ioi"])
+    assert done.exit_code == 2 and "go together" in done.output
+
+
 def test_it_overwrites_nothing(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text("mine")

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from compgraph.cli import workflow
+from compgraph.cli.main import main
 from compgraph.cli.plan import batches_in_words, describe, why
+from tests.config.studies import SMALL
 
 
 def job(
@@ -67,6 +72,17 @@ def test_the_plan_is_grouped_by_stage_in_pipeline_order() -> None:
         "  effective        3   2 new; 1 input changed",
         "  report           1   1 input changed",
     ]
+
+
+def test_as_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    jobs = [job("effective", "Missing output files: a.json"), job("train_net", "Updated input files: b.json")]
+    monkeypatch.setattr(workflow, "dry_run", lambda *_: jobs)
+    (tmp_path / "a.yaml").write_text(SMALL)
+    monkeypatch.chdir(tmp_path)
+    told = json.loads(CliRunner().invoke(main, ["plan", "--config", "a.yaml", "--json"]).output)
+    assert list(told["stages"].items()) == [("train", {"input changed": 1}), ("effective", {"new": 1})]
+    assert told["config"] == "a.yaml" and told["to_make"] == 2 < told["results"]
+    assert told["made_again"] == told["damaged"] == []
 
 
 def test_nothing_to_do() -> None:

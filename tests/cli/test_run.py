@@ -8,7 +8,7 @@ import pytest
 
 from compgraph.cli import run
 from compgraph.cli.console import Call
-from compgraph.cli.run import Watch, expand_targets, find_config, interrupted_by_termination
+from compgraph.cli.run import Watch, expand_targets, find_config, find_study, interrupted_by_termination
 from compgraph.config.study import Study
 from compgraph.errors import ConfigError
 from tests.config.studies import small
@@ -106,6 +106,18 @@ def test_the_config_of_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert find_config(root, None) == root / "config.yaml"
     (tmp_path / "config.yaml").touch()
     assert find_config(root, None) == Path("config.yaml")
+
+
+def test_the_embedded_study_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root, path, study = find_study(Call("plan"), None)
+    assert path == root / "config.yaml" and "digits-cnn" in study.config.models
+    assert f"the study of {path}; compgraph init" in capsys.readouterr().err
+    (tmp_path / "config.yaml").write_bytes(path.read_bytes())
+    assert find_study(Call("plan"), None)[1] == Path("config.yaml")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_request_to_terminate_is_an_interrupt() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,13 @@ def test_the_strongest_edges_come_first(graph: Path) -> None:
     lines = CliRunner().invoke(main, ["show", str(graph), "--rows", "1"]).output.splitlines()
     assert lines[-1].split()[:2] == ["b", "c"]
     assert "first 1 of 3 rows" in "\n".join(lines)
+
+
+def test_as_json(graph: Path) -> None:
+    told = json.loads(CliRunner().invoke(main, ["show", str(graph), "--json", "--rows", "2"]).output)
+    assert (told["kind"], told["compared"], told["n_rows"]) == ("graph", "every byte", 3)
+    assert told["provenance"]["stage"] == "communities" and told["summary"]["n_nodes"] == 3
+    assert [(row["source"], row["target"], row["weight"]) for row in told["rows"]] == [("b", "c", -3), ("a", "c", 2)]
 
 
 def test_damage_is_found_unless_only_sizes_are_compared(graph: Path) -> None:

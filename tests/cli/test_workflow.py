@@ -162,6 +162,20 @@ def test_the_workflow_is_found_from_anywhere() -> None:
     assert (workflow.workflow_root() / "Snakefile").is_file()
 
 
+def test_the_workflow_of_somebody_else_is_left_alone(here: Path) -> None:
+    (here / "workflow" / "rules").mkdir(parents=True)
+    (here / "Snakefile").touch()
+    assert workflow.workflow_root() != here
+    (here / workflow.OWN).mkdir(parents=True)
+    assert workflow.workflow_root() == here
+
+
+def test_an_installation_without_its_workflow(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflow, "__file__", str(here / "packages/compgraph/cli/workflow.py"))
+    with pytest.raises(CompgraphError, match="lacks its workflow"):
+        workflow.workflow_root()
+
+
 def test_the_command_line() -> None:
     line = workflow.command_line(Path("checkout"), Path("c.yaml"), ["--dry-run"])
     assert line[-1] == "--dry-run"

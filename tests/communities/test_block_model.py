@@ -91,13 +91,20 @@ def test_what_is_not_a_block_model_is_refused(fit: BlockModel, tmp_path: Path) -
         BlockModel.load(tmp_path / "nowhere")
     fit.save(tmp_path)
     page = json.loads((tmp_path / "model.json").read_text())
-    (tmp_path / "model.json").write_text(json.dumps(page | {"format": 99}))
-    with pytest.raises(GraphError, match="format 99"):
-        BlockModel.load(tmp_path)
+    for version, what_to_do in ((99, "newer compgraph"), (2, "compgraph sbm"), (1, "compgraph sbm")):
+        (tmp_path / "model.json").write_text(json.dumps(page | {"format": version}))
+        with pytest.raises(GraphError, match=f"block model format {version}, and this version reads 3: .*{what_to_do}"):
+            BlockModel.load(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps(page))
     (tmp_path / "nodes.parquet").unlink()
     with pytest.raises(StoreError, match=r"nodes\.parquet"):
         BlockModel.load(tmp_path)
+
+
+def test_a_notebook_shows_what_it_was_compared_with(fit: BlockModel) -> None:
+    shown = dataclasses.replace(fit, models=fit.models.assign(model="<b>"))._repr_html_()
+    assert f"BlockModel({fit.n_blocks}" in shown and shown.count("<tr") == 1 + len(fit.models)
+    assert "<b>" not in shown and "&lt;b&gt;" in shown
 
 
 @pytest.mark.parametrize("options", [{"level": 7}, {"value": "median"}])

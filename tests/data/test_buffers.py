@@ -248,7 +248,7 @@ def test_damaged_metadata_is_found_on_opening(tmp_path, name):
 
 def test_another_kind_and_another_version(tmp_path, monkeypatch):
     monkeypatch.setattr("compgraph.data.buffer_plan.LAYOUT", 99)
-    with pytest.raises(StoreError, match="has buffer layout 99, and this version reads layout 1"):
+    with pytest.raises(StoreError, match="in buffer format 99, and this version reads 1"):
         save(tmp_path, TokenNetwork(), prompts())  # and opens what it saved
     manifest = json.loads((tmp_path / "b.json").read_text()) | {"kind": "graph"}
     del manifest["seal"]

@@ -86,6 +86,17 @@ def test_tasks_have_rows_of_their_own_and_pool_to_all(setting):
     assert table.loc["all", "value"] == pytest.approx(pooled)
 
 
+def test_a_notebook_shows_the_curve(setting):
+    net, pairs, graph = setting
+    curve = faithfulness(net, graph, pairs, FRACTIONS)
+    curve.table["reason"] = "<i>"
+    shown = curve._repr_html_()
+    assert shown.count("<tr") == 1 + len(FRACTIONS) and f"{curve.cpr('logit_difference'):.3g}" in shown
+    assert "<i>" not in shown and "&lt;i&gt;" in shown
+    figure = curve.plot(axis="n_edges", width="single")
+    assert figure.get_size_inches()[0] < 4 and figure.axes
+
+
 def test_areas(setting):
     net, pairs, graph = setting
     curve = faithfulness(net, graph, pairs, FRACTIONS)

@@ -223,7 +223,7 @@ def corrupt(folder, how):
         ("no config", "config.json: no such file"),
         ("not json", "config.json: not readable as JSON"),
         ("foreign", "not a sequential model"),
-        ("newer", "format is 99"),
+        ("newer", "in sequential model format 99"),
         ("disagrees", "conv.0.weight is"),
     ],
 )

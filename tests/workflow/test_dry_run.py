@@ -54,6 +54,12 @@ def test_plan(config: str, place: Path, call: Run, workflow_copy: Path) -> None:
     draw = (values.get("figures") or {}).get("draw", "all")
     if values.get("sbm") and draw == "all" and not missing(STAGES["structures"]):
         always.add("structures")
+    if values.get("evaluation"):
+        always.add("explore")
+    if len({entry.get("ablation", "edge") for entry in (values.get("ablation") or {}).values()}) > 1 and draw == "all":
+        always.add("wiring")
+    if (values.get("ground_truth") or {}).get("methods"):
+        always.add("ground-truth")
     assert stages == [stage for stage in STAGES if stage in always or values.get(stage)]
 
 

@@ -34,12 +34,14 @@ from compgraph.connectivity.functional.setting import Prepared, Setting
 from compgraph.connectivity.functional.streaming import JointMoments, Sums, Tails
 from compgraph.data.moments import Moments
 from compgraph.errors import DataError, StoreError
+from compgraph.formats import other_format
 from compgraph.partition import Partition
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
+ANEW = "make it anew, by compgraph run or compgraph functional-part"
 Scale = Mapping[str, Moments]
 
 
@@ -181,8 +183,10 @@ class Part:
             wrong = [name for name, digest in page["arrays"].items() if _digest(arrays[name]) != digest]
         except (StoreError, OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{folder} is not a whole part of functional statistics: {error}") from error
-        if page["format"] != FORMAT or wrong:
-            raise DataError(f"{folder} is damaged or of another version (format {page['format']}, files {wrong})")
+        if page.get("format") != FORMAT:
+            raise DataError(other_format(folder, "part", page.get("format"), FORMAT, ANEW))
+        if wrong:
+            raise DataError(f"{folder} is damaged: other bytes than were written in {', '.join(wrong)}; {ANEW}")
         count, scale = page["count"], page["scale"]
         lags = None
         if "lag-count" in arrays:
