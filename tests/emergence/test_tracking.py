@@ -89,7 +89,7 @@ def test_nodes_are_born_and_die() -> None:
 def test_confusion_of_classes_is_no_skill() -> None:
     table = curve(100)
     table = pd.concat([table, table.iloc[:2].assign(metric="confusion", true="cat", predicted=["cat", "dog"])])
-    rows = of_skill(Snapshot(100, curves={"edges": table}), Settings(0.1, (), 0, 0))
+    rows = of_skill(Snapshot(100, curves={"edges": table}), Settings())
     assert [one["quantity"] for one in rows] == ["logit_difference", "accuracy"]
 
 

@@ -35,16 +35,19 @@ RUNS = f"{PLACE}/ablation/edges@effective.channels"
 def test_a_new_metric_and_a_new_size_make_only_what_is_new(tmp_path: Path, models: Path, call: Run) -> None:
     config, text = tmp_path / "config.yaml", STUDY.format(models=models)
 
+    def written() -> set[tuple[Path, int]]:
+        """The results of the place, and when each was made."""
+        found = (tmp_path / PLACE).glob("*/*.json")
+        return {(path.relative_to(tmp_path), path.stat().st_mtime_ns) for path in found}
+
     def run() -> tuple[set[str], set[str]]:
-        """What was planned, and whose payloads were written."""
+        """What was planned, and whose manifests were written."""
         config.write_text(text)
-        before = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json")}
+        before = written()
         planned = {stage for stage, _ in re.findall(r"^  ([a-z-]+) +(\d+)", call(["plan"], cwd=tmp_path).stdout, re.M)}
         done = call(["run"], cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        after = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json")}
-        made = {path for path, time in after.items() if before.get(path) != time and b'"payload"' in path.read_bytes()}
-        return planned, {str(path.relative_to(tmp_path).with_suffix("")) for path in made}
+        return planned, {str(path.with_suffix("")) for path, time in written() if (path, time) not in before}
 
     run()
     table = pd.read_parquet(tmp_path / f"{TABLE}.parquet")
