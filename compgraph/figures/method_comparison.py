@@ -18,10 +18,12 @@ AREAS = {
     "cmd": "CMD: area of its distance from 1 (lower is better)",
 }
 MARKERS = "osD^vP*X<>"
+USUAL = ("logit_difference", "margin")
+"""Metrics that are drawn where there are several; else the first."""
 
 
 def data(areas: pd.DataFrame) -> pd.DataFrame:
-    """The points that are drawn, of the first metric: methods by cost, then by name.
+    """The points that are drawn, of one metric: methods by cost, then by name.
 
     Parameters
     ----------
@@ -32,7 +34,9 @@ def data(areas: pd.DataFrame) -> pd.DataFrame:
     """
     if missing := [name for name in COLUMNS if name not in areas]:
         raise ValueError(f"the table of methods lacks the columns {', '.join(missing)}")
-    shown = areas[areas["metric"] == areas["metric"].iloc[0]] if len(areas) else areas
+    metrics = list(dict.fromkeys(areas["metric"]))
+    metric = next((name for name in USUAL if name in metrics), metrics[0] if metrics else "")
+    shown = areas[areas["metric"] == metric]
     return shown.sort_values(["passes", "method", "task", "area"], kind="stable").reset_index(drop=True)
 
 

@@ -44,9 +44,10 @@ def test_the_caption_ranks_and_says_what_cannot_be_told_apart():
     assert "The intervals of heads-ig reach that of exact." in figure.caption(close)
 
 
-def test_only_the_first_metric_is_drawn_and_other_columns_are_asked_for():
-    both = pd.concat([table(), table().assign(metric="kl")], ignore_index=True)
+def test_one_metric_is_drawn_and_other_columns_are_asked_for():
+    both = pd.concat([table().assign(metric="kl"), table()], ignore_index=True)
     assert set(figure.data(both)["metric"]) == {"logit_difference"}
+    assert set(figure.data(both.replace("logit_difference", "accuracy"))["metric"]) == {"kl"}
     with pytest.raises(ValueError, match="lacks the columns passes"):
         figure.data(table().drop(columns="passes"))
 
