@@ -18,6 +18,7 @@ AREAS = {
     "cmd": "CMD: area of its distance from 1 (lower is better)",
 }
 MARKERS = "osD^vP*X<>"
+APART = 1 / 3
 USUAL = ("logit_difference", "margin")
 """Metrics that are drawn where there are several; else the first."""
 
@@ -81,10 +82,11 @@ def draw(areas: pd.DataFrame, *, width: style.Width = "double") -> Figure:
 
 def _panel(axes: Axes, rows: pd.DataFrame, colours: Mapping[str, str], markers: Mapping[str, str]) -> None:
     passes = rows["passes"].to_numpy(dtype=float)
-    tasks = list(markers)
-    spread = 0.03 * (np.array([tasks.index(str(task)) for task in rows["task"]]) - (len(tasks) - 1) / 2)
-    for row, cost, shift in zip(rows.itertuples(), passes, spread, strict=True):
-        x = max(cost, 0.5) * (1 + shift)
+    places = {key: place for place, key in enumerate((method, task) for method in colours for task in markers)}
+    side = np.array([places[str(method), str(task)] for method, task in zip(rows["method"], rows["task"], strict=True)])
+    # Side by side where costs are the same: a third of an octave for all of them together.
+    shift = 2.0 ** (APART * ((side + 0.5) / len(places) - 0.5))
+    for row, x in zip(rows.itertuples(), np.maximum(passes, 0.5) * shift, strict=True):
         colour = colours[str(row.method)]
         if np.isfinite(row.low) and np.isfinite(row.high):
             axes.plot([x, x], [row.low, row.high], color=colour, linewidth=1.0, alpha=0.7)

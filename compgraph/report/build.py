@@ -23,6 +23,8 @@ GROUPS: dict[str, str] = {
     "functional": "Functional connectivity",
     "effective": "Effective connectivity",
     "comparison": "Kinds of connectivity compared",
+    "rois": "Regions of interest",
+    "dictionaries": "Dictionaries",
     "evaluation": "Faithfulness of circuits",
     "communities": "Communities",
     "sbm": "Blocks",
@@ -101,7 +103,7 @@ def build_report(
         findings=_of(everything, Finding),
         sections=_sections(figures),
         figures=figures,
-        pages=[(page.title, relative_link(page.file, output.parent)) for page in _of(everything, PageItem)],
+        pages=sorted((page.title, relative_link(page.file, output.parent)) for page in _of(everything, PageItem)),
         tables={
             group: [t for t in tables if t.group == group]
             for group in ("models", "data", "methods", "numbers")

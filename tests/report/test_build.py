@@ -19,7 +19,7 @@ from compgraph.report.build import (
     relative_link,
     sort_value,
 )
-from compgraph.report.items import Cost, FigureItem, Finding, Notice, Origin, TableItem
+from compgraph.report.items import Cost, FigureItem, Finding, Notice, Origin, PageItem, TableItem
 
 HOSTILE = "<script>alert('x')</script>\" onload=\"x"
 VOID = {"meta", "img", "br", "input", "link", "hr"}
@@ -214,3 +214,10 @@ def test_sizes():
 def test_first_sentence():
     assert first_sentence("One is 0.5 big. Two.") == ("One is 0.5 big.", "Two.")
     assert first_sentence("Only one.") == ("Only one.", "")
+
+
+def test_interactive_pages_are_linked_by_relative_paths_and_escaped(tmp_path):
+    pages = [PageItem("b <i>", tmp_path / "x" / "page@b.html"), PageItem("a", tmp_path / "page a.html")]
+    html = build_report(pages, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert html.index('<a href="page%20a.html">a</a>') < html.index('<a href="x/page%40b.html">b &lt;i&gt;</a>')
+    assert "#pages" not in build_report([], tmp_path / "none.html").read_text(encoding="utf-8")
