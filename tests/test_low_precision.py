@@ -84,4 +84,5 @@ def test_edges_between_features():
     low = cg.attach(low, wide.dictionaries)
     graph = cg.effective_connectivity(wide, pairs, Partition.units(wide), "random")
     circuit = graph.top(len(graph.edges) // 3)
+    del circuit.attributes["model"]  # rounded weights are another model's
     assert distance(cg.run_graph(low, circuit, pairs).float(), cg.run_graph(wide, circuit, pairs)) < 0.02

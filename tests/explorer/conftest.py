@@ -40,9 +40,9 @@ def recorded_images(tmp_path_factory):
     return net, cg.open_buffer(manifest)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """A real Chromium, driven by Playwright."""
+    """A real Chromium, driven by Playwright, whose event loop ends with the module."""
     path = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if path is None:
         pytest.skip("no Chromium on this machine (apt-get install chromium)")
