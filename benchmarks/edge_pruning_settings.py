@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from compgraph.evaluation.ground_truth import compare_methods
+from compgraph.evaluation.ground_truth import recover_known
 from compgraph.models.compiled.copying import BOS, stream, token_program
 from compgraph.models.compiled.pieces import copy, look_at, neurons, previous
 from compgraph.models.compiled.plan import CompiledCase, Options, finish
@@ -114,7 +114,7 @@ PROGRAMS: dict[str, Callable[[Options], CompiledCase]] = {
 def found(cases: Sequence[CompiledCase], target: float, rate: float, n: int, seeds: range) -> np.ndarray:
     """AUROC of every case and seed."""
     options = {"edge-pruning": {"target": target, "learning_rate": rate}}
-    tables = [compare_methods(["edge-pruning"], cases, n=n, seed=seed, options=options) for seed in seeds]
+    tables = [recover_known(["edge-pruning"], cases, n=n, seed=seed, options=options).areas for seed in seeds]
     return np.concatenate([table["auroc"] for table in tables])
 
 

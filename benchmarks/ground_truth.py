@@ -17,7 +17,7 @@ import torch
 
 from compgraph.catalogue import EFFECTIVE
 from compgraph.errors import CompgraphError
-from compgraph.evaluation.ground_truth import compare_methods
+from compgraph.evaluation.ground_truth import recover_known
 from compgraph.models.compiled import CASES, compile_case
 from compgraph.models.compiled.plan import CompiledCase
 
@@ -33,7 +33,7 @@ def row(name: str, cases: Sequence[CompiledCase], n: int, options: dict[str, Any
     cells, others = [], []
     for case in cases:
         try:
-            found = compare_methods([name], [case], n=n, options={name: options}).iloc[0]
+            found = recover_known([name], [case], n=n, options={name: options}).areas.iloc[0]
         except CompgraphError:
             cells.append("–")
             continue

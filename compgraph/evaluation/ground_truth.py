@@ -178,43 +178,6 @@ def interpbench_auroc(
     return float(area / fpr[-1])
 
 
-def compare_methods(
-    names: Sequence[str],
-    cases: Iterable[CompiledCase],
-    *,
-    n: int = 64,
-    seed: int = 0,
-    metric: str | None = None,
-    baseline: str = "counterfactual",
-    tolerance: float = 1e-12,
-    options: Mapping[str, Mapping[str, Any]] | None = None,
-) -> pd.DataFrame:
-    """How well effective methods find the true edges of compiled networks.
-
-    Parameters
-    ----------
-    names
-        Effective methods (`compgraph.catalogue.EFFECTIVE`).
-    cases
-        From `compgraph.models.compiled.compile_case`.
-    n, seed
-        Examples per case, and the seed of their draw and of methods that draw.
-    metric, baseline, tolerance
-        See `effective_connectivity` (metric None: each method's own) and `edge_recovery`.
-    options
-        Method -> arguments of its own; may also replace `metric` or `baseline` for it.
-
-    Returns
-    -------
-    DataFrame
-        One row per case and method: `case`, `method`, `auroc`, `auprc`, `interpbench_auroc`, `n_true`, `n_edges`,
-        `reason` (empty).
-    """
-    return recover_known(
-        names, cases, n=n, seed=seed, metric=metric, baseline=baseline, tolerance=tolerance, options=options
-    ).areas
-
-
 @dataclass(frozen=True)
 class KnownEdges:
     """How well methods find the true edges of several networks.
@@ -222,7 +185,8 @@ class KnownEdges:
     Attributes
     ----------
     areas
-        One row a case and method, as of `compare_methods`, and `reason`: why a method refused (its areas are NaN).
+        One row a case and method: `case`, `method`, `auroc`, `auprc`, `interpbench_auroc`, `n_true`, `n_edges`, and
+        `reason`: why a method refused (its areas are NaN), else empty.
     curves
         One row a case, method and threshold: `case`, `method`, `fpr`, `tpr`, `precision`, `n_edges`.
     """
@@ -247,8 +211,16 @@ def recover_known(
 
     Parameters
     ----------
-    names, cases, n, seed, metric, baseline, tolerance, options
-        As for `compare_methods`.
+    names
+        Effective methods (`compgraph.catalogue.EFFECTIVE`).
+    cases
+        From `compgraph.models.compiled.compile_case`.
+    n, seed
+        Examples per case, and the seed of their draw and of methods that draw.
+    metric, baseline, tolerance
+        See `effective_connectivity` (metric None: each method's own) and `edge_recovery`.
+    options
+        Method -> arguments of its own; may also replace `metric` or `baseline` for it.
     refusals
         Whether a method that refuses a case (Granger causality with too few examples, say) has a row that says so; by
         default its error is raised.

@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from compgraph.catalogue import EFFECTIVE
 from compgraph.errors import GraphError
-from compgraph.evaluation.ground_truth import compare_methods, edge_recovery, interpbench_auroc, true_mask
+from compgraph.evaluation.ground_truth import edge_recovery, interpbench_auroc, recover_known, true_mask
 from compgraph.graph import ComputationalGraph
 from compgraph.models.compiled import CASES, compile_case
 from tests.circuits.graphs import architecture, names, scored
@@ -151,7 +151,7 @@ def test_the_interpbench_variant_starts_at_its_smallest_circuit():
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("method", [method for method in THOROUGH if method in EFFECTIVE])
 def test_thorough_methods_find_the_true_edges(method, name):
-    table = compare_methods([method], [compile_case(name)], **THOROUGH[method])
+    table = recover_known([method], [compile_case(name)], **THOROUGH[method]).areas
     assert table["auroc"].tolist() == [1.0] and table["auprc"].tolist() == [1.0]
     assert table[["case", "method", "n_true"]].iloc[0].tolist() == [name, method, len(compile_case(name).true_edges)]
 
@@ -161,12 +161,13 @@ def test_thorough_methods_find_the_true_edges(method, name):
 )
 def test_exact_effects_find_them_in_any_basis_behind_any_norm_and_under_noise(options):
     cases = [compile_case(name, **options) for name in ("induction", "frac-prevs")]
-    assert compare_methods(["exact"], cases, n=12)["auroc"].tolist() == [1.0, 1.0]
+    assert recover_known(["exact"], cases, n=12).areas["auroc"].tolist() == [1.0, 1.0]
 
 
 def test_gradients_are_blind_where_a_function_saturates_and_fall_into_the_trap():
     """What the cases are for: errors of first-order scores that are known beforehand."""
-    table = compare_methods(["eap", "eap-ig-inputs"], [compile_case("frac-prevs"), compile_case("two-branch")], n=32)
+    cases = [compile_case("frac-prevs"), compile_case("two-branch")]
+    table = recover_known(["eap", "eap-ig-inputs"], cases, n=32).areas
     found = table.set_index(["case", "method"])["auroc"]
     assert found["frac-prevs", "eap"] == 0.625  # only the last of four edges has a gradient
     assert found["frac-prevs", "eap-ig-inputs"] == 1
@@ -176,6 +177,7 @@ def test_gradients_are_blind_where_a_function_saturates_and_fall_into_the_trap()
 def test_options_reach_their_method():
     case = compile_case("frac-prevs")
     one, many = (
-        compare_methods(["eap-ig-inputs"], [case], n=8, options={"eap-ig-inputs": {"steps": steps}}) for steps in (1, 5)
+        recover_known(["eap-ig-inputs"], [case], n=8, options={"eap-ig-inputs": {"steps": steps}}).areas
+        for steps in (1, 5)
     )
     assert one["auroc"][0] < many["auroc"][0] == 1  # one step takes the gradient at the corrupted prompt alone

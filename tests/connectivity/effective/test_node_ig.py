@@ -9,7 +9,7 @@ import torch
 from compgraph.architectural import architectural_edges
 from compgraph.connectivity.effective import effective_connectivity, products
 from compgraph.errors import DataError
-from compgraph.evaluation.ground_truth import compare_methods
+from compgraph.evaluation.ground_truth import recover_known
 from compgraph.metrics import Targets, get_metric
 from compgraph.models.compiled import compile_case
 from compgraph.partition import Partition
@@ -387,7 +387,7 @@ def test_refuses():
 def test_finds_the_true_edges_of_compiled_networks():
     """Hard attention is flat in the clean run (eap: AUROC 0.625): with points along both paths all edges are found."""
     cases = [compile_case("frac-prevs"), compile_case("two-branch")]
-    found = compare_methods(["eap", "node-ig"], cases, n=32, options={"node-ig": {"edge_steps": 5}})
+    found = recover_known(["eap", "node-ig"], cases, n=32, options={"node-ig": {"edge_steps": 5}}).areas
     assert (found.auroc[found.method == "node-ig"] == 1).all()
     assert (found.auroc[found.method == "eap"] < 1).all()
 
